@@ -1,0 +1,56 @@
+"""What plug-ins see. This package imports nothing else of `archived`; `__all__` is the contract."""
+
+from archived.api.events import EVENTS, Event
+from archived.api.failures import Failure, Postpone, Refuse
+from archived.api.hooks import hookimpl
+from archived.api.options import (
+    Duration,
+    Options,
+    SecretRef,
+    Size,
+    StageConfig,
+    parse_duration,
+    parse_size,
+)
+from archived.api.stage import (
+    API_VERSION,
+    Artifact,
+    Context,
+    Document,
+    Needs,
+    Result,
+    Role,
+    Sealed,
+    Stage,
+    digest_file,
+)
+from archived.api.target import Copy, Target, TargetConfig
+
+__all__ = [
+    "API_VERSION",
+    "EVENTS",
+    "Artifact",
+    "Context",
+    "Copy",
+    "Document",
+    "Duration",
+    "Event",
+    "Failure",
+    "Needs",
+    "Options",
+    "Postpone",
+    "Refuse",
+    "Result",
+    "Role",
+    "Sealed",
+    "SecretRef",
+    "Size",
+    "Stage",
+    "StageConfig",
+    "Target",
+    "TargetConfig",
+    "digest_file",
+    "hookimpl",
+    "parse_duration",
+    "parse_size",
+]

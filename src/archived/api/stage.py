@@ -1,0 +1,266 @@
+"""What a stage is, what it is given and what it returns.
+
+Everything a stage receives is frozen; everything it made it returns. A stage never writes outside
+`Context.folder` and never records anything itself: the core does, after the stage has ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
+
+from archived.api.options import StageConfig, options_type, parse_size
+from archived.api.target import Copy, Target
+
+API_VERSION = 1
+"""The major version of this contract. A stage whose `api` is greater is refused at start."""
+
+O = TypeVar("O", bound=StageConfig)  # noqa: E741 - reads as Context[O] everywhere
+
+
+class Role(StrEnum):
+    """What an artifact is for. The role names its folder inside the sealed object."""
+
+    ORIGINAL = "original"
+    """Bit-exact as received. Made by admission only; a stage may not return one."""
+    MASTER = "master"
+    """A preservation master derived from the original."""
+    ACCESS = "access"
+    """What people read: PDF/A with a text layer, signed."""
+    TEXT = "text"
+    """Plain text, UTF-8, NFC, pages separated by a form feed (U+000C)."""
+    METADATA = "metadata"
+    """Descriptions, reports, receipts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One bitstream of a document. `name` is its file name inside the role's folder.
+
+    `sha512` and `size` (bytes) are filled in by the core; an artifact fresh from
+    `Context.new_file` has an empty digest and size -1.
+    """
+
+    path: Path
+    name: str
+    media_type: str
+    role: Role = Role.METADATA
+    sha512: str = ""
+    size: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Where the document's object lies in the OCFL store, once it is sealed."""
+
+    root: Path
+    """The object's folder (it holds `0=ocfl_object_1.1`, `inventory.json`, `v1/`)."""
+    key: str
+    """The object's path relative to the storage root, with `/`."""
+    version: int
+    inventory_sha512: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One item being archived, as a stage sees it.
+
+    `main` is the artifact the pipeline is working on: the (first) original until a stage replaces
+    it. `artifacts` holds every current artifact, the originals included, in the order they came.
+    `facts` maps stage name -> that stage's facts.
+    """
+
+    id: str
+    received: datetime
+    hotfolder: str
+    name: str
+    """The received name, NFC, for people. Never use it as a path."""
+    main: Artifact
+    artifacts: tuple[Artifact, ...]
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
+    secrecy: str = ""
+    """The level declared for the hot folder; empty when none was declared."""
+    sealed: Sealed | None = None
+
+    def of_role(self, role: Role) -> tuple[Artifact, ...]:
+        """The current artifacts with this role, in order."""
+        return tuple(a for a in self.artifacts if a.role == role)
+
+    @property
+    def originals(self) -> tuple[Artifact, ...]:
+        """The bitstreams as received."""
+        return self.of_role(Role.ORIGINAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What running a stage costs and may touch. All of it can be set per stage in TOML but
+    `programs`, `network` and `targets`.
+
+    `timeout`: wall clock for one attempt. `attempts`: how often a broken step is tried.
+    `lane`: a concurrency class whose size is set under `[lanes]`. `memory`: address space of the
+    child, in bytes or as text. `programs`: executables looked up at start and recorded.
+    `network`: without it the child has no network where the kernel allows that to be taken away.
+    `targets`: the stage writes copies and is given `Context.target`.
+    """
+
+    timeout: timedelta = timedelta(minutes=10)
+    attempts: int = 3
+    lane: str = "cpu"
+    memory: int | str = "1 GiB"
+    programs: tuple[str, ...] = ()
+    network: bool = False
+    targets: bool = False
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` as a number of bytes."""
+        return parse_size(self.memory) if isinstance(self.memory, str) else self.memory
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a stage made. Files must lie below `Context.folder`; facts must be JSON.
+
+    `replace_main`: becomes the document's main artifact. `add`: further artifacts; an artifact
+    with the role and name of an earlier one supersedes it. `facts`: small, JSON; kept under the
+    stage's name. `tools`: name -> version of whatever did the work. `copies`: replicas written
+    and read back, for a stage that declares `Needs(targets=True)`. `notes`: sentences for the
+    record and for `archivectl explain`, such as why a step left the document as it was.
+    """
+
+    replace_main: Artifact | None = None
+    add: Sequence[Artifact] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    copies: Sequence[Copy] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Everything made, the new main artifact first."""
+        main = (self.replace_main,) if self.replace_main else ()
+        return (*main, *(a for a in self.add if a is not self.replace_main))
+
+
+class Context(Generic[O]):
+    """A stage's surroundings: typed options, a private empty folder, a clock that runs out.
+
+    There is no back door to the core. `deadline` is the moment (UTC) after which the child and
+    everything it started is killed.
+    """
+
+    def __init__(
+        self,
+        *,
+        options: O,
+        folder: Path,
+        deadline: datetime,
+        stage: str = "stage",
+        targets: Mapping[str, Target[Any]] | None = None,
+        report: Callable[[float], None] | None = None,
+    ) -> None:
+        self.options = options
+        self.folder = folder
+        self.deadline = deadline
+        self.log = logging.getLogger(f"archived.stage.{stage}")
+        self._targets = dict(targets or {})
+        self._report = report
+        self._ends = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
+
+    def new_file(self, name: str, *, media_type: str, role: Role = Role.METADATA) -> Artifact:
+        """A path to write to, below `folder`, as an artifact to return in the `Result`.
+
+        `name` is a plain file name (no slash, not hidden). Nothing is created yet.
+        """
+        if not name or "/" in name or "\0" in name or name.startswith(".") or len(name) > 120:
+            raise ValueError(f"{name!r} is not a plain file name")
+        folder = self.folder / str(role)
+        folder.mkdir(exist_ok=True)
+        return Artifact(path=folder / name, name=name, media_type=media_type, role=role)
+
+    def remaining(self) -> float:
+        """Seconds left until the deadline, never below zero."""
+        return max(0.0, self._ends - time.monotonic())
+
+    def run(
+        self, argv: Sequence[str | os.PathLike[str]], *, check: bool = True, **kwargs: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program with the remaining time as its limit; output is captured.
+
+        Raises `subprocess.CalledProcessError` on a non-zero exit when `check`, and
+        `subprocess.TimeoutExpired` at the deadline. Never through a shell.
+        """
+        kwargs.setdefault("cwd", self.folder)
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+        kwargs.setdefault("capture_output", True)
+        return subprocess.run(
+            [os.fspath(a) for a in argv], check=check, timeout=self.remaining(), **kwargs
+        )
+
+    def progress(self, fraction: float) -> None:
+        """Tell how far the work has come (0 to 1). Feeds `archivectl status` and the watchdog."""
+        if self._report is not None:
+            self._report(min(1.0, max(0.0, fraction)))
+
+    def target(self, name: str) -> Target[Any]:
+        """The configured place called `name`. Only for `Needs(targets=True)`."""
+        try:
+            return self._targets[name]
+        except KeyError:
+            known = ", ".join(sorted(self._targets)) or "none"
+            raise LookupError(f"no target {name!r}; configured: {known}") from None
+
+    @property
+    def targets(self) -> Mapping[str, Target[Any]]:
+        """All configured places by name."""
+        return MappingProxyType(self._targets)
+
+
+class Stage(ABC, Generic[O]):
+    """One kind of work on one document. Derive, name it, write `run`.
+
+    Required: `name`, `version`, `run`. The rest has defaults. The options type is read from the
+    base class: `class Stamp(Stage[Options])`.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    accepts: ClassVar[tuple[str, ...]] = ("*/*",)
+    """Media types (`image/*` is allowed) of the main artifact; others are skipped, on record."""
+    needs: ClassVar[Needs] = Needs()
+    api: ClassVar[int] = API_VERSION
+
+    @classmethod
+    def config(cls) -> type[StageConfig]:
+        """The options type, found in the class statement."""
+        return options_type(cls, Stage, StageConfig)
+
+    def check(self, options: O) -> Iterable[str]:  # noqa: ARG002
+        """Problems that will stop this stage: missing language data, an expired certificate.
+
+        Called at start, in `archived check` and `archivectl plugins`, in a child process, with the
+        real options. Yields one sentence per problem, saying what to do.
+        """
+        return ()
+
+    @abstractmethod
+    def run(self, document: Document, context: Context[O]) -> Result:
+        """Do the work. Called in a process of its own; running it twice must be fine."""
+
+
+def digest_file(path: Path, algorithm: str = "sha512") -> str:
+    """Hex digest of a file's bytes, read in one pass."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()

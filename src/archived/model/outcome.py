@@ -1,0 +1,92 @@
+"""How one attempt at a step ended, as a value.
+
+The child's four endings plus those the runner sees from outside. Nothing here decides what to do
+about one: that is `policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Ending(StrEnum):
+    """Whose fault it was."""
+
+    FINISHED = "finished"
+    REFUSED = "refused"
+    """The document's fault."""
+    POSTPONED = "postponed"
+    """The world's fault."""
+    BROKE = "broke"
+    """The stage's fault: an exception, a crash, a timeout, output that is not what it says."""
+    PUT_BACK = "put-back"
+    """Nobody's fault: the daemon stopped, or had to give the place up."""
+
+
+CORE_CODES: Mapping[str, str] = {
+    "stage-error": "The stage raised an exception it did not explain.",
+    "crashed": "The stage's process died of a signal.",
+    "timed-out": "The stage did not end within its timeout and was killed with its children.",
+    "out-of-memory": "The stage asked for more memory than it is allowed.",
+    "bad-output": "What the stage returned is not what it says it is.",
+    "no-space": "A disk is full; the step waits until there is room.",
+    "runner-lost": "The process that starts stages ended; it is being started again.",
+    "shutdown": "The daemon was stopped; the step will be started again.",
+}
+"""Codes the core itself gives to an ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One file a stage returned: `path` is relative to the step's folder."""
+
+    path: str
+    name: str
+    media_type: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one attempt cost: seconds of wall clock and CPU (children included), bytes at peak."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    peak_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CopyMade:
+    """A replica a stage reports; see `archived.api.Copy`."""
+
+    target: str
+    key: str
+    inventory_sha512: str
+    files: int
+    size: int
+    verified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt's ending. `code`, `message`, `hint` speak for every ending but `finished`.
+
+    For `finished`: `main` is the index in `made` of the new main artifact, or `None`.
+    """
+
+    ending: Ending
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+    after: timedelta | None = None
+    made: Sequence[Made] = ()
+    main: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    copies: Sequence[CopyMade] = ()
+    notes: Sequence[str] = ()
+    usage: Usage = Usage()
