@@ -81,7 +81,7 @@ def register_commands(cli: Commands) -> None:
 
 
 @_spec(firstresult=True)
-def choose_pipeline(document: Arrived, pipelines: Sequence[str]) -> str | None:  # type: ignore[empty-body]
+def choose_pipeline(document: Arrived, pipelines: Sequence[str]) -> str | None:
     """Name the pipeline for a new document, or return `None`: no opinion.
 
     When: at admission, before the document is on record; the first answer that is not `None`

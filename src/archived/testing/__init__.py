@@ -1,0 +1,1 @@
+"""Public testing kit: run a stage for real, the contracts, sample scans."""
