@@ -240,6 +240,11 @@ class Stage(ABC, Generic[O]):
     accepts: ClassVar[tuple[str, ...]] = ("*/*",)
     """Media types (`image/*` is allowed) of the main artifact; others are skipped, on record."""
     needs: ClassVar[Needs] = Needs()
+    preload: ClassVar[tuple[str, ...]] = ()
+    """Modules the fork server imports once, so that every attempt starts with them loaded.
+
+    The plug-in's own module must stay light: the daemon imports it. Name the heavy ones here.
+    """
     api: ClassVar[int] = API_VERSION
 
     @classmethod
