@@ -1,0 +1,298 @@
+"""Durable writes: the only module that calls `os.replace`, `os.rename`, `os.link` or `os.fsync`.
+
+A function here has either happened, durably, when it returns, or left every published name as it
+was. It knows paths and bytes, never what they mean. `OSError` passes through unchanged.
+
+Every durable operation announces itself to `fuse` first, so that a test can cut the power before
+any of them (see `step`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+fuse: Callable[[str, Path], None] | None = None
+"""Called as `fuse(operation, path)` before each durable operation; `None` outside tests.
+
+Operations: `mkdir`, `write` (before each piece of content), `fsync` (a file), `fsync-folder`,
+`rename`, `link`, `unlink`, `remove-tree`. A test's fuse ends the process (`os._exit`) or raises a
+`BaseException` that is no `Exception`: those are never cleaned up after, like a power cut.
+"""
+
+SCRATCH_PREFIX = ".archived-"
+"""Files whose name starts so are unfinished writes; whoever owns the folder may clear them."""
+
+_CHUNK = 1 << 20
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What went through a copy: bytes and lower-case hex digests, from a single read."""
+
+    size: int
+    sha256: str
+    sha512: str
+
+
+def step(operation: str, path: Path) -> None:
+    """Announce a durable operation. Other storage modules call it before their own commits."""
+    if fuse is not None:
+        fuse(operation, path)
+
+
+def write_file(
+    path: Path,
+    content: bytes | Iterable[bytes],
+    *,
+    mode: int = 0o644,
+    replace: bool = True,
+    scratch: Path | None = None,
+) -> None:
+    """Put `content` under `path`, whole and durable or not at all; the folder must exist.
+
+    `replace=False` raises `FileExistsError` rather than replace. `scratch` is another folder of
+    the same file system for the unfinished file, for folders in which no stray name may appear
+    (an OCFL object); by default it lies beside `path`. Calls: write.., fsync, rename, fsync-folder.
+    """
+    with _unfinished(scratch or path.parent) as unfinished:
+        with _created(unfinished, mode) as file:
+            for piece in (content,) if isinstance(content, bytes) else content:
+                step("write", unfinished)
+                file.write(piece)
+            file.flush()
+            step("fsync", unfinished)
+            os.fsync(file.fileno())
+        _rename(unfinished, path, replace=replace)
+    fsync_folder(path.parent)
+
+
+def copy_durably(source: Path, path: Path, *, mode: int = 0o444) -> Copied:
+    """Copy to a new name, whole and durable or not at all; never over an existing name.
+
+    Hashes what it writes, in one read. A symbolic link as source raises `OSError` (ELOOP), an
+    existing `path` `FileExistsError`. Calls: write.., fsync, rename, fsync-folder.
+    """
+    with _unfinished(path.parent) as unfinished:
+        copied = copy_file(source, unfinished, mode=mode)
+        fsync_file(unfinished)
+        _rename(unfinished, path, replace=False)
+    fsync_folder(path.parent)
+    return copied
+
+
+def copy_file(source: Path, path: Path, *, mode: int = 0o444) -> Copied:
+    """Copy into a folder nobody sees yet, hashing in one read. **Not** durable by itself:
+    `publish_folder` makes it so, with one pass over the whole folder.
+    """
+    sha256, sha512, size = hashlib.sha256(), hashlib.sha512(), 0
+    with _opened(source) as origin, _created(path, mode) as file:
+        while piece := origin.read(_CHUNK):
+            step("write", path)
+            file.write(piece)
+            sha256.update(piece)
+            sha512.update(piece)
+            size += len(piece)
+    return Copied(size, sha256.hexdigest(), sha512.hexdigest())
+
+
+def move_file(source: Path, path: Path) -> None:
+    """Give a file (already durable) a new name on the same file system, never replacing one.
+
+    Raises `FileExistsError` when `path` exists, `OSError` (EXDEV) across file systems. Calls:
+    rename (or link, unlink), fsync-folder on the new folder, then on the old one. A crash before
+    the last leaves one name or the other (with the fallback for old file systems: or both).
+    """
+    _rename(source, path, replace=False)
+    fsync_folder(path.parent)
+    if source.parent != path.parent:
+        fsync_folder(source.parent)
+
+
+def publish_folder(staged: Path, final: Path) -> None:
+    """Give a finished folder its final name: all of it durable, or the name does not exist.
+
+    Makes missing parents of `final`. Raises `FileExistsError` when `final` exists, even empty.
+    Calls: fsync and fsync-folder bottom-up over `staged`, mkdir and fsync-folder for each missing
+    parent, one rename, fsync-folder of `final.parent`, then of `staged.parent`.
+    """
+    fsync_tree(staged)
+    make_folder(final.parent)
+    _rename(staged, final, replace=False)
+    fsync_folder(final.parent)
+    fsync_folder(staged.parent)
+
+
+def make_folder(path: Path, *, mode: int = 0o755) -> None:
+    """`mkdir -p`, durable: each new folder's parent is fsynced. Existing folders are left alone.
+
+    A parent is fsynced also when the folder was there already but might be the leftover of a
+    crash between the two calls: only the deepest existing one can be, so only that is repeated.
+    """
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    if missing:
+        # A parent we may not read is none that we made.
+        with suppress(PermissionError):
+            fsync_folder(path.parent)
+    for folder in reversed(missing):
+        step("mkdir", folder)
+        folder.mkdir(mode=mode, exist_ok=True)
+        fsync_folder(folder.parent)
+
+
+def remove_file(path: Path, *, missing_ok: bool = False) -> None:
+    """Remove one name, durably. Calls: unlink, fsync-folder."""
+    step("unlink", path)
+    path.unlink(missing_ok=missing_ok)
+    fsync_folder(path.parent)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all below it, read-only or not; absent is fine. Never follows links.
+
+    Not atomic: a crash leaves a part. Rename it away first where a part would be seen.
+    """
+    if not os.path.lexists(folder):
+        return
+    step("remove-tree", folder)
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        folder.chmod(0o700)
+        for parent, folders, _ in os.walk(folder):
+            for name in folders:
+                inner = Path(parent, name)
+                if not inner.is_symlink():
+                    inner.chmod(0o700)
+        shutil.rmtree(folder)
+    fsync_folder(folder.parent)
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes, by reading both."""
+    with _opened(one) as first, _opened(other) as second:
+        if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
+            return False
+        while piece := first.read(_CHUNK):
+            if piece != second.read(_CHUNK):
+                return False
+        return not second.read(1)
+
+
+def digest(path: Path) -> Copied:
+    """Size and both digests of a file, in one read. Never follows a link."""
+    sha256, sha512, size = hashlib.sha256(), hashlib.sha512(), 0
+    with _opened(path) as file:
+        while piece := file.read(_CHUNK):
+            sha256.update(piece)
+            sha512.update(piece)
+            size += len(piece)
+    return Copied(size, sha256.hexdigest(), sha512.hexdigest())
+
+
+def fsync_file(path: Path) -> None:
+    """Make a file's bytes durable. Its *name* is durable only once its folder is fsynced."""
+    with _opened(path) as file:
+        step("fsync", path)
+        os.fsync(file.fileno())
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    step("fsync-folder", path)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Make a folder durable, files first, each folder after what it holds.
+
+    Anything that is neither file nor folder (a link, a socket) raises `OSError` (EINVAL): it
+    cannot be made durable and has no business in a published folder.
+    """
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            fsync_tree(Path(entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            fsync_file(Path(entry.path))
+        else:
+            raise OSError(errno.EINVAL, "neither a file nor a folder", entry.path)
+    fsync_folder(folder)
+
+
+def _rename(source: Path, path: Path, *, replace: bool) -> None:
+    step("rename", path)
+    if replace:
+        source.replace(path)
+        return
+    names = os.fsencode(source), os.fsencode(path)
+    if _libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_NOREPLACE) == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(number, os.strerror(number), str(source), None, str(path))
+    _rename_without_renameat2(source, path)
+
+
+def _rename_without_renameat2(source: Path, path: Path) -> None:
+    """For file systems without RENAME_NOREPLACE (NFS, some FUSE)."""
+    if stat.S_ISDIR(source.lstat().st_mode):
+        # The kernel refuses a folder that is not empty; one writer per store makes the check
+        # for an empty one good enough.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        source.rename(path)
+        return
+    step("link", path)
+    os.link(source, path, follow_symlinks=False)
+    step("unlink", source)
+    source.unlink()
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    path = folder / f"{SCRATCH_PREFIX}{secrets.token_hex(8)}"
+    try:
+        yield path
+    except Exception:
+        path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _created(path: Path, mode: int) -> Iterator[BinaryIO]:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, mode)
+        yield file
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    # O_NONBLOCK: opening a FIFO that somebody left in our way must not hang the daemon.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield file
