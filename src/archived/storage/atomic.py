@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -94,9 +95,9 @@ def copy_durably(source: Path, path: Path, *, mode: int = 0o444) -> Copied:
     return copied
 
 
-def copy_file(source: Path, path: Path, *, mode: int = 0o444) -> Copied:
-    """Copy into a folder nobody sees yet, hashing in one read. **Not** durable by itself:
-    `publish_folder` makes it so, with one pass over the whole folder.
+def copy_file(source: Path | bytes, path: Path, *, mode: int = 0o444) -> Copied:
+    """Copy to a new name in a folder nobody sees yet, hashing in one read; bytes are a source
+    too. **Not** durable by itself: `publish_folder` makes it so, in one pass over the folder.
     """
     sha256, sha512, size = hashlib.sha256(), hashlib.sha512(), 0
     with _opened(source) as origin, _created(path, mode) as file:
@@ -289,7 +290,10 @@ def _created(path: Path, mode: int) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path | bytes) -> Iterator[BinaryIO]:
+    if isinstance(path, bytes):
+        yield io.BytesIO(path)
+        return
     # O_NONBLOCK: opening a FIFO that somebody left in our way must not hang the daemon.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags), "rb") as file:
