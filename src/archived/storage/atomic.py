@@ -123,6 +123,13 @@ def move_file(source: Path, path: Path) -> None:
         fsync_folder(source.parent)
 
 
+def gather(source: Path, staged: Path) -> None:
+    """Move a file into a folder nobody sees yet, never replacing one. **Not** durable by itself:
+    `publish_folder` makes it so.
+    """
+    _rename(source, staged, replace=False)
+
+
 def publish_folder(staged: Path, final: Path) -> None:
     """Give a finished folder its final name: all of it durable, or the name does not exist.
 
