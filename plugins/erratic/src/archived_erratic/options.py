@@ -1,0 +1,67 @@
+"""What a drill may ask for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from archived.api import Duration, Size, StageConfig
+
+Fault = Literal[
+    "none",
+    "slow",
+    "fail",
+    "crash",
+    "vanish",
+    "hang",
+    "eat-memory",
+    "fill-disk",
+    "leave-children",
+    "wrong-output",
+    "postpone",
+    "refuse",
+]
+WrongOutput = Literal[
+    "outside-folder",
+    "missing-file",
+    "symlink",
+    "wrong-media-type",
+    "original",
+    "facts-not-json",
+]
+
+
+class ErraticConfig(StageConfig):
+    """Options of the stage."""
+
+    i_know_what_this_does: bool = False
+    """Must be `true`, else the stage does no work at all."""
+    fault: Fault = "none"
+    """What goes wrong."""
+    output: WrongOutput = "outside-folder"
+    """What is wrong with the output of `fault = "wrong-output"`."""
+    only: str = "*"
+    """Strike only documents whose received name matches this pattern (`*`, `?`, `[...]`)."""
+    probability: float = Field(default=1.0, ge=0.0, le=1.0)
+    """The share of documents struck. Which ones is decided by `seed` and the document's id."""
+    seed: int = 0
+    """Another number strikes other documents; the same number always the same."""
+    first_attempts: int | None = Field(default=None, ge=1)
+    """Strike a document only this many times, then behave. Needs `counter_folder`."""
+    counter_folder: Path | None = None
+    """Where strikes are counted, one file per document; it must exist and be writable."""
+    duration: Duration = timedelta(seconds=30)
+    """How long `slow` takes, `eat-memory` and `fill-disk` hold on, and children live."""
+    amount: Size = 4 * 2**30
+    """The most that `eat-memory` takes or `fill-disk` writes before it holds on."""
+    children: int = Field(default=3, ge=1, le=50)
+    """How many processes `leave-children` leaves behind."""
+
+    @model_validator(mode="after")
+    def _somewhere_to_count(self) -> ErraticConfig:
+        if self.first_attempts is not None and self.counter_folder is None:
+            raise ValueError("first_attempts needs a counter_folder to count in")
+        return self
