@@ -1,0 +1,68 @@
+"""What the engine knows of stages and targets: frozen cards, never classes, never TOML.
+
+`daemon` fills them from the configuration; a reload hands in a new set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from archived.model.plan import SEAL
+from archived.model.policy import Limits
+
+SEAL_LANE = "seal"
+"""The lane of the core's own step; it needs no child process."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageCard:
+    """One configured stage. `options` is JSON, already checked by the stage's own model."""
+
+    name: str
+    version: str
+    distribution: str
+    options: Mapping[str, Any]
+    options_digest: str
+    accepts: tuple[str, ...]
+    lane: str
+    timeout: timedelta
+    memory: int
+    network: bool
+    targets: bool
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCard:
+    """One configured place for copies."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Deck:
+    """Everything configured, as one value that a reload replaces whole."""
+
+    stages: Mapping[str, StageCard] = field(default_factory=dict)
+    targets: Mapping[str, TargetCard] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    """For the core's own step."""
+
+    def lane_of(self, stage: str | None) -> str:
+        """The lane in which a stage runs; for one that is not configured, the sealing lane.
+
+        There the scheduler finds it and says what is missing.
+        """
+        if stage is None or stage == SEAL or stage not in self.stages:
+            return SEAL_LANE
+        return self.stages[stage].lane
+
+    def limits_of(self, stage: str) -> Limits:
+        """How often and how patiently a stage is tried."""
+        card = self.stages.get(stage)
+        return card.limits if card else self.limits

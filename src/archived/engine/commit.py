@@ -1,0 +1,295 @@
+"""The order in which work becomes permanent. The most important text in the program.
+
+`commit_step` and `seal` are each one short list of durable acts. *Must*: bytes are on disk before
+anything mentions them; everything that mentions them changes in one transaction; only then may the
+working copy go. Breaking that loses a document. Everything else here is bookkeeping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from archived import __version__
+from archived.engine.cards import Deck
+from archived.model import description
+from archived.model.document import Happened, State
+from archived.model.outcome import Ending, Outcome
+from archived.model.plan import is_sealed, next_step
+from archived.model.policy import Decision, Verdict
+from archived.storage.catalog import Catalog
+from archived.storage.change import Change
+from archived.storage.ledger import Entry
+from archived.storage.records import ArtifactRow, DocumentRow, Replica, StepRow
+from archived.storage.spool import Kept, Spool
+
+CORE = f"archived {__version__}"
+"""The agent of the core's own acts, in the ledger and in PREMIS."""
+
+_ENDED = {
+    Ending.FINISHED: "step-finished",
+    Ending.REFUSED: "step-broke",
+    Ending.BROKE: "step-broke",
+    Ending.POSTPONED: "step-postponed",
+    Ending.PUT_BACK: "step-put-back",
+}
+
+
+def begin_step(catalog: Catalog, document: DocumentRow, step: StepRow, now: datetime) -> None:
+    """Count the attempt *before* it starts: what kills the machine still runs out of attempts."""
+    with catalog.transaction() as change:
+        change.move(
+            document, Happened.STEP_STARTED, now, running=step.id, attempts=document.attempts + 1
+        )
+        change.step_started(step)
+
+
+def commit_step(
+    spool: Spool, catalog: Catalog, deck: Deck, step: StepRow, outcome: Outcome,
+    decision: Decision, now: datetime,
+) -> State:  # fmt: skip
+    """Make an ended step permanent; returns the document's new state. The order is the point:
+
+    1. what it made is durable in the spool before anything mentions it;
+    2. the step's end, its artifacts, ledger entries and news change in one transaction;
+    3. only then may its working folder go.
+
+    Raises `OSError` from 1 (nothing has happened) and `CatalogError` from 2 (do it again).
+    """
+    finished = outcome.ending is Ending.FINISHED
+    kept = (
+        spool.keep(step.document, step.id, spool.work / step.id, outcome.made) if finished else []
+    )  # 1
+    with catalog.transaction() as change:  # 2
+        state = _record_end(change, deck, step, outcome, decision, kept, now)
+    spool.end_work(step.id)  # 3
+    return state
+
+
+def skip_step(catalog: Catalog, deck: Deck, document: DocumentRow, step: StepRow, why: str) -> None:
+    """Pass over a stage that does not accept the document's type, on record."""
+    now = step.started
+    with catalog.transaction() as change:
+        change.step_started(step)
+        change.step_ended(step.id, now, ending="skipped", notes=[why])
+        change.move(document, Happened.STEP_STARTED, now)
+        _record(change, "step-skipped", step, now, {"why": why})
+        _announce(change, "step-skipped", document, step, now)
+        _advance(change, deck, document.id, now)
+
+
+def seal(
+    spool: Spool, catalog: Catalog, deck: Deck, step: StepRow, sealed: Mapping[str, Any],
+    words: str, now: datetime,
+) -> State:  # fmt: skip
+    """Record that a document's object is durable in the store; returns its new state.
+
+    1. (the caller) the object is durable in the store under its final name;
+    2. the document becomes sealed, with ledger entry, news and words to find it by, at once;
+    3. only then may the spool let its bytes go.
+
+    `sealed` holds `object_key`, `object_version` and `inventory_sha512`.
+    """
+    with catalog.transaction() as change:  # 2
+        document = change.document(step.document)
+        facts = catalog.facts(document.id)
+        change.step_ended(step.id, now, ending="finished")
+        state = change.move(document, Happened.SEALED, now, running=None, sealed_at=now, **sealed)
+        _record(
+            change, "document-sealed", step, now,
+            {"object": sealed["object_key"], "version": sealed["object_version"]},
+            digests={"inventory.json": sealed["inventory_sha512"]},
+        )  # fmt: skip
+        _announce(change, "document-sealed", document, step, now, object=sealed["object_key"])
+        change.index_words(
+            document.id, document.name, " ".join(description.fields(facts).values()), words
+        )
+        state = _advance(change, deck, document.id, now)
+    spool.drop(step.document)  # 3
+    spool.end_work(step.id)
+    return state
+
+
+def release(
+    catalog: Catalog, deck: Deck, document: str, operator: str, note: str, now: datetime, *,
+    skip: bool,
+) -> State:  # fmt: skip
+    """A person decides that a held or waiting document goes on.
+
+    `skip`: past the stage that held it (`release`); otherwise the same stage is tried again, with
+    its attempts counted afresh (`retry`). Raises `IllegalStep` for a document that is at rest.
+    """
+    kind = "document-released" if skip else "document-retried"
+    with catalog.transaction() as change:
+        row = change.document(document)
+        sealed = is_sealed(row.stages, row.position)
+        happened = Happened.RELEASED_SEALED if sealed else Happened.RELEASED
+        state = change.move(
+            row, happened, now, due=now, attempts=0, postponed=0, code=None, reason=None, hint=None
+        )
+        facts = {"note": note, "stage": next_step(row.stages, row.position), "was": row.code}
+        change.record(Entry(kind, now, operator, document=document, facts=facts))
+        change.announce(kind, now, document=document, hotfolder=row.hotfolder, facts=facts)
+        if skip:
+            state = _advance(change, deck, document, now)
+    return state
+
+
+def _record_end(
+    change: Change, deck: Deck, step: StepRow, outcome: Outcome, decision: Decision,
+    kept: list[Kept], now: datetime,
+) -> State:  # fmt: skip
+    document = change.document(step.document)
+    change.step_ended(step.id, now, **_columns(outcome))
+    artifacts = _artifacts(step, outcome, kept)
+    change.add_artifacts(artifacts)
+    _record(
+        change, _ENDED[outcome.ending], step, now,
+        {"ending": outcome.ending, "code": outcome.code, "attempt": step.attempt},
+        digests={f"{a.role}/{a.name}": a.sha512 for a in artifacts},
+    )  # fmt: skip
+    for copy in outcome.copies:
+        _record_copy(change, document, step, copy, now)
+    match decision.verdict:
+        case Verdict.GO_ON:
+            change.move(document, Happened.STEP_FINISHED, now, running=None)
+            pages = description.pages({step.stage: outcome.facts})
+            if pages is not None:
+                change.set_columns(document.id, pages=pages)
+            _announce(change, "step-finished", document, step, now)
+            return _advance(change, deck, document.id, now)
+        case Verdict.WAIT:
+            return _wait(change, document, step, outcome, decision, now)
+        case Verdict.HOLD:
+            return _hold(change, document, step, outcome, decision, now)
+
+
+def _wait(
+    change: Change, document: DocumentRow, step: StepRow, outcome: Outcome, decision: Decision,
+    now: datetime,
+) -> State:  # fmt: skip
+    postponed = outcome.ending is Ending.POSTPONED
+    put_back = outcome.ending is Ending.PUT_BACK
+    state = change.move(
+        document, Happened.STEP_FINISHED if put_back else Happened.STEP_POSTPONED, now,
+        running=None, attempts=decision.attempts, due=decision.due,
+        postponed=document.postponed + 1 if postponed else document.postponed,
+        code=None if put_back else outcome.code,
+        reason=None if put_back else outcome.message,
+        hint=None if put_back else outcome.hint,
+    )  # fmt: skip
+    if not put_back:
+        name = "step-postponed" if postponed else "step-broke"
+        _announce(change, name, document, step, now, code=outcome.code)
+    return state
+
+
+def _hold(
+    change: Change, document: DocumentRow, step: StepRow, outcome: Outcome, decision: Decision,
+    now: datetime,
+) -> State:  # fmt: skip
+    state = change.move(
+        document, Happened.STEP_HELD, now, running=None, attempts=decision.attempts, due=None,
+        code=outcome.code, reason=outcome.message, hint=outcome.hint,
+    )  # fmt: skip
+    facts = {"code": outcome.code, "stage": step.stage, "reason": outcome.message}
+    _record(change, "document-held", step, now, facts)
+    if outcome.ending is not Ending.REFUSED:
+        _announce(change, "step-broke", document, step, now, code=outcome.code)
+    _announce(change, "document-held", document, step, now, code=outcome.code)
+    return state
+
+
+def _advance(change: Change, deck: Deck, document_id: str, now: datetime) -> State:
+    """Point the document at its next stage; at the end of the plan, say whether it is safe."""
+    document = change.document(document_id)
+    position = document.position + 1
+    following = next_step(document.stages, position)
+    fresh = {"position": position, "attempts": 0, "postponed": 0, "lane": deck.lane_of(following)}
+    cleared = {"code": None, "reason": None, "hint": None}
+    if following is not None:
+        change.set_columns(document_id, due=now, **fresh, **cleared)
+        return document.state
+    change.set_columns(document_id, due=None, **fresh, **cleared)
+    return _judge_safety(change, replace(document, position=position), now)
+
+
+def _judge_safety(change: Change, document: DocumentRow, now: datetime) -> State:
+    copies = change.verified_copies(document.id, document.inventory_sha512 or "")
+    if document.copies == 0:
+        return document.state  # sealing is all that was wanted; "safe" would promise a copy
+    if copies < document.copies:
+        change.set_columns(
+            document.id, code="copies-missing",
+            reason=f"{copies} of {document.copies} wanted copies were verified",
+            hint="let a stage of this pipeline make copies, or lower its wanted number of copies",
+        )  # fmt: skip
+        return document.state
+    state = change.move(document, Happened.COPIES_VERIFIED, now, safe_at=now)
+    change.record(Entry("document-safe", now, CORE, document=document.id, facts={"copies": copies}))
+    change.announce(
+        "document-safe", now, document=document.id, hotfolder=document.hotfolder,
+        facts={"copies": copies, "name": document.name},
+    )  # fmt: skip
+    return state
+
+
+def _record_copy(
+    change: Change, document: DocumentRow, step: StepRow, copy: Any, now: datetime
+) -> None:
+    change.copy_verified(
+        Replica(
+            document.id, copy.target, copy.key, copy.inventory_sha512, copy.files, copy.size,
+            copy.verified,
+        )
+    )  # fmt: skip
+    _record(
+        change, "copy-verified", step, now, {"target": copy.target, "key": copy.key},
+        digests={"inventory.json": copy.inventory_sha512},
+    )  # fmt: skip
+
+
+def _artifacts(step: StepRow, outcome: Outcome, kept: list[Kept]) -> list[ArtifactRow]:
+    return [
+        ArtifactRow(
+            document=step.document, role=made.role, name=made.name, media_type=made.media_type,
+            size=file.size, sha512=file.sha512, sha256=file.sha256, path=file.path, step=step.id,
+            main=index == outcome.main,
+        )
+        for index, (made, file) in enumerate(zip(outcome.made, kept, strict=False))
+    ]  # fmt: skip
+
+
+def _columns(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "ending": str(outcome.ending), "code": outcome.code or None,
+        "message": outcome.message or None, "hint": outcome.hint or None,
+        "facts": dict(outcome.facts), "tools": dict(outcome.tools), "notes": list(outcome.notes),
+        "wall": outcome.usage.wall, "cpu": outcome.usage.cpu,
+        "peak_memory": outcome.usage.peak_memory,
+    }  # fmt: skip
+
+
+def _record(
+    change: Change, kind: str, step: StepRow, now: datetime, facts: Mapping[str, Any],
+    digests: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    agent = f"{step.distribution} {step.version}" if step.stage != "seal" else CORE
+    change.record(
+        Entry(
+            kind, now, agent, document=step.document, digests=digests,
+            facts={"stage": step.stage, "step": step.id, **{k: v for k, v in facts.items() if v}},
+        )
+    )  # fmt: skip
+
+
+def _announce(
+    change: Change, name: str, document: DocumentRow, step: StepRow, now: datetime, **facts: Any
+) -> None:
+    # The received name may itself be a secret; who may see it is decided by who reads events.
+    change.announce(
+        name, now, document=document.id, hotfolder=document.hotfolder,
+        facts={"stage": step.stage, **facts},
+    )  # fmt: skip

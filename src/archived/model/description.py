@@ -1,0 +1,34 @@
+"""What stages found out about a document, in the one shape the rest of the house reads.
+
+A stage describes a document by putting `fields` into its facts: field name -> `{"value": ...}`
+(`None` when it could not be established). Later stages win. `pages` is a number any stage may give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def fields(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Field name -> established value, from stage -> facts."""
+    found: dict[str, str] = {}
+    for of_stage in facts.values():
+        described = of_stage.get("fields")
+        if not isinstance(described, Mapping):
+            continue
+        for name, field in described.items():
+            value = field.get("value") if isinstance(field, Mapping) else None
+            if isinstance(value, str) and value:
+                found[str(name)] = value
+    return found
+
+
+def pages(facts: Mapping[str, Mapping[str, Any]]) -> int | None:
+    """The number of pages, as the last stage that counted them said."""
+    counted = [
+        f["pages"]
+        for f in facts.values()
+        if isinstance(f.get("pages"), int) and not isinstance(f["pages"], bool)
+    ]
+    return counted[-1] if counted else None

@@ -1,0 +1,78 @@
+"""What follows from a step's ending: an outcome, the tries so far and the limits make a verdict.
+
+Pure: the clock is handed in. Three endings, no taxonomy: the document's fault is held at once, the
+world's fault waits as long as it takes, the stage's fault is tried again and then held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from archived.model.outcome import Ending, Outcome
+
+
+class Verdict(StrEnum):
+    """What to do with the document."""
+
+    GO_ON = "go-on"
+    WAIT = "wait"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often, and how patiently, a step is tried."""
+
+    attempts: int = 3
+    first_wait: timedelta = timedelta(seconds=30)
+    longest_wait: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict; `due` is set for `WAIT`; `attempts` is the count to keep from here on."""
+
+    verdict: Verdict
+    attempts: int
+    due: datetime | None = None
+
+
+def wait(tries: int, first: timedelta, longest: timedelta) -> timedelta:
+    """The wait after failed try number `tries` (1 is the first): doubles, up to `longest`."""
+    if tries > 30:  # 2 ** 30 seconds is past any cap, and timedelta overflows soon after
+        return longest
+    doubled: timedelta = first * (1 << max(0, tries - 1))
+    return min(doubled, longest)
+
+
+def decide(
+    outcome: Outcome, attempts: int, postponed: int, limits: Limits, now: datetime
+) -> Decision:
+    """What follows from `outcome`.
+
+    `attempts` counts this one: it was raised when the step started, so a document that kills the
+    machine still runs out. `postponed` is how often the step was postponed before, in a row.
+    """
+    match outcome.ending:
+        case Ending.FINISHED:
+            return Decision(Verdict.GO_ON, attempts=0)
+        case Ending.PUT_BACK:
+            return Decision(Verdict.WAIT, attempts=attempts - 1, due=now)
+        case Ending.POSTPONED:
+            first = outcome.after or limits.first_wait
+            pause = wait(postponed + 1, first, max(limits.longest_wait, first))
+            return Decision(Verdict.WAIT, attempts=attempts - 1, due=now + pause)
+        case Ending.REFUSED:
+            return Decision(Verdict.HOLD, attempts=attempts)
+        case Ending.BROKE if attempts < limits.attempts:
+            pause = wait(attempts, limits.first_wait, limits.longest_wait)
+            return Decision(Verdict.WAIT, attempts=attempts, due=now + pause)
+        case _:
+            return Decision(Verdict.HOLD, attempts=attempts)
+
+
+def interrupted(attempts: int, limits: Limits) -> Verdict:
+    """What follows when the daemon died under a step: the try stays counted."""
+    return Verdict.WAIT if attempts < limits.attempts else Verdict.HOLD

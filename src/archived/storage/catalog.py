@@ -1,0 +1,187 @@
+"""The catalog: what the house knows, in one SQLite file, changed only in transactions.
+
+WAL with `synchronous=FULL`: a committed transaction survives a power cut. One writer at a time in
+this process (a lock), readers beside it. The store can always rebuild it; it is never the only
+place where something precious is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, exc, text
+from sqlalchemy.pool import QueuePool
+
+from archived.errors import CatalogBusy, CatalogError
+from archived.storage.change import Change
+from archived.storage.queries import Queries
+
+BUSY_SECONDS = 30.0
+"""How long to wait for a write lock that another process holds."""
+
+
+class Catalog(Queries):
+    """Open with `Catalog.open` (the daemon) or `Catalog.open_to_read` (the command line)."""
+
+    def __init__(self, path: Path, *, read_only: bool = False, busy: float = BUSY_SECONDS) -> None:
+        self.path = path
+        self._write_lock = threading.Lock()
+        self._engine = _engine(path, read_only=read_only, busy=busy)
+
+    @classmethod
+    def open(cls, path: Path, *, busy: float = BUSY_SECONDS) -> Catalog:
+        """Open for writing; makes and migrates it as needed.
+
+        Raises `CatalogError` when the file is damaged or newer than this program.
+        """
+        catalog = cls(path, busy=busy)
+        with _explained(path):
+            catalog._migrate()
+        return catalog
+
+    @classmethod
+    def open_to_read(cls, path: Path) -> Catalog:
+        """Open for questions only, whether the daemon runs or not. Raises `CatalogError`."""
+        if not path.exists():
+            raise CatalogError(
+                f"{path}: there is no catalog yet",
+                hint="the daemon makes it when it starts for the first time: archived run",
+            )
+        catalog = cls(path, read_only=True)
+        with _explained(path), catalog.reading() as connection:
+            connection.execute(text("SELECT count(*) FROM ledger"))
+        return catalog
+
+    @contextmanager
+    def transaction(self) -> Iterator[Change]:
+        """Everything done on the yielded `Change` becomes durable together, or not at all.
+
+        Raises `CatalogBusy` when another process keeps the write lock too long, and
+        `OSError(ENOSPC)` when the disk is full.
+        """
+        with _explained(self.path), self._write_lock, self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield Change(connection)
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection with one consistent view."""
+        with _explained(self.path), self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.exec_driver_sql("ROLLBACK")
+
+    def close(self) -> None:
+        """Let go of the file. The last one to close folds the write-ahead log into it."""
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(files("archived.storage") / "migrations"))
+        newest = ScriptDirectory.from_config(config).get_current_head()
+        with self._write_lock, self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                found = MigrationContext.configure(connection).get_current_revision()
+                if found != newest:
+                    config.attributes["connection"] = connection
+                    _upgrade(config, self.path)
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+
+def _upgrade(config: Config, path: Path) -> None:
+    from alembic.util import CommandError
+
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise CatalogError(
+            f"{path}: this catalog was made by a newer version ({error})",
+            hint="install that version of archived, or a newer one",
+        ) from error
+
+
+def _engine(path: Path, *, read_only: bool, busy: float) -> Engine:
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            _uri(path, read_only=read_only), uri=True, timeout=busy,
+            isolation_level=None, check_same_thread=False,
+        )  # fmt: skip
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=4)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        if not read_only:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    return engine
+
+
+def _uri(path: Path, *, read_only: bool) -> str:
+    uri = path.absolute().as_uri()
+    if not read_only:
+        return uri
+    # Without write access to the folder SQLite cannot make the shared-memory file that reading a
+    # WAL database wants; when nobody has it open the file alone is the whole truth.
+    alone = not path.with_name(path.name + "-wal").exists()
+    try:
+        probe = sqlite3.connect(f"{uri}?mode=ro", uri=True)
+        probe.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+        probe.close()
+    except sqlite3.OperationalError:
+        return f"{uri}?mode=ro&immutable=1" if alone else f"{uri}?mode=ro"
+    return f"{uri}?mode=ro"
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, with what to do."""
+    try:
+        yield
+    except (exc.OperationalError, sqlite3.OperationalError) as error:
+        words = str(error)
+        if "locked" in words or "busy" in words:
+            raise CatalogBusy(
+                f"{path}: another process keeps the catalog locked",
+                hint=f"find it with: fuser {path}",
+            ) from error
+        if "full" in words:
+            import errno
+
+            raise OSError(errno.ENOSPC, "the disk with the catalog is full", str(path)) from error
+        raise _damaged(path, words) from error
+    except (exc.DatabaseError, sqlite3.DatabaseError) as error:
+        if isinstance(error, (exc.IntegrityError, sqlite3.IntegrityError)):
+            raise
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, words: str) -> CatalogError:
+    return CatalogError(
+        f"{path}: the catalog cannot be read or written ({words.splitlines()[0]})",
+        hint="nothing was changed. Keep the file, look at the disk (dmesg), and restore the "
+        "catalog from a backup; the sealed objects in the store are not touched by this",
+    )

@@ -1,0 +1,245 @@
+"""What can be changed in the catalog, inside one transaction.
+
+A document's state changes only through `move`, which asks the table in `model.document`. Nothing
+here commits: `Catalog.transaction` does, all of it or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from archived.api.events import EVENTS
+from archived.errors import NoSuchDocument, NotNow
+from archived.model.document import Happened, State, after
+from archived.storage import ledger as chain
+from archived.storage import schema as t
+from archived.storage.records import (
+    ArrivalState,
+    ArtifactRow,
+    DocumentRow,
+    Replica,
+    StepRow,
+)
+from archived.storage.words import fold
+
+
+class Change:
+    """One open transaction. Methods are small facts; their order within it does not matter."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    # Arrivals ---------------------------------------------------------------------------------
+
+    def arrival_seen(
+        self, *, hotfolder: str, path: bytes, name: str, device: int, inode: int,
+        size: int, mtime_ns: int, now: datetime,
+    ) -> int:  # fmt: skip
+        """A file was noticed for the first time; returns the arrival's id."""
+        done = self._connection.execute(
+            insert(t.arrival).values(
+                hotfolder=hotfolder, path=path, name=name, state=ArrivalState.SEEN, present=True,
+                device=device, inode=inode, size=size, mtime_ns=mtime_ns, first_seen=now,
+            )
+        )  # fmt: skip
+        (key,) = done.inserted_primary_key or (0,)
+        return int(key)
+
+    def arrival_changed(self, arrival: int, **columns: Any) -> None:
+        """Set columns of an arrival: its sighting, or that its file is gone."""
+        self._connection.execute(
+            update(t.arrival).where(t.arrival.c.id == arrival).values(**columns)
+        )
+
+    def arrival_ended(
+        self, arrival: int, state: ArrivalState, now: datetime, *,
+        code: str | None = None, reason: str | None = None,
+        document: str | None = None, sha256: str | None = None,
+    ) -> None:  # fmt: skip
+        """An arrival was admitted, held or ignored."""
+        values: dict[str, Any] = {"state": state, "code": code, "reason": reason, "ended": now}
+        if document is not None:
+            values |= {"document": document, "sha256": sha256}
+        self.arrival_changed(arrival, **values)
+
+    # Documents --------------------------------------------------------------------------------
+
+    def admit(self, document: DocumentRow, originals: Sequence[ArtifactRow]) -> None:
+        """A new document with its originals."""
+        self._connection.execute(insert(t.document).values(**asdict(document)))
+        self.add_artifacts(originals)
+
+    def document(self, document: str) -> DocumentRow:
+        """The document as it stands inside this transaction. Raises `NoSuchDocument`."""
+        row = self._connection.execute(
+            select(t.document).where(t.document.c.id == document)
+        ).one_or_none()
+        if row is None:
+            raise NoSuchDocument(f"no document has the id {document}")
+        return document_row(row)
+
+    def move(
+        self, document: DocumentRow, happened: Happened, now: datetime, **columns: Any
+    ) -> State:
+        """Let something happen to a document; returns its new state.
+
+        Raises `IllegalStep` when the table does not know the pair, and `NotNow` when the document
+        was changed by somebody else since it was read.
+        """
+        state = after(document.state, happened)
+        done = self._connection.execute(
+            update(t.document)
+            .where(t.document.c.id == document.id, t.document.c.changed == document.changed)
+            .values(state=state, changed=_later(now, document.changed), **columns)
+        )
+        if done.rowcount != 1:
+            raise NotNow(f"document {document.id} was changed in the meantime; try again")
+        return state
+
+    def set_columns(self, document: str, **columns: Any) -> None:
+        """Set columns that are no part of the document's state (pages, lane)."""
+        self._connection.execute(
+            update(t.document).where(t.document.c.id == document).values(**columns)
+        )
+
+    # Steps and artifacts ----------------------------------------------------------------------
+
+    def step_started(self, step: StepRow) -> None:
+        """An attempt begins; it is counted from now on."""
+        self._connection.execute(insert(t.step).values(**_plain(step)))
+
+    def step_ended(self, step: str, now: datetime, **columns: Any) -> None:
+        """An attempt ended, one way or another."""
+        self._connection.execute(
+            update(t.step).where(t.step.c.id == step).values(ended=now, **_text_floats(columns))
+        )
+
+    def add_artifacts(self, artifacts: Sequence[ArtifactRow]) -> None:
+        """New artifacts; each supersedes the current one with its role and name, and main."""
+        for artifact in artifacts:
+            same = (t.artifact.c.role == artifact.role) & (t.artifact.c.name == artifact.name)
+            of_document = t.artifact.c.document == artifact.document
+            self._connection.execute(
+                update(t.artifact).where(of_document, same).values(current=False)
+            )
+            if artifact.main:
+                self._connection.execute(update(t.artifact).where(of_document).values(main=False))
+            self._connection.execute(insert(t.artifact).values(**asdict(artifact)))
+
+    def copy_verified(self, replica: Replica) -> None:
+        """A copy was written and read back (again)."""
+        values = asdict(replica)
+        statement = upsert(t.replica).values(**values)
+        self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["document", "target"],
+                set_={k: v for k, v in values.items() if k not in {"document", "target"}},
+            )
+        )
+
+    def verified_copies(self, document: str, inventory_sha512: str) -> int:
+        """How many copies of this very version were read back."""
+        return int(
+            self._connection.execute(
+                select(func.count()).where(
+                    t.replica.c.document == document,
+                    t.replica.c.inventory_sha512 == inventory_sha512,
+                )
+            ).scalar_one()
+        )
+
+    def index_words(self, document: str, name: str, facts: str, body: str) -> None:
+        """Make a document findable by its name, its facts and its text."""
+        self._connection.execute(text("DELETE FROM words WHERE document = :d"), {"d": document})
+        self._connection.execute(
+            text("INSERT INTO words (document, name, facts, body) VALUES (:d, :n, :f, :b)"),
+            {"d": document, "n": fold(name), "f": fold(facts), "b": fold(body)},
+        )
+
+    # Ledger and news --------------------------------------------------------------------------
+
+    def record(self, entry: chain.Entry) -> chain.Head:
+        """Append to the ledger; returns the new head."""
+        head = self.ledger_head()
+        sequence = head.sequence + 1
+        line = chain.canonical(entry, sequence, head.hash)
+        new = chain.Head(sequence, chain.digest(line))
+        self._connection.execute(
+            insert(t.ledger).values(
+                sequence=sequence, entry=line, hash=new.hash,
+                kind=entry.kind, document=entry.document, at=entry.at,
+            )
+        )  # fmt: skip
+        return new
+
+    def ledger_head(self) -> chain.Head:
+        """The newest entry's sequence and hash."""
+        row = self._connection.execute(
+            select(t.ledger.c.sequence, t.ledger.c.hash)
+            .order_by(t.ledger.c.sequence.desc())
+            .limit(1)
+        ).one_or_none()
+        return chain.Head(row.sequence, row.hash) if row else chain.Head(0, chain.GENESIS)
+
+    def announce(
+        self, name: str, now: datetime, *, document: str | None = None,
+        hotfolder: str | None = None, facts: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Queue an event; it leaves the house only if this transaction is committed."""
+        if name not in EVENTS:
+            raise ValueError(f"{name!r} is not an event")
+        self._connection.execute(
+            insert(t.outbox).values(
+                name=name, document=document, hotfolder=hotfolder, at=now, facts=dict(facts or {})
+            )
+        )
+
+    def outbox_read(self, reader: str, sequence: int) -> None:
+        """`reader` has been given every event up to `sequence`."""
+        self._connection.execute(
+            upsert(t.reader)
+            .values(name=reader, sequence=sequence)
+            .on_conflict_do_update(index_elements=["name"], set_={"sequence": sequence})
+        )
+
+    def outbox_trim(self, readers: Sequence[str], keep: int) -> int:
+        """Drop events every one of `readers` has been given, but for the newest `keep`."""
+        read = select(func.min(t.reader.c.sequence)).where(
+            t.reader.c.name.in_(bindparam("readers", expanding=True))
+        )
+        lowest = self._connection.execute(read, {"readers": list(readers)}).scalar()
+        newest = self._connection.execute(select(func.max(t.outbox.c.sequence))).scalar() or 0
+        done = self._connection.execute(
+            t.outbox.delete().where(t.outbox.c.sequence <= min(lowest or 0, newest - keep))
+        )
+        return int(done.rowcount)
+
+
+def _later(now: datetime, before: datetime) -> datetime:
+    # `changed` tells two versions of a row apart, also when the clock was set back.
+    return now if now > before else before + timedelta(microseconds=1)
+
+
+def document_row(row: Any) -> DocumentRow:
+    """A row of `schema.document` as the house sees it."""
+    values = dict(row._mapping)
+    values["state"] = State(values["state"])
+    values["stages"] = tuple(values["stages"])
+    return DocumentRow(**values)
+
+
+def _plain(step: StepRow) -> dict[str, Any]:
+    return _text_floats(asdict(step))
+
+
+def _text_floats(columns: dict[str, Any]) -> dict[str, Any]:
+    # Seconds are kept as text: SQLite's REAL would show 0.30000000000000004 to a reader.
+    return {
+        k: f"{v:.3f}" if k in {"wall", "cpu"} and v is not None else v for k, v in columns.items()
+    }

@@ -1,0 +1,128 @@
+"""The hash-chained ledger: every action, in order, each entry bound to the one before.
+
+An entry is canonical JSON; its hash is the SHA-256 of those bytes; it holds the hash of the entry
+before it. Changing, removing or inserting an entry breaks the chain from there on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from archived.errors import LedgerError
+
+GENESIS = "0" * 64
+"""What the first entry names as the hash before it."""
+
+KINDS: Mapping[str, str] = {
+    "ledger-opened": "The ledger began.",
+    "daemon-started": "The daemon started; the agent names its version.",
+    "daemon-stopped": "The daemon stopped in order.",
+    "document-admitted": "A file's bytes became durable in the spool; digests of the original.",
+    "source-removed": "The file was taken out of the hot folder after its bytes were compared.",
+    "arrival-ignored": "A file in a hot folder was left alone under a named rule.",
+    "arrival-held": "A file in a hot folder cannot be taken in.",
+    "arrival-resumed": "A file that could not be taken in is being tried again.",
+    "step-finished": "A stage ended well; digests of what it made.",
+    "step-skipped": "A stage does not accept the document's type.",
+    "step-postponed": "A stage waits for the world.",
+    "step-broke": "A stage failed.",
+    "step-put-back": "A stage was stopped with the daemon and will be started again.",
+    "step-lost": "The daemon or the machine died under a stage.",
+    "document-held": "A person must decide.",
+    "document-released": "A person decided that the document goes on.",
+    "document-retried": "A person asked for another try.",
+    "document-refused": "A person decided that the document is not archived.",
+    "document-sealed": "The OCFL object is durable; digest of its inventory.",
+    "copy-verified": "A copy was written and read back; digest of its inventory.",
+    "document-safe": "The wanted number of copies was verified.",
+    "recovered": "What a crash left was put right; the entry says what.",
+}
+"""Entry kind -> what it records. Kinds are an interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One action. `digests`: name -> SHA-512, hex. `agent`: `tool version`, or a person."""
+
+    kind: str
+    at: datetime
+    agent: str
+    document: str | None = None
+    digests: Mapping[str, str] | None = None
+    facts: Mapping[str, Any] | None = None
+
+
+def canonical(entry: Entry, sequence: int, previous: str) -> str:
+    """The exact text that is hashed: JSON, sorted keys, no spaces, UTF-8."""
+    if entry.kind not in KINDS:
+        raise ValueError(f"{entry.kind!r} is not a kind of ledger entry")
+    body: dict[str, Any] = {
+        "agent": entry.agent,
+        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "kind": entry.kind,
+        "previous": previous,
+        "sequence": sequence,
+    }
+    if entry.document is not None:
+        body["document"] = entry.document
+    if entry.digests:
+        body["digests"] = dict(entry.digests)
+    if entry.facts:
+        body["facts"] = dict(entry.facts)
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(entry: str) -> str:
+    """SHA-256 of an entry's canonical text, hex."""
+    return hashlib.sha256(entry.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest entry: where the chain ends."""
+
+    sequence: int
+    hash: str
+
+
+def verify(rows: Iterable[tuple[int, str, str, str, str | None]]) -> Head:
+    """Walk the chain; returns its head. Raises `LedgerError` naming the first entry that is wrong.
+
+    `rows` are (sequence, entry, hash, kind, document) in order of sequence, from the first on.
+    """
+    head = Head(0, GENESIS)
+    for sequence, entry, stored, kind, document in rows:
+        wrong = _what_is_wrong(head, sequence, entry, stored, kind, document)
+        if wrong:
+            raise LedgerError(
+                f"ledger entry {sequence}: {wrong}",
+                hint="Stop the daemon, keep the catalog as it is, and compare it with a backup: "
+                "somebody or something changed the record.",
+            )
+        head = Head(sequence, stored)
+    return head
+
+
+def _what_is_wrong(
+    head: Head, sequence: int, entry: str, stored: str, kind: str, document: str | None
+) -> str:
+    if sequence != head.sequence + 1:
+        return f"entry {head.sequence + 1} is missing"
+    if digest(entry) != stored:
+        return "its text does not match its hash"
+    try:
+        body = json.loads(entry)
+    except ValueError:
+        return "its text is not JSON"
+    if body.get("previous") != head.hash:
+        return "it does not continue the entry before it"
+    if body.get("sequence") != sequence:
+        return "its text carries another sequence number"
+    if body.get("kind") != kind or body.get("document") != document:
+        return "its columns do not match its text"
+    return ""

@@ -1,0 +1,1 @@
+"""Alembic migrations of the catalog. A released one is never edited."""

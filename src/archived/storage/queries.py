@@ -1,0 +1,322 @@
+"""What can be asked of the catalog: one typed method per question. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select, text
+
+from archived.api.events import Event
+from archived.errors import NoSuchDocument
+from archived.model.document import COLUMN, MOVING, State
+from archived.storage import ledger as chain
+from archived.storage import schema as t
+from archived.storage.change import document_row
+from archived.storage.records import (
+    Arrival,
+    ArrivalState,
+    ArtifactRow,
+    Balance,
+    DocumentRow,
+    Found,
+    LedgerRow,
+    Replica,
+    StepRow,
+)
+from archived.storage.words import query
+
+
+class Queries:
+    """Read-only questions. A subclass says how to get a connection."""
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection with a consistent view of the catalog."""
+        raise NotImplementedError
+
+    def _rows(self, statement: Select[Any]) -> list[Any]:
+        with self.reading() as connection:
+            return list(connection.execute(statement))
+
+    # Documents --------------------------------------------------------------------------------
+
+    def document(self, document: str) -> DocumentRow:
+        """One document. Raises `NoSuchDocument`."""
+        rows = self._rows(select(t.document).where(t.document.c.id == document))
+        if not rows:
+            raise NoSuchDocument(
+                f"no document has the id {document}", hint="archivectl documents lists them"
+            )
+        return document_row(rows[0])
+
+    def documents_like(self, beginning: str) -> list[str]:
+        """Ids that begin or end with some characters, at most ten: people type a part of an id."""
+        like = t.document.c.id.startswith(beginning, autoescape=True)
+        ends = t.document.c.id.endswith(beginning, autoescape=True)
+        return [r.id for r in self._rows(select(t.document.c.id).where(like | ends).limit(10))]
+
+    def documents(
+        self, *, states: Sequence[State] = (), hotfolder: str | None = None, limit: int = 100,
+        before: str | None = None,
+    ) -> list[DocumentRow]:  # fmt: skip
+        """Documents, newest first; `before` continues a listing after that id."""
+        statement = select(t.document).order_by(t.document.c.id.desc()).limit(limit)
+        if states:
+            statement = statement.where(t.document.c.state.in_(states))
+        if hotfolder is not None:
+            statement = statement.where(t.document.c.hotfolder == hotfolder)
+        if before is not None:
+            statement = statement.where(t.document.c.id < before)
+        return [document_row(r) for r in self._rows(statement)]
+
+    def due(self, lane: str, now: datetime, limit: int) -> list[DocumentRow]:
+        """Documents whose next step may start in `lane`, best first.
+
+        Higher priority first, then whatever is nearest to its end, then the longest waiting.
+        """
+        statement = (
+            select(t.document)
+            .where(
+                t.document.c.lane == lane,
+                t.document.c.due <= now,
+                t.document.c.running.is_(None),
+                t.document.c.state.in_(MOVING),
+            )
+            .order_by(t.document.c.priority.desc(), t.document.c.position.desc(), t.document.c.due)
+            .limit(limit)
+        )
+        return [document_row(r) for r in self._rows(statement)]
+
+    def next_due(self) -> datetime | None:
+        """When the next waiting step may start; `None` when nothing waits."""
+        rows = self._rows(
+            select(func.min(t.document.c.due)).where(
+                t.document.c.running.is_(None), t.document.c.state.in_(MOVING)
+            )
+        )
+        value = rows[0][0]
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+    def running(self) -> list[DocumentRow]:
+        """Documents on which a step is on record as running."""
+        return [
+            document_row(r)
+            for r in self._rows(select(t.document).where(t.document.c.running.is_not(None)))
+        ]
+
+    def moving(self) -> list[DocumentRow]:
+        """Documents that are not at rest: admitted, working, waiting, or sealed with steps due."""
+        statement = select(t.document).where(
+            t.document.c.state.in_(MOVING), t.document.c.due.is_not(None)
+        )
+        return [document_row(r) for r in self._rows(statement)]
+
+    def count_documents(self) -> Mapping[tuple[str, State], int]:
+        """(hot folder, state) -> number of documents."""
+        statement = select(t.document.c.hotfolder, t.document.c.state, func.count()).group_by(
+            t.document.c.hotfolder, t.document.c.state
+        )
+        return {(folder, State(state)): n for folder, state, n in self._rows(statement)}
+
+    def count_held(self) -> Mapping[str, int]:
+        """Code -> number of documents held for it."""
+        statement = (
+            select(t.document.c.code, func.count())
+            .where(t.document.c.state == State.HELD)
+            .group_by(t.document.c.code)
+        )
+        return {code or "": n for code, n in self._rows(statement)}
+
+    def pages_archived(self) -> int:
+        """Pages of all archived documents whose pages are known."""
+        statement = select(func.coalesce(func.sum(t.document.c.pages), 0)).where(
+            t.document.c.state.in_([State.SEALED, State.SAFE])
+        )
+        return int(self._rows(statement)[0][0])
+
+    def oldest_waiting(self) -> datetime | None:
+        """When the longest-waiting document that is still in work was received."""
+        statement = select(func.min(t.document.c.received)).where(
+            t.document.c.state.in_([State.ADMITTED, State.WORKING, State.WAITING])
+        )
+        value = self._rows(statement)[0][0]
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+    # A document's parts -----------------------------------------------------------------------
+
+    def artifacts(self, document: str, *, current: bool = True) -> list[ArtifactRow]:
+        """A document's artifacts in the order they came; superseded ones too if not `current`."""
+        statement = (
+            select(t.artifact).where(t.artifact.c.document == document).order_by(t.artifact.c.id)
+        )
+        if current:
+            statement = statement.where(t.artifact.c.current)
+        return [ArtifactRow(**_without(r, "id")) for r in self._rows(statement)]
+
+    def steps(self, document: str) -> list[StepRow]:
+        """Every attempt at every stage, in order."""
+        statement = (
+            select(t.step)
+            .where(t.step.c.document == document)
+            .order_by(t.step.c.started, t.step.c.id)
+        )
+        return [_step(r) for r in self._rows(statement)]
+
+    def facts(self, document: str) -> dict[str, Mapping[str, Any]]:
+        """Stage -> the facts of its last good end."""
+        return {
+            s.stage: s.facts or {}
+            for s in self.steps(document)
+            if s.ending == "finished" and s.facts is not None
+        }
+
+    def replicas(self, document: str) -> list[Replica]:
+        """The document's verified copies."""
+        statement = (
+            select(t.replica).where(t.replica.c.document == document).order_by(t.replica.c.target)
+        )
+        return [Replica(**r._mapping) for r in self._rows(statement)]
+
+    def with_sha256(self, sha256: str) -> list[str]:
+        """Documents with an original of this digest, oldest first."""
+        statement = (
+            select(t.artifact.c.document)
+            .where(t.artifact.c.sha256 == sha256, t.artifact.c.role == "original")
+            .order_by(t.artifact.c.id)
+        )
+        return [r.document for r in self._rows(statement)]
+
+    # Arrivals ---------------------------------------------------------------------------------
+
+    def arrivals_present(self, hotfolder: str) -> dict[bytes, Arrival]:
+        """Relative path -> the arrival whose file is believed to be in the folder."""
+        statement = select(t.arrival).where(t.arrival.c.hotfolder == hotfolder, t.arrival.c.present)
+        return {r.path: _arrival(r) for r in self._rows(statement)}
+
+    def arrivals(
+        self, *, document: str | None = None, states: Sequence[ArrivalState] = (), limit: int = 1000
+    ) -> list[Arrival]:
+        """Arrivals of one document, or in some states, oldest first."""
+        statement = select(t.arrival).order_by(t.arrival.c.id).limit(limit)
+        if document is not None:
+            statement = statement.where(t.arrival.c.document == document)
+        if states:
+            statement = statement.where(t.arrival.c.state.in_(states))
+        return [_arrival(r) for r in self._rows(statement)]
+
+    def oldest_unclaimed(self) -> datetime | None:
+        """When the oldest file that is still only seen was noticed."""
+        statement = select(func.min(t.arrival.c.first_seen)).where(
+            t.arrival.c.state == ArrivalState.SEEN
+        )
+        value = self._rows(statement)[0][0]
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+    def balance(self) -> list[Balance]:
+        """The balance sheet, one line per hot folder, read from arrivals and documents."""
+        statement = (
+            select(
+                t.arrival.c.hotfolder, t.arrival.c.state, t.arrival.c.code, t.document.c.state,
+                func.count(),
+            )
+            .select_from(t.arrival.outerjoin(t.document, t.arrival.c.document == t.document.c.id))
+            .group_by(
+                t.arrival.c.hotfolder, t.arrival.c.state, t.arrival.c.code, t.document.c.state
+            )
+        )  # fmt: skip
+        sheets: dict[str, dict[str, Any]] = {}
+        for folder, state, code, document_state, n in self._rows(statement):
+            sheet = sheets.setdefault(folder, {"seen": 0, "rules": {}})
+            sheet["seen"] += n
+            column = _column(ArrivalState(state), document_state)
+            if column is not None:
+                sheet[column] = sheet.get(column, 0) + n
+            if column == "ignored":
+                sheet["rules"][code] = sheet["rules"].get(code, 0) + n
+        return [Balance(hotfolder=folder, **sheets[folder]) for folder in sorted(sheets)]
+
+    # Ledger, events, words --------------------------------------------------------------------
+
+    def ledger_head(self) -> chain.Head:
+        """The newest entry's sequence and hash."""
+        rows = self._rows(
+            select(t.ledger.c.sequence, t.ledger.c.hash)
+            .order_by(t.ledger.c.sequence.desc())
+            .limit(1)
+        )
+        return chain.Head(*rows[0]) if rows else chain.Head(0, chain.GENESIS)
+
+    def ledger_of(self, document: str) -> list[LedgerRow]:
+        """A document's entries, in order."""
+        statement = (
+            select(t.ledger).where(t.ledger.c.document == document).order_by(t.ledger.c.sequence)
+        )
+        return [LedgerRow(**r._mapping) for r in self._rows(statement)]
+
+    def ledger_rows(self) -> Iterator[tuple[int, str, str, str, str | None]]:
+        """The whole chain in order, streamed, as `ledger.verify` wants it."""
+        statement = select(
+            t.ledger.c.sequence, t.ledger.c.entry, t.ledger.c.hash, t.ledger.c.kind,
+            t.ledger.c.document,
+        ).order_by(t.ledger.c.sequence)  # fmt: skip
+        with self.reading() as connection:
+            for row in connection.execution_options(yield_per=1000).execute(statement):
+                yield (row[0], row[1], row[2], row[3], row[4])
+
+    def events_for(self, reader: str, limit: int = 100) -> list[Event]:
+        """Events `reader` has not been given yet, in order."""
+        given = select(t.reader.c.sequence).where(t.reader.c.name == reader).scalar_subquery()
+        statement = (
+            select(t.outbox)
+            .where(t.outbox.c.sequence > func.coalesce(given, 0))
+            .order_by(t.outbox.c.sequence)
+            .limit(limit)
+        )
+        return [Event(**r._mapping) for r in self._rows(statement)]
+
+    def search(self, words: str, limit: int = 20) -> list[Found]:
+        """Documents whose name, facts or text hold every word; newest first."""
+        terms = query(words)
+        if not terms:
+            return []
+        statement = text(
+            "SELECT words.document, document.name, words.facts, "
+            "snippet(words, 3, '[', ']', ' … ', 12) AS snippet FROM words "
+            "JOIN document ON document.id = words.document WHERE words MATCH :q "
+            "ORDER BY words.rowid DESC LIMIT :n"
+        )
+        with self.reading() as connection:
+            rows = connection.execute(statement, {"q": terms, "n": limit})
+            return [Found(*row) for row in rows]
+
+
+def _column(state: ArrivalState, document_state: str | None) -> str | None:
+    match state:
+        case ArrivalState.IGNORED:
+            return "ignored"
+        case ArrivalState.HELD:
+            return "held"
+        case ArrivalState.SEEN:
+            return "in_work"
+        case ArrivalState.ADMITTED if document_state is not None:
+            return COLUMN[State(document_state)].replace(" ", "_")
+        case _:
+            return None  # admitted, but the document is gone: exactly what must never be
+
+
+def _without(row: Row[Any], column: str) -> dict[str, Any]:
+    return {k: v for k, v in row._mapping.items() if k != column}
+
+
+def _arrival(row: Row[Any]) -> Arrival:
+    values = dict(row._mapping)
+    return Arrival(**(values | {"state": ArrivalState(values["state"])}))
+
+
+def _step(row: Row[Any]) -> StepRow:
+    values = dict(row._mapping)
+    for column in ("wall", "cpu"):
+        values[column] = None if values[column] is None else float(values[column])
+    return StepRow(**values)

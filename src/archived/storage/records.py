@@ -1,0 +1,178 @@
+"""What the catalog's rows look like to the rest of the house: frozen and typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from archived.model.document import State
+
+
+class ArrivalState(StrEnum):
+    """Where a file seen in a hot folder stands."""
+
+    SEEN = "seen"
+    """Being watched: still arriving, settling, or waiting for intake."""
+    ADMITTED = "admitted"
+    """It became (part of) a document."""
+    HELD = "held"
+    """It cannot be taken in; it stays where it is and a person must act."""
+    IGNORED = "ignored"
+    """Left alone under a named rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One file seen in a hot folder. `path` is relative to the folder, as received."""
+
+    id: int
+    hotfolder: str
+    path: bytes
+    name: str
+    state: ArrivalState
+    code: str | None
+    reason: str | None
+    present: bool
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    document: str | None
+    first_seen: datetime
+    ended: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A document as the catalog knows it. See `schema.document` for the columns' meaning."""
+
+    id: str
+    state: State
+    hotfolder: str
+    name: str
+    path: bytes
+    media_type: str
+    size: int
+    secrecy: str
+    priority: int
+    pipeline: str
+    stages: Sequence[str]
+    copies: int
+    position: int
+    running: str | None
+    lane: str
+    attempts: int
+    postponed: int
+    due: datetime | None
+    code: str | None
+    reason: str | None
+    hint: str | None
+    received: datetime
+    changed: datetime
+    sealed_at: datetime | None = None
+    safe_at: datetime | None = None
+    object_key: str | None = None
+    object_version: int | None = None
+    inventory_sha512: str | None = None
+    pages: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRow:
+    """One bitstream. `path`: below the document's spool folder. `step`: `None` for originals."""
+
+    document: str
+    role: str
+    name: str
+    media_type: str
+    size: int
+    sha512: str
+    sha256: str
+    path: str
+    step: str | None = None
+    current: bool = True
+    main: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One attempt at one stage. `ending` is `None` while it runs."""
+
+    id: str
+    document: str
+    position: int
+    stage: str
+    attempt: int
+    version: str
+    distribution: str
+    options_digest: str
+    started: datetime
+    ended: datetime | None = None
+    ending: str | None = None
+    code: str | None = None
+    message: str | None = None
+    hint: str | None = None
+    facts: Mapping[str, Any] | None = None
+    tools: Mapping[str, str] | None = None
+    notes: Sequence[str] | None = None
+    wall: float | None = None
+    cpu: float | None = None
+    peak_memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A copy that was written and read back."""
+
+    document: str
+    target: str
+    key: str
+    inventory_sha512: str
+    files: int
+    size: int
+    verified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One ledger entry as stored; `entry` is its canonical JSON."""
+
+    sequence: int
+    entry: str
+    hash: str
+    kind: str
+    document: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The balance sheet of one hot folder, in arrivals. `unaccounted` must be zero."""
+
+    hotfolder: str
+    seen: int = 0
+    archived: int = 0
+    held: int = 0
+    ignored: int = 0
+    in_work: int = 0
+    rules: Mapping[str, int] = field(default_factory=dict)
+    """Ignored arrivals by rule."""
+
+    @property
+    def unaccounted(self) -> int:
+        """Files that are in no column: a loss, or a fault of this program."""
+        return self.seen - self.archived - self.held - self.ignored - self.in_work
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One answer of a search."""
+
+    document: str
+    name: str
+    facts: str
+    snippet: str

@@ -1,0 +1,196 @@
+"""The catalog's tables, as SQLAlchemy Core sees them.
+
+The migrations in `migrations/` are what makes them; a test holds that both agree. Instants are
+UTC, kept as ISO 8601 text with microseconds so that they sort and can be read with `sqlite3`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData()
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC `datetime` as sortable ISO 8601 text. Refuses one without a zone."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> str | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs its zone")
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        return None if value is None else datetime.fromisoformat(value)
+
+
+arrival = Table(
+    "arrival",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hotfolder", Text, nullable=False),
+    Column("path", LargeBinary, nullable=False, comment="relative to the hot folder, as received"),
+    Column("name", Text, nullable=False, comment="readable, NFC"),
+    Column("state", Text, nullable=False, comment="seen, admitted, held, ignored"),
+    Column("code", Text, comment="rule for ignored, code for held"),
+    Column("reason", Text),
+    Column("present", Boolean, nullable=False, comment="the file is still in the hot folder"),
+    Column("device", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("sha256", Text),
+    Column("document", ForeignKey("document.id")),
+    Column("first_seen", Instant, nullable=False),
+    Column("ended", Instant, comment="admitted, held or ignored at"),
+    Index("arrival_present", "hotfolder", "path", unique=True, sqlite_where=text("present = 1")),
+    Index("arrival_document", "document"),
+    Index("arrival_state", "state", "hotfolder"),
+)
+
+document = Table(
+    "document",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("hotfolder", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="readable, NFC"),
+    Column("path", LargeBinary, nullable=False, comment="received relative path, as bytes"),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("secrecy", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("pipeline", Text, nullable=False),
+    Column("stages", JSON, nullable=False),
+    Column("copies", Integer, nullable=False, comment="verified copies that make it safe"),
+    Column("position", Integer, nullable=False, comment="index of the next stage"),
+    Column("running", Text, comment="id of the step being run"),
+    Column("lane", Text, nullable=False, comment="lane of the next stage"),
+    Column("attempts", Integer, nullable=False, comment="of the next stage, counted at start"),
+    Column("postponed", Integer, nullable=False, comment="in a row, of the next stage"),
+    Column("due", Instant, comment="not before; null when no step is wanted"),
+    Column("code", Text, comment="why it is held or waits"),
+    Column("reason", Text),
+    Column("hint", Text),
+    Column("received", Instant, nullable=False),
+    Column("changed", Instant, nullable=False),
+    Column("sealed_at", Instant),
+    Column("safe_at", Instant),
+    Column("object_key", Text),
+    Column("object_version", Integer),
+    Column("inventory_sha512", Text),
+    Column("pages", Integer),
+    Index("document_due", "lane", "due", sqlite_where=text("due IS NOT NULL AND running IS NULL")),
+    Index("document_state", "state", "hotfolder"),
+    Index("document_running", "running", sqlite_where=text("running IS NOT NULL")),
+)
+
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("document", ForeignKey("document.id"), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="file name inside the role's folder"),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha512", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("path", Text, nullable=False, comment="below the document's spool folder"),
+    Column("step", Text, comment="made by; null for admission"),
+    Column("current", Boolean, nullable=False, comment="not superseded by a later one"),
+    Column("main", Boolean, nullable=False, comment="what the pipeline works on"),
+    Index("artifact_document", "document"),
+    Index("artifact_sha512", "sha512"),
+)
+
+step = Table(
+    "step",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("document", ForeignKey("document.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("distribution", Text, nullable=False),
+    Column("options_digest", Text, nullable=False),
+    Column("started", Instant, nullable=False),
+    Column("ended", Instant),
+    Column("ending", Text, comment="finished, skipped, refused, postponed, broke, put-back, lost"),
+    Column("code", Text),
+    Column("message", Text),
+    Column("hint", Text),
+    Column("facts", JSON),
+    Column("tools", JSON),
+    Column("notes", JSON),
+    Column("wall", Text, comment="seconds"),
+    Column("cpu", Text, comment="seconds, children included"),
+    Column("peak_memory", BigInteger, comment="bytes"),
+    Index("step_document", "document", "position"),
+)
+
+replica = Table(
+    "replica",
+    metadata,
+    Column("document", ForeignKey("document.id"), primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("inventory_sha512", Text, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("verified", Instant, nullable=False),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("entry", Text, nullable=False, comment="canonical JSON; what is hashed"),
+    Column("hash", Text, nullable=False, unique=True, comment="SHA-256 of entry, hex"),
+    Column("kind", Text, nullable=False),
+    Column("document", Text),
+    Column("at", Instant, nullable=False),
+    Index("ledger_document", "document"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("document", Text),
+    Column("hotfolder", Text),
+    Column("at", Instant, nullable=False),
+    Column("facts", JSON, nullable=False),
+)
+
+reader = Table(
+    "reader",
+    metadata,
+    Column("name", Text, primary_key=True, comment="who reads the outbox: observers, mqtt"),
+    Column("sequence", Integer, nullable=False, comment="the last event it has been given"),
+)
+

@@ -1,0 +1,151 @@
+"""Where bytes live between the hot folder and the store: durable, one folder per document.
+
+    spool/incoming/    being written; of no account until renamed; cleared at start
+    spool/documents/ID/arrival.json          what arrived, so that the folder explains itself
+    spool/documents/ID/original/0001.tif     bit-exact, read-only
+    spool/documents/ID/made/STEP/...         what finished steps made, read-only
+    work/STEP/                               a running step's private folder
+
+All of it is on one file system, so that a rename publishes and nothing is copied twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archived.errors import SpoolError
+from archived.model.outcome import Made
+from archived.storage import atomic
+
+ORIGINAL_MODE = 0o440
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file in a document's spool folder. `path` is relative to that folder."""
+
+    path: str
+    size: int
+    sha256: str
+    sha512: str
+
+
+class Spool:
+    """The spool below one state folder."""
+
+    def __init__(self, state: Path) -> None:
+        self.incoming = state / "spool" / "incoming"
+        self.documents = state / "spool" / "documents"
+        self.work = state / "work"
+
+    def create(self) -> None:
+        """Make the folders; those that exist are left alone."""
+        for folder in (self.incoming, self.documents, self.work):
+            atomic.make_folder(folder, mode=0o750)
+
+    def folder(self, document: str) -> Path:
+        """A document's folder."""
+        return self.documents / document
+
+    def take_in(self, source: Path, document: str, name: str, arrival: Mapping[str, Any]) -> Kept:
+        """Copy a received file into a new document folder; durable when this returns.
+
+        `name` is the safe name it gets here (`0001.tif`). Raises `OSError`; the source is only
+        read. A crash leaves the whole folder or something in `incoming/`.
+        """
+        staged = self.incoming / document
+        originals = staged / "original"
+        originals.mkdir(parents=True)
+        try:
+            copied = atomic.copy_file(source, originals / name, mode=ORIGINAL_MODE)
+            facts = dict(arrival) | {
+                "document": document,
+                "file": f"original/{name}",
+                "size": copied.size,
+                "sha256": copied.sha256,
+                "sha512": copied.sha512,
+            }
+            (staged / "arrival.json").write_text(json.dumps(facts, indent=1, ensure_ascii=True))
+            atomic.publish_folder(staged, self.folder(document))
+        except OSError:
+            atomic.remove_tree(staged)
+            raise
+        return Kept(f"original/{name}", copied.size, copied.sha256, copied.sha512)
+
+    def arrival(self, document: str) -> Mapping[str, Any]:
+        """What arrived, from the folder itself. Raises `SpoolError` when it cannot be read."""
+        path = self.folder(document) / "arrival.json"
+        try:
+            facts: Mapping[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise SpoolError(f"{path}: cannot be read ({error})") from error
+        return facts
+
+    def keep(self, document: str, step: str, work: Path, made: Sequence[Made]) -> list[Kept]:
+        """Take what a step made out of its working folder; durable when this returns.
+
+        In the order of `made`. Doing it again for the same step (after a crash) gives the same.
+        """
+        if not made:
+            return []
+        final = self.folder(document) / "made" / step
+        if not final.exists():
+            staged = self.incoming / step
+            atomic.remove_tree(staged)
+            staged.mkdir()
+            for index, file in enumerate(made):
+                inside = staged / _kept_name(index, file)
+                atomic.gather(work / file.path, inside)
+                inside.chmod(ORIGINAL_MODE)
+            atomic.publish_folder(staged, final)
+        kept = []
+        for index, file in enumerate(made):
+            name = _kept_name(index, file)
+            size_and_digests = atomic.digest(final / name)
+            kept.append(
+                Kept(
+                    f"made/{step}/{name}",
+                    size_and_digests.size,
+                    size_and_digests.sha256,
+                    size_and_digests.sha512,
+                )
+            )
+        return kept
+
+    def start_work(self, step: str) -> Path:
+        """An empty private folder for one attempt."""
+        folder = self.work / step
+        atomic.remove_tree(folder)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def end_work(self, step: str) -> None:
+        """Drop an attempt's private folder and whatever is in it."""
+        atomic.remove_tree(self.work / step)
+
+    def drop(self, document: str) -> None:
+        """Let go of a document's bytes: only when its sealed object is durable."""
+        atomic.remove_tree(self.folder(document))
+
+    def clear_unfinished(self) -> list[str]:
+        """At start: drop half-written arrivals and the folders of steps that are no more."""
+        dropped = []
+        for folder in (self.incoming, self.work):
+            for entry in sorted(folder.iterdir()):
+                atomic.remove_tree(entry)
+                dropped.append(entry.name)
+        return dropped
+
+    def held_documents(self) -> Iterator[str]:
+        """The documents that have a folder."""
+        for entry in sorted(self.documents.iterdir()):
+            if entry.is_dir():
+                yield entry.name
+
+
+def _kept_name(index: int, made: Made) -> str:
+    return f"{index:03}-{made.role}-{made.name}"
