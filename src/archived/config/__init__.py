@@ -1,0 +1,22 @@
+"""TOML becomes frozen objects here, once, at the door. Behind it nobody sees a dict from a file.
+
+May know every table and every plug-in's options; never what the daemon does with them.
+"""
+
+from archived.config.loading import FindPlugins, load
+from archived.config.settings import HotFolderSetting, Settings, StageSetting, TargetSetting
+from archived.config.tables import Address, Lane, Mqtt, Pipeline, Retry
+
+__all__ = [
+    "Address",
+    "FindPlugins",
+    "HotFolderSetting",
+    "Lane",
+    "Mqtt",
+    "Pipeline",
+    "Retry",
+    "Settings",
+    "StageSetting",
+    "TargetSetting",
+    "load",
+]

@@ -1,0 +1,150 @@
+"""What only shows when tables are looked at together: names that lead nowhere, paths that collide.
+
+Notes mistakes and warnings; decides nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from archived.config.files import Source
+from archived.config.settings import Settings
+from archived.model.plan import SEAL
+from archived.plugins import did_you_mean
+
+
+def note(source: Source, settings: Settings) -> None:
+    """Note everything that does not fit together in `settings`."""
+    for check in _CHECKS:
+        check(source, settings)
+
+
+def _hotfolders_lead_to_pipelines(source: Source, settings: Settings) -> None:
+    written = source.tables.get("pipeline", {})
+    known: Sequence[str] = list(written) if isinstance(written, dict) else []
+    for name, folder in settings.hotfolders.items():
+        if folder.pipeline not in known:
+            source.mistake(
+                ("hotfolder", name, "pipeline"),
+                f'unknown pipeline "{folder.pipeline}"{did_you_mean(folder.pipeline, known)} '
+                f"(pipelines: {', '.join(sorted(known)) or 'none'})",
+            )
+    if not any(folder.enabled for folder in settings.hotfolders.values()):
+        source.warnings.append("no hot folder is enabled: nothing will arrive")
+
+
+def _folders_do_not_collide(source: Source, settings: Settings) -> None:
+    core = {"store.path": settings.store.path, "archive.state": settings.archive.state}
+    for name, folder in settings.hotfolders.items():
+        for key, path in core.items():
+            if text := _relation(folder.path, path):
+                source.mistake(("hotfolder", name, "path"), f"{text} {key} ({path})")
+    for (one, first), (two, second) in itertools.combinations(settings.hotfolders.items(), 2):
+        if text := _relation(second.path, first.path):
+            source.mistake(
+                ("hotfolder", two, "path"), f"{text} hotfolder.{one}.path ({first.path})"
+            )
+    archive, store = settings.archive, settings.store.path
+    for inner in (archive.spool, archive.work):
+        if text := _relation(store, inner):
+            source.mistake(("store", "path"), f"{text} {inner}, which belongs to archive.state")
+            return
+    if text := _relation(archive.state, store, outside=False):
+        source.mistake(("archive", "state"), f"{text} store.path ({store})")
+
+
+def _relation(path: Path, other: Path, *, outside: bool = True) -> str:
+    """How `path` collides with `other`, links followed: same, inside, around, or not at all."""
+    here, there = path.resolve(), other.resolve()
+    if here == there:
+        return "is the same folder as"
+    if here.is_relative_to(there):
+        return "lies inside"
+    return "lies around" if outside and there.is_relative_to(here) else ""
+
+
+def _stages_fit(source: Source, settings: Settings) -> None:
+    for name, stage in settings.stages.items():
+        lane, lanes = stage.needs.lane, settings.lanes
+        if lane not in lanes:
+            source.mistake(
+                ("stage", name, "lane"),
+                f'unknown lane "{lane}"{did_you_mean(lane, lanes)} '
+                f"(lanes: {', '.join(sorted(lanes))})",
+            )
+        if not any(name in pipeline.stages for pipeline in settings.pipelines.values()):
+            source.warn(("stage", name), "no pipeline uses this stage")
+
+
+def _lanes_have_runners(source: Source, settings: Settings) -> None:
+    known = {"local": None, **settings.plugins.runners}
+    for name, lane in settings.lanes.items():
+        if lane.runner not in known:
+            source.mistake(
+                ("lanes", name, "runner"),
+                f'unknown runner "{lane.runner}"{did_you_mean(lane.runner, known)} '
+                f"(runners: {', '.join(sorted(known))})",
+            )
+
+
+def _copies_are_made(source: Source, settings: Settings) -> None:
+    for name, pipeline in settings.pipelines.items():
+        keys = ("pipeline", name, "stages")
+        copying = [s for s in pipeline.stages if _makes_copies(settings, s)]
+        for stage in copying:
+            if pipeline.stages.index(stage) < pipeline.stages.index(SEAL):
+                source.mistake(
+                    keys, f'"{stage}" copies the sealed object and must stand after "{SEAL}"'
+                )
+        known = all(s in settings.stages or s == SEAL for s in pipeline.stages)
+        if not copying and known:
+            source.warn(keys, "no stage makes copies: documents are sealed and never safe")
+        if copying and pipeline.copies > len(_written_targets(source)):
+            source.mistake(
+                ("pipeline", name, "copies"),
+                f"{pipeline.copies} copies can never be made: "
+                f"there are {len(_written_targets(source))} targets",
+            )
+    used = {p for folder in settings.hotfolders.values() for p in [folder.pipeline]}
+    for name in settings.pipelines:
+        if name not in used:
+            source.warn(("pipeline", name), "no hot folder uses this pipeline")
+
+
+def _targets_are_written_to(source: Source, settings: Settings) -> None:
+    copying = any(
+        _makes_copies(settings, stage)
+        for pipeline in settings.pipelines.values()
+        for stage in pipeline.stages
+    )
+    for name in settings.targets:
+        if not copying:
+            source.warn(("target", name), "no pipeline has a stage that makes copies")
+
+
+def _passwords_are_not_sent_in_the_open(source: Source, settings: Settings) -> None:
+    mqtt = settings.mqtt
+    if mqtt and mqtt.password and not mqtt.tls and mqtt.host not in ("localhost", "127.0.0.1"):
+        source.warn(("mqtt", "password"), "is sent in the open to another machine; set tls = true")
+
+
+def _makes_copies(settings: Settings, stage: str) -> bool:
+    return stage in settings.stages and settings.stages[stage].needs.targets
+
+
+def _written_targets(source: Source) -> Mapping[str, object]:
+    targets = source.tables.get("target", {})
+    return targets if isinstance(targets, dict) else {}
+
+
+_CHECKS: Sequence[Callable[[Source, Settings], None]] = (
+    _hotfolders_lead_to_pipelines,
+    _folders_do_not_collide,
+    _stages_fit,
+    _lanes_have_runners,
+    _copies_are_made,
+    _targets_are_written_to,
+    _passwords_are_not_sent_in_the_open,
+)

@@ -1,0 +1,107 @@
+"""What pydantic found wrong, in the words of the file: where, what, and what to write instead."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from archived.config.files import Source
+from archived.config.lines import Keys
+from archived.plugins import did_you_mean
+
+_PLAIN: Mapping[str, str] = {
+    "missing": "must be set",
+    "string_type": 'write a text, in quotes: "..."',
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "path_type": 'write a path, in quotes: "/..."',
+    "tuple_type": 'write a list: ["...", "..."]',
+    "list_type": 'write a list: ["...", "..."]',
+    "set_type": 'write a list: ["...", "..."]',
+    "dict_type": "write a table",
+    "model_type": "write a table",
+}
+
+
+def note(
+    source: Source,
+    error: ValidationError,
+    model: type[BaseModel],
+    at: Keys,
+    also: Iterable[str] = (),
+) -> None:
+    """Note every mistake pydantic found in the table `at`; `also` are keys known besides."""
+    told: dict[Keys, list[str]] = {}
+    for mistake in error.errors(include_url=False):
+        keys = at + tuple(mistake["loc"])
+        keys = _in_file(source, keys, len(at), missing=mistake["type"] == "missing")
+        inner = tuple(mistake["loc"])[:-1]
+        if mistake["type"] == "extra_forbidden":
+            known = [*_known(model, inner), *(also if not inner else ())]
+            text = "unknown key" + did_you_mean(str(mistake["loc"][-1]), known)
+        else:
+            text = _words(mistake)
+        told.setdefault(keys, []).append(text)
+    for keys, texts in told.items():
+        # A value that may be one of several things fails once for each of them.
+        source.mistake(keys, ", or ".join(dict.fromkeys(texts)))
+
+
+def _in_file(source: Source, keys: Keys, floor: int, *, missing: bool) -> Keys:
+    """The part of pydantic's path that the file has; the rest are its own notes."""
+    length = len(keys)
+    while length > floor and not source.value(keys[:length])[0]:
+        length -= 1
+    return keys[: length + 1] if missing else keys[:length]
+
+
+def _words(mistake: Mapping[str, Any]) -> str:
+    kind, context = mistake["type"], mistake.get("ctx", {})
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind == "literal_error":
+        choices = str(context["expected"]).replace("'", '"')
+        written = mistake["input"]
+        near = did_you_mean(written, _quoted(choices)) if isinstance(written, str) else ""
+        return f"write {choices}{near}"
+    if kind == "zoneinfo_str":
+        return f'"{mistake["input"]}" is no time zone; write one like "Asia/Ho_Chi_Minh"'
+    for name, words in (
+        ("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"),
+    ):  # fmt: skip
+        if name in context:
+            return f"must be {words} {context[name]}"
+    return str(mistake["msg"]).removeprefix("Value error, ")
+
+
+def _quoted(choices: str) -> list[str]:
+    return choices.split('"')[1::2]
+
+
+def _known(model: type[BaseModel], inner: Keys) -> list[str]:
+    """Keys of the model that `inner` leads to."""
+    here: list[type[BaseModel]] = [model]
+    for key in inner:
+        nearer: list[type[BaseModel]] = []
+        for candidate in here:
+            option = candidate.model_fields.get(str(key))
+            nearer += _models(option.annotation) if option else []
+        here = nearer or here  # an item of a list, or the name of a union's choice
+    return [key for candidate in here for key in candidate.model_fields]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Every model named in a type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Literal, None) and not isinstance(annotation, types.UnionType):
+        return []
+    return [found for part in get_args(annotation) for found in _models(part)]

@@ -1,0 +1,206 @@
+"""Reads `archived.toml` and `conf.d/*.toml` into one tree, and knows which file said what.
+
+Nothing here knows what a key means.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from archived.config.lines import Keys, index
+from archived.errors import ConfigError
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """One file that was read. `name` is its path as seen from the main file's folder."""
+
+    name: str
+    text: str
+    tables: dict[str, Any]
+
+    @cached_property
+    def lines(self) -> dict[Keys, int]:
+        """Key path -> line number; worked out when the first mistake asks."""
+        return dict(index(self.text))
+
+
+@dataclass
+class Source:
+    """The merged tree, the files it came from, and every mistake found so far."""
+
+    path: Path
+    files: Sequence[ConfigFile] = ()
+    tables: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    wrong: set[str | int] = field(default_factory=set)
+    """Names of the tables that have mistakes."""
+    _mistakes: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def mistake(self, keys: Keys, text: str) -> None:
+        """Note one mistake about a key, in the words of the file."""
+        position, line = self._where(keys)
+        self.wrong.add(keys[0])
+        self._note(position, line, self._told(position, line, keys, text))
+
+    def warn(self, keys: Keys, text: str) -> None:
+        """Note something that is legal and probably not meant."""
+        self.warnings.append(self._told(*self._where(keys), keys, text))
+
+    def about(self, position: int, text: str, *, line: int = 0) -> None:
+        """Note a mistake about a file as a whole."""
+        self._note(position, line, text)
+
+    @property
+    def problems(self) -> list[str]:
+        """Every mistake so far, in the order of the files and their lines, each once."""
+        return list(dict.fromkeys(text for _, _, text in sorted(self._mistakes)))
+
+    def stop_if_wrong(self) -> None:
+        """Raise `ConfigError` when there is any mistake."""
+        if self._mistakes:
+            raise ConfigError(
+                self.problems, hint=f"correct it, then try: archived check --config {self.path}"
+            )
+
+    def value(self, keys: Keys) -> tuple[bool, Any]:
+        """Whether the merged tree has this key, and what it holds."""
+        value: Any = self.tables
+        for key in keys:
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError):
+                return False, None
+        return True, value
+
+    def _note(self, position: int, line: int, text: str) -> None:
+        self._mistakes.append((position, line, text))
+
+    def _told(self, position: int, line: int, keys: Keys, text: str) -> str:
+        name = self.files[position].name if self.files else self.path.name
+        return (
+            f"{name}:{line}: {spelled(keys)}: {text}"
+            if line
+            else f"{name}: {spelled(keys)}: {text}"
+        )
+
+    def _where(self, keys: Keys) -> tuple[int, int]:
+        """File and line of the key, or of the nearest table around it; line 0 when in none."""
+        for length in range(len(keys), 0, -1):
+            for position, file in enumerate(self.files):
+                if line := file.lines.get(keys[:length]):
+                    return position, line
+        return 0, 0
+
+
+def spelled(keys: Keys) -> str:
+    """A key path as people would write it in TOML; list items are counted from 1."""
+    text = ""
+    for key in keys:
+        if isinstance(key, int):
+            text += f", item {key + 1}"
+        else:
+            bare = key if _BARE.fullmatch(key) else '"' + key.replace('"', '\\"') + '"'
+            text += f".{bare}" if text else bare
+    return text
+
+
+def read(path: Path) -> Source:
+    """Read and merge the main file and `conf.d/*.toml` beside it (sorted by name).
+
+    Raises `ConfigError` with every file that cannot be read, is not TOML or may be written by
+    others, and every key that two files set.
+    """
+    path = path.absolute()
+    source = Source(path)
+    drop_ins = path.parent / "conf.d"
+    paths = [path, *sorted(p for p in drop_ins.glob("*.toml") if not p.name.startswith("."))]
+    files = []
+    for position, file in enumerate(paths):
+        name = file.relative_to(path.parent).as_posix()
+        text = _text(source, position, file, name)
+        if text is None:
+            continue
+        try:
+            files.append(ConfigFile(name, text, tomli.loads(text)))
+        except tomli.TOMLDecodeError as error:
+            at = f"{name}:{error.lineno}:{error.colno}"
+            source.about(position, f"{at}: not TOML: {error.msg}", line=error.lineno)
+    if drop_ins.is_dir():
+        _unwritable(source, len(paths), drop_ins, "conf.d")
+    source.stop_if_wrong()
+    source.files = files
+    for file_read in files:
+        _merge(source, file_read, source.tables, file_read.tables, ())
+    return source
+
+
+def _text(source: Source, position: int, path: Path, name: str) -> str | None:
+    try:
+        with path.open("rb") as opened:
+            _check_mode(source, position, path, name, os.fstat(opened.fileno()))
+            return opened.read().decode("utf-8-sig")  # some editors put a mark in front
+    except FileNotFoundError:
+        source.about(
+            position, f"{name}: there is no file {path}; archived sample-config writes one"
+        )
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        source.about(position, f"{name}:{line}: not UTF-8; save the file as UTF-8", line=line)
+    except OSError as error:
+        source.about(position, f"{name}: cannot be read: {error.strerror}")
+    return None
+
+
+def _unwritable(source: Source, position: int, path: Path, name: str) -> None:
+    try:
+        _check_mode(source, position, path, name, path.stat())
+    except OSError as error:
+        source.about(position, f"{name}: cannot be read: {error.strerror}")
+
+
+def _check_mode(
+    source: Source, position: int, path: Path, name: str, status: os.stat_result
+) -> None:
+    # Whoever writes this file chooses which code the daemon loads and where documents go.
+    if status.st_mode & stat.S_IWOTH:
+        source.about(position, f"{name}: anybody may write it; run: chmod o-w {path}")
+    elif status.st_mode & stat.S_IWGRP:
+        source.warnings.append(f"{name}: group {status.st_gid} may write it; chmod g-w {path}")
+
+
+def _merge(
+    source: Source, file: ConfigFile, into: dict[str, Any], more: dict[str, Any], at: Keys
+) -> None:
+    """Tables merge by key; a value that two files set is a mistake, even if they agree."""
+    for key, value in more.items():
+        keys = (*at, key)
+        if key not in into:
+            into[key] = _copied(value)
+        elif isinstance(value, dict) and isinstance(into[key], dict):
+            _merge(source, file, into[key], value, keys)
+        else:
+            first = next(f for f in source.files if keys in f.lines)
+            position = source.files.index(file)
+            line = file.lines.get(keys, 0)
+            source.about(
+                position,
+                f"{file.name}:{line}: {spelled(keys)}: "
+                f"also set in {first.name}:{first.lines[keys]}; keep one of them",
+                line=line,
+            )
+
+
+def _copied(value: Any) -> Any:
+    return {k: _copied(v) for k, v in value.items()} if isinstance(value, dict) else value

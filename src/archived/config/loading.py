@@ -1,0 +1,319 @@
+"""From files to `Settings`: read, check the core's tables, load plug-ins, check theirs.
+
+Every step notes its mistakes and goes on, so that one run tells them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from archived import plugins as plugin_discovery
+from archived.api import Options, Stage
+from archived.config import checks, explain
+from archived.config.files import Source, read
+from archived.config.settings import (
+    HotFolderSetting,
+    Settings,
+    StageSetting,
+    TargetSetting,
+    canonical,
+)
+from archived.config.tables import (
+    SINGLE,
+    TABLES,
+    Archive,
+    Control,
+    HotFolder,
+    Intake,
+    Lane,
+    LaneTable,
+    Log,
+    Mqtt,
+    Pipeline,
+    PluginTable,
+    Reserved,
+    Retry,
+    Spool,
+    Store,
+    Web,
+    default_lanes,
+    name_problem,
+)
+from archived.errors import PluginError
+from archived.model.plan import SEAL
+from archived.plugins import Plugins, did_you_mean
+
+M = TypeVar("M", bound=Options)
+LANE: TypeAdapter[Lane] = TypeAdapter(LaneTable)
+
+
+class FindPlugins(Protocol):
+    """How plug-ins are found: `archived.plugins.find`, or another for a test bench."""
+
+    def __call__(
+        self, enabled: tuple[str, ...], folders: tuple[Path, ...], *, errors: list[PluginError]
+    ) -> Plugins: ...
+
+
+def load(path: Path, *, find_plugins: FindPlugins = plugin_discovery.find) -> Settings:
+    """Read `path` and `conf.d/*.toml` beside it, load the enabled plug-ins, check everything.
+
+    Raises `ConfigError` with every mistake, each on one line that begins with file and line.
+    Changes nothing: a reload that fails leaves the settings in force as they are.
+    """
+    source = read(path)
+    for key in source.tables:
+        if key not in TABLES:
+            source.mistake((key,), f"unknown table{did_you_mean(key, TABLES)}")
+    table = _single(source)
+    lanes = _lanes(source)
+    pipelines = _named(source, "pipeline", Pipeline)
+    folders = _named(source, "hotfolder", HotFolder)
+    plugins, whole = _plugins(source, table(PluginTable), find_plugins)
+    stages = _stages(source, pipelines, plugins, whole)
+    targets = _targets(source, plugins, whole)
+    settings = Settings(
+        path=source.path,
+        files=tuple(file.name for file in source.files),
+        archive=table(Archive),
+        store=table(Store),
+        spool=table(Spool),
+        intake=table(Intake),
+        retry=table(Retry),
+        web=table(Web),
+        control=table(Control),
+        log=table(Log),
+        mqtt=_table(source, ("mqtt",), Mqtt) if "mqtt" in source.tables else None,
+        plugin_table=table(PluginTable),
+        lanes=MappingProxyType(lanes),
+        hotfolders=MappingProxyType(_inherited(folders, table(Intake))),
+        pipelines=MappingProxyType(pipelines),
+        stages=MappingProxyType(stages),
+        targets=MappingProxyType(targets),
+        plugins=plugins,
+    )
+    checks.note(source, settings)
+    source.stop_if_wrong()
+    return dataclasses.replace(settings, warnings=tuple(source.warnings))
+
+
+def _single(source: Source) -> Callable[[type[M]], M]:
+    """A look-up of the tables that are there once.
+
+    One that has mistakes is looked up as its defaults, so that the checks after it can run.
+    """
+    found: dict[type[Options], Options] = {}
+    for key, model in SINGLE.items():
+        found[model] = _table(source, (key,), model) or model()
+
+    def look_up(model: type[M]) -> M:
+        table = found[model]
+        assert isinstance(table, model)  # noqa: S101 - the dict was filled three lines up
+        return table
+
+    return look_up
+
+
+def _table(source: Source, keys: tuple[str, ...], model: type[M]) -> M | None:
+    _, raw = source.value(keys)
+    if raw is not None and not isinstance(raw, dict):
+        source.mistake(keys, "write a table")
+        return None
+    try:
+        return model.model_validate(raw or {})
+    except ValidationError as error:
+        explain.note(source, error, model, keys)
+        return None
+
+
+def _entries(source: Source, kind: str) -> dict[str, Any]:
+    """The tables below `[kind.NAME]`, those with an impossible name noted and left out."""
+    raw = source.tables.get(kind, {})
+    if not isinstance(raw, dict):
+        source.mistake((kind,), f"write a table for each: [{kind}.NAME]")
+        return {}
+    entries = {}
+    for name, value in raw.items():
+        if kind != "lanes" and not isinstance(value, dict):
+            source.mistake((kind, name), f"write a table for each: [{kind}.NAME]")
+        elif problem := name_problem(name):
+            source.mistake((kind, name), problem)
+        else:
+            entries[name] = value
+    return entries
+
+
+def _named(source: Source, kind: str, model: type[M]) -> dict[str, M]:
+    found = {name: _table(source, (kind, name), model) for name in _entries(source, kind)}
+    return {name: table for name, table in found.items() if table is not None}
+
+
+def _lanes(source: Source) -> dict[str, Lane]:
+    lanes = default_lanes()
+    for name, value in _entries(source, "lanes").items():
+        try:
+            lanes[name] = LANE.validate_python(value)
+        except ValidationError as error:
+            explain.note(source, error, Lane, ("lanes", name))
+            lanes[name] = Lane(width=1)  # it is there, so nobody else should complain
+    return lanes
+
+
+def _inherited(folders: Mapping[str, HotFolder], intake: Intake) -> dict[str, HotFolderSetting]:
+    return {
+        name: HotFolderSetting(
+            name=name,
+            path=folder.path,
+            pipeline=folder.pipeline,
+            enabled=folder.enabled,
+            mode=folder.mode,
+            recursive=folder.recursive,
+            secrecy=folder.secrecy,
+            priority=folder.priority,
+            ignore=folder.ignore,
+            quiet=folder.quiet or intake.quiet,
+            rescan=folder.rescan or intake.rescan,
+            arrival_deadline=folder.arrival_deadline or intake.arrival_deadline,
+            max_file_size=folder.max_file_size or intake.max_file_size,
+        )
+        for name, folder in folders.items()
+    }
+
+
+def _plugins(source: Source, table: PluginTable, find_plugins: FindPlugins) -> tuple[Plugins, bool]:
+    """The plug-ins, and whether all that were named could be loaded."""
+    errors: list[PluginError] = []
+    found = find_plugins(table.enabled, table.folders, errors=errors)
+    for error in errors:
+        hint = f"; {error.hint}" if error.hint else ""
+        source.mistake(("plugins", "enabled"), f"{error.message}{hint}")
+    return found, "plugins" not in source.wrong
+
+
+def _stages(
+    source: Source, pipelines: Mapping[str, Pipeline], plugins: Plugins, whole: bool
+) -> dict[str, StageSetting]:
+    tables = source.tables.get("stage", {})
+    if not isinstance(tables, dict):
+        source.mistake(("stage",), "write a table for each: [stage.NAME]")
+        tables = {}
+    wanted: dict[str, tuple[str, ...]] = {name: ("stage", name) for name in tables}
+    for pipeline, table in pipelines.items():
+        for stage in table.stages:
+            wanted.setdefault(stage, ("pipeline", pipeline, "stages"))
+    found = {}
+    for name, keys in wanted.items():
+        if name == SEAL:
+            if keys[0] == "stage":
+                source.mistake(keys, f'"{SEAL}" is the core\'s own step and has no options')
+        elif cls := plugins.stages.get(name):
+            setting = _stage(source, name, cls, plugins)
+            if setting is not None:
+                found[name] = setting
+        elif text := _unknown_stage(name, plugins, whole):
+            source.mistake(keys, text)
+    return found
+
+
+def _unknown_stage(name: str, plugins: Plugins, whole: bool) -> str | None:
+    """Why there is no such stage; `None` when a plug-in that could not be loaded may have it."""
+    enabled = {info.name for info in plugins.catalogue()}
+    near = did_you_mean(name, plugins.stages)
+    if not whole and not near:
+        return None
+    if name in plugins.available and name not in enabled:
+        return (
+            f'stage "{name}" is given by the plug-in "{name}", which is installed and not '
+            f'enabled; add "{name}" to plugins.enabled'
+        )
+    known = ", ".join(sorted(plugins.stages)) or "none"
+    return f'no enabled plug-in gives a stage "{name}"{near} (stages: {known})'
+
+
+def _stage(
+    source: Source, name: str, cls: type[Stage[Any]], plugins: Plugins
+) -> StageSetting | None:
+    keys = ("stage", name)
+    there, raw = source.value(keys)
+    if there and not isinstance(raw, dict):
+        source.mistake(keys, "write a table for each: [stage.NAME]")
+        return None
+    raw = raw or {}
+    reserved_keys = tuple(Reserved.model_fields)
+    model = cls.config()
+    try:
+        reserved: Reserved | None = Reserved.model_validate(
+            {key: raw[key] for key in reserved_keys if key in raw}
+        )
+    except ValidationError as error:
+        explain.note(source, error, Reserved, keys)
+        reserved = None
+    try:
+        options = model.model_validate({k: v for k, v in raw.items() if k not in reserved_keys})
+    except ValidationError as error:
+        explain.note(source, error, model, keys, also=reserved_keys)
+        return None
+    text = _as_json(source, keys, options)
+    if reserved is None or text is None:
+        return None
+    set_here = {k: v for k in reserved_keys if (v := getattr(reserved, k)) is not None}
+    giver = plugins.giver(name)
+    return StageSetting(
+        name=name,
+        cls=cls,
+        options=options,
+        options_json=text,
+        options_digest=hashlib.sha256(text.encode()).hexdigest(),
+        needs=dataclasses.replace(cls.needs, **set_here),
+        version=cls.version,
+        plugin=giver.name,
+        distribution=giver.distribution,
+        distribution_version=giver.version,
+    )
+
+
+def _targets(source: Source, plugins: Plugins, whole: bool) -> dict[str, TargetSetting]:
+    found = {}
+    for name, raw in _entries(source, "target").items():
+        keys = ("target", name)
+        kind = raw.get("kind")
+        known = ", ".join(sorted(plugins.targets)) or "none; enable a plug-in that has one"
+        cls = plugins.targets.get(kind) if isinstance(kind, str) else None
+        if cls is None:
+            near = did_you_mean(kind, plugins.targets) if isinstance(kind, str) else ""
+            if "kind" not in raw:
+                source.mistake((*keys, "kind"), f"must be set (kinds: {known})")
+            elif whole or near:
+                source.mistake((*keys, "kind"), f'unknown kind "{kind}"{near} (kinds: {known})')
+            continue
+        model = cls.config()
+        try:
+            options = model.model_validate({k: v for k, v in raw.items() if k != "kind"})
+        except ValidationError as error:
+            explain.note(source, error, model, keys, also=("kind",))
+            continue
+        if (text := _as_json(source, keys, options)) is not None:
+            found[name] = TargetSetting(
+                name=name, kind=cls.kind, cls=cls, options=options, options_json=text
+            )
+    return found
+
+
+def _as_json(source: Source, keys: tuple[str, ...], options: Options) -> str | None:
+    """The options as canonical JSON, proven to be read back as the same options by a child."""
+    text = canonical(options.model_dump(mode="json"))
+    try:
+        same = type(options).model_validate_json(text) == options
+    except ValidationError:
+        same = False
+    if not same:
+        source.mistake(keys, "these options change when they are written as JSON and read again")
+        return None
+    return text

@@ -1,0 +1,358 @@
+"""The tables of the configuration file: their keys, defaults and documentation, nothing else.
+
+A string under a field is shown to people by `archived sample-config`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    model_validator,
+)
+
+from archived.api import Duration, Options, SecretRef, Size, parse_duration, parse_size
+from archived.api.options import duration_text
+from archived.model import plan, secrecy
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):(\d{1,5})", str(value))
+    try:
+        if match is None or not 0 < int(match[2]) < 65536:
+            raise ValueError  # noqa: TRY301 - one sentence for all that can be wrong
+        return Address(str(ipaddress.ip_address(match[1].strip("[]"))), int(match[2]))
+    except ValueError:
+        raise ValueError(
+            'write an address and a port, like "127.0.0.1:9477" or "[::1]:9477"'
+        ) from None
+
+
+def _absolute(value: Path) -> Path:
+    if not value.is_absolute() or ".." in value.parts:
+        raise ValueError('write the whole path, from "/"')
+    return value
+
+
+def _more_than_nothing(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError('must be more than "0 s"')
+    return value
+
+
+def _some_bytes(value: int) -> int:
+    if value <= 0:
+        raise ValueError('must be more than "0 B"')
+    return value
+
+
+def _level(value: object) -> object:
+    if not isinstance(value, str) or not value:
+        return value
+    return secrecy.level(unicodedata.normalize("NFC", value)).printed.casefold()
+
+
+def _lane(value: object) -> object:
+    return {"width": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _pattern(value: str) -> str:
+    if not value or value.startswith("/") or ".." in value.split("/"):
+        raise ValueError('write a pattern for names below the hot folder, like "*.tmp"')
+    return value
+
+
+def _topic(value: str) -> str:
+    if not value or value[0] == "/" or value[-1] == "/" or set(value) & set("+#\0"):
+        raise ValueError('write levels joined by "/", without "+" or "#"')
+    return value
+
+
+def _sound(stages: tuple[str, ...]) -> tuple[str, ...]:
+    if problems := plan.problems(stages):
+        raise ValueError("; ".join(problems))
+    return stages
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise ValueError(f'"{twice[0]}" stands in the list twice')
+    return names
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Wait = Annotated[Duration, AfterValidator(_more_than_nothing)]
+"""A duration that is longer than nothing."""
+Bytes = Annotated[Size, AfterValidator(_some_bytes)]
+"""A size that is more than nothing."""
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Listen = Annotated[Address, PlainValidator(_address), PlainSerializer(str, return_type=str)]
+Secrecy = Annotated[Literal["", "thường", "mật", "tối mật", "tuyệt mật"], BeforeValidator(_level)]
+
+
+class Archive(Options):
+    """Whose archive this is and where the daemon keeps what it knows."""
+
+    name: str = ""
+    """Name of the organisation whose archive this is; stands in every object's metadata."""
+    state: AbsolutePath = Path("/var/lib/archived")
+    """Folder for catalog.db, spool/ and work/. Not the store: that is the archive itself."""
+    timezone: ZoneInfo = ZoneInfo("Asia/Ho_Chi_Minh")
+    """Time zone of the dates people see, and of the day that the ledger closes."""
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog's database file."""
+        return self.state / "catalog.db"
+
+    @property
+    def spool(self) -> Path:
+        """Where received files wait until they are sealed."""
+        return self.state / "spool"
+
+    @property
+    def work(self) -> Path:
+        """Where running steps have their private folders."""
+        return self.state / "work"
+
+
+class Store(Options):
+    """The preservation store: an OCFL storage root."""
+
+    path: AbsolutePath = Path("/srv/archived/store")
+    """The storage root."""
+
+
+class Spool(Options):
+    """Where received files wait until their object is sealed."""
+
+    keep_free: Size = parse_size("2 GiB")
+    """Floor of free disk space: below it nothing is taken in until there is room again."""
+
+
+class Intake(Options):
+    """How files are taken in; a hot folder may say otherwise for itself."""
+
+    quiet: Wait = parse_duration("5 s")
+    """How long a file must have stayed the same before it is looked at as finished."""
+    rescan: Wait = parse_duration("30 s")
+    """How often every hot folder is listed completely, whatever the kernel reported."""
+    arrival_deadline: Wait = parse_duration("15 min")
+    """A file that is still not whole after this long is held as incomplete."""
+    max_file_size: Bytes = parse_size("4 GiB")
+    """A file larger than this is held, not taken in."""
+
+
+class HotFolder(Options):
+    """One folder that scanners write to. `NAME` stands in metrics, events and the record."""
+
+    path: Annotated[AbsolutePath, Field(examples=["/srv/scans"])]
+    """The folder that is watched."""
+    pipeline: Annotated[str, Field(examples=["paper"])]
+    """Name of the pipeline for what arrives here."""
+    enabled: bool = True
+    """false leaves the folder alone; files already taken in go on."""
+    mode: Literal["auto", "events", "polling"] = "auto"
+    """How changes are noticed; "auto" polls on network file systems, which report none."""
+    recursive: bool = True
+    """Whether folders below it are watched as well."""
+    secrecy: Secrecy = ""
+    """Highest level that may arrive here: "thường" ("open"), "mật" ("mat"), "tối mật" ("toi-mat"),
+    "tuyệt mật" ("tuyet-mat"). A higher mark found on a page holds the document. Empty: the same as
+    "thường"."""
+    priority: int = 0
+    """Documents from a folder with a higher number go first."""
+    ignore: tuple[Pattern, ...] = ()
+    """Names that are left alone, on record: shell patterns with "*", "?" and "[...]"; a pattern
+    with a "/" is for the path below the hot folder, one without for the file's name."""
+    quiet: Wait | None = None
+    """As in [intake], for this folder."""
+    rescan: Wait | None = None
+    """As in [intake], for this folder."""
+    arrival_deadline: Wait | None = None
+    """As in [intake], for this folder."""
+    max_file_size: Bytes | None = None
+    """As in [intake], for this folder."""
+
+
+class Pipeline(Options):
+    """What happens to a document, read from left to right."""
+
+    stages: Annotated[tuple[str, ...], AfterValidator(_sound), Field(examples=[["seal"]])]
+    """Stages by name. "seal", the core's own step, stands in it exactly once: stages before it
+    shape the object, stages after it copy or announce it."""
+    copies: Annotated[int, Field(ge=1)] = 1
+    """A document is safe when this many copies were written and read back, the store not
+    counted."""
+
+
+class Reserved(Options):
+    """What every [stage.NAME] understands besides the stage's own options."""
+
+    timeout: Wait | None = None
+    """Wall clock for one attempt; then it is killed with everything it started."""
+    attempts: Annotated[int, Field(ge=1)] | None = None
+    """How often a step that broke is tried before a person must decide."""
+    lane: str | None = None
+    """The lane it runs in; see [lanes]."""
+    memory: Bytes | None = None
+    """Address space of its process."""
+
+
+class Retry(Options):
+    """How patiently a step that broke or was postponed is tried again."""
+
+    first_wait: Wait = parse_duration("30 s")
+    """Wait after the first failure; it doubles with every further one."""
+    longest_wait: Wait = parse_duration("1 h")
+    """The wait grows no longer than this."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Retry:
+        if self.longest_wait < self.first_wait:
+            raise ValueError(
+                f'longest_wait ("{duration_text(self.longest_wait)}") is shorter than first_wait '
+                f'("{duration_text(self.first_wait)}")'
+            )
+        return self
+
+
+class Lane(Options):
+    """A class of steps that run side by side. A number alone means its width."""
+
+    width: Annotated[int, Field(ge=1, le=1024)]
+    """How many steps run at the same time."""
+    runner: str = "local"
+    """Who runs them: "local", or a runner that a plug-in gives."""
+
+
+LaneTable = Annotated[Lane, BeforeValidator(_lane)]
+
+
+def default_lanes() -> dict[str, Lane]:
+    """One step per core that this process may use, and four that wait for the network."""
+    return {"cpu": Lane(width=len(os.sched_getaffinity(0))), "network": Lane(width=4)}
+
+
+class Web(Options):
+    """Metrics and health over HTTP: /metrics, /healthz, /readyz."""
+
+    listen: Listen = Address("127.0.0.1", 9477)
+    """Address and port. It is neither encrypted nor protected: keep it on a trusted network."""
+
+
+class Control(Options):
+    """The socket that archivectl talks to."""
+
+    socket: AbsolutePath = Path("/run/archived/control.sock")
+    """The unix socket."""
+    group: Annotated[str | None, Field(examples=["archivists"])] = None
+    """Members of this group may use it, besides root and the daemon's own user."""
+
+
+class Mqtt(Options):
+    """A broker that is told what happened. Without this table none is."""
+
+    host: Annotated[str, Field(examples=["localhost"], min_length=1)]
+    """Name or address of the broker."""
+    tls: bool = False
+    """Whether the connection is encrypted."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port; when not set 8883 with TLS and 1883 without."""
+    ca: Annotated[AbsolutePath | None, Field(examples=["/etc/archived/broker-ca.pem"])] = None
+    """Certificates that the broker's is checked against; when not set, the system's."""
+    username: Annotated[str | None, Field(examples=["archived"])] = None
+    """User name at the broker."""
+    password: Annotated[SecretRef | None, Field(examples=[{"credential": "mqtt-password"}])] = None
+    """Where the password is kept; never the password itself."""
+    topic_prefix: Annotated[str, AfterValidator(_topic)] = "archived"
+    """What every topic begins with."""
+    client_id: str = "archived"
+    """Name of this daemon at the broker; two daemons with one name throw each other out."""
+    keepalive: Wait = parse_duration("60 s")
+    """How long the line may be silent before each side asks whether the other is there."""
+
+    @property
+    def effective_port(self) -> int:
+        """`port`, or the usual one."""
+        return self.port or (8883 if self.tls else 1883)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Mqtt:
+        if self.password is not None and self.username is None:
+            raise ValueError("password means nothing without username")
+        if self.ca is not None and not self.tls:
+            raise ValueError("ca means nothing without tls = true")
+        return self
+
+
+class Log(Options):
+    """What the daemon writes about its work."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """From this level on."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """"console" for people, "json" for programs; "auto": console on a terminal, else json."""
+
+
+class PluginTable(Options):
+    """Which plug-ins are used. One that is installed and not named here is never loaded."""
+
+    enabled: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
+    """Plug-ins by name."""
+    folders: tuple[AbsolutePath, ...] = (Path("/etc/archived/plugins"),)
+    """Where plug-ins of a single file, NAME.py, are looked for. Files and folders that others may
+    write are refused."""
+
+
+SINGLE: dict[str, type[Options]] = {
+    "archive": Archive,
+    "store": Store,
+    "spool": Spool,
+    "intake": Intake,
+    "retry": Retry,
+    "web": Web,
+    "control": Control,
+    "log": Log,
+    "plugins": PluginTable,
+}
+"""Tables that are there once, each with a default for everything."""
+
+TABLES = (*SINGLE, "hotfolder", "pipeline", "stage", "target", "lanes", "mqtt")
+"""Every table there is."""
+
+
+def name_problem(name: str) -> str | None:
+    """Why `name` cannot name a hot folder, pipeline, target or lane."""
+    if _NAME.fullmatch(name):
+        return None
+    return 'a name is made of letters a-z, digits, "-" and "_" (at most 60)'
