@@ -1,0 +1,51 @@
+"""The `sign` stage as the daemon sees it: its name, options and needs.
+
+Light on purpose: nothing here imports a PDF, signing or font library. The work is in `work`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+from archived.api import Context, Document, Needs, Result, Stage, hookimpl
+from archived_sign.options import SignOptions
+
+
+class Sign(Stage[SignOptions]):
+    """Signs the document's PDF as PAdES baseline B-B, or B-T with a time stamp server."""
+
+    name = "sign"
+    version = "1.0"
+    accepts = ("application/pdf",)
+    # The network is for the time stamp server. Waiting for one takes up to three tries of 180 s;
+    # without one the stage is pure computing, hence the lane.
+    needs = Needs(
+        timeout=timedelta(minutes=15), attempts=3, lane="cpu", memory="1 GiB", network=True
+    )
+    preload = (
+        "archived_sign.work",
+        "archived_sign.appearance",
+        "pyhanko.sign.signers",
+        "pyhanko.sign.validation",
+        "fpdf",
+    )
+
+    def check(self, options: SignOptions) -> Iterable[str]:
+        """Problems with the key, its certificate, the trusted roots and the font."""
+        from archived_sign.checks import problems
+
+        return problems(options)
+
+    def run(self, document: Document, context: Context[SignOptions]) -> Result:
+        """Sign, validate what was signed, and say so in the facts."""
+        from archived_sign.work import sign_document
+
+        return sign_document(document, context)
+
+
+@hookimpl
+def register_stages(register: Callable[[type[Stage[Any]]], None]) -> None:
+    """Give `sign` to the core."""
+    register(Sign)

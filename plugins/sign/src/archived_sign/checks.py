@@ -1,0 +1,59 @@
+"""What `archived check` says about `[stage.sign]`: one sentence per problem, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archived.api import Postpone
+from archived_sign.keys import Pkcs12File, flaws, now_utc
+from archived_sign.options import SignOptions
+from archived_sign.verdict import read_roots
+
+
+def problems(options: SignOptions) -> Iterator[str]:
+    """Everything that will stop signing, or soon will."""
+    name = ""
+    try:
+        credential = Pkcs12File(options.key, options.passphrase).open()
+    except Postpone as failure:
+        yield f"{failure.message}; {failure.hint}"
+    else:
+        name = credential.name
+        for flaw in flaws(credential, now_utc()):
+            yield f"{flaw.sentence}; {flaw.hint}"
+    yield from _roots(options)
+    yield from _timestamp_secrets(options)
+    if options.visible != "none":
+        yield from _font(options, name)
+
+
+def _roots(options: SignOptions) -> Iterator[str]:
+    stamp = options.timestamp.trusted_roots if options.timestamp else ()
+    for path in (*options.trusted_roots, *stamp):
+        try:
+            read_roots([path])
+        except (OSError, ValueError) as error:
+            yield f"a trusted root cannot be used: {error}; name a PEM file with certificates"
+
+
+def _timestamp_secrets(options: SignOptions) -> Iterator[str]:
+    if options.timestamp is None:
+        return
+    for secret in (options.timestamp.user, options.timestamp.password):
+        try:
+            if secret is not None:
+                secret.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            yield f"a secret of the time stamp server cannot be read: {error}"
+
+
+def _font(options: SignOptions, name: str) -> Iterator[str]:
+    from archived_sign.appearance import find_font, missing_letters
+
+    advice = "install fonts-croscore or fonts-liberation2, or set stage.sign.font"
+    try:
+        font = find_font(options.font)
+        if missing := missing_letters(font, name):
+            yield f"{font} lacks letters of the signer's name: {missing}; {advice}"
+    except ValueError as error:
+        yield f"the visible signature has no font: {error}; {advice}"

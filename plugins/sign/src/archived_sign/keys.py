@@ -1,0 +1,230 @@
+"""Where the signing key comes from. The only module that touches private keys.
+
+A `KeySource` is the seam: PKCS#12 files today, a hardware token is one more class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+from cryptography.x509.oid import NameOID
+from pyhanko.sign.signers.pdf_cms import Signer
+from pyhanko_certvalidator.registry import SimpleCertificateStore
+from pyhanko_certvalidator.util import get_pyca_cryptography_hash
+
+from archived.api import Postpone, SecretRef
+from archived_sign.throwaway import LABEL
+
+WARN_BEFORE = timedelta(days=30)
+"""How long before its end a certificate becomes a problem worth a sentence."""
+
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A certificate, the certificates above it (nearest first), and what signs with its key."""
+
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    signer: Signer
+
+    @property
+    def name(self) -> str:
+        """The organisation or person the certificate names: its CN, else its whole subject."""
+        return common_name(self.certificate.subject)
+
+    @property
+    def throwaway(self) -> bool:
+        """Whether the certificate calls itself a demonstration key."""
+        return any(LABEL in str(part.value) for part in self.certificate.subject)
+
+    @property
+    def roots(self) -> tuple[x509.Certificate, ...]:
+        """The top of our own chain: the last certificate that nothing else we hold has issued."""
+        return ((self.certificate, *self.chain)[-1],)
+
+
+class KeySource(Protocol):
+    """Where the key comes from."""
+
+    def open(self) -> Credential:
+        """Load the key, or reach the token. Raises `Postpone`: a person must see to the key."""
+
+
+@dataclass(frozen=True)
+class Pkcs12File:
+    """A PKCS#12 file and its passphrase, both by reference."""
+
+    key: SecretRef
+    passphrase: SecretRef | None = None
+
+    def open(self) -> Credential:
+        """Read and decrypt the file. Raises `Postpone` (`key-unavailable`, `key-unusable`)."""
+        try:
+            content = self.key.read()
+            passphrase = self.passphrase.read_text().encode() if self.passphrase else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise _unavailable(f"the signing key cannot be read: {error}") from error
+        try:
+            key, certificate, others = pkcs12.load_key_and_certificates(content, passphrase)
+        except ValueError as error:
+            raise _unavailable(
+                "the signing key cannot be opened: its passphrase is wrong, "
+                "or it is not a PKCS#12 file"
+            ) from error
+        if key is None:
+            raise _unusable("the PKCS#12 file holds no private key")
+        if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
+            raise _unusable("the key is neither RSA nor elliptic curve")
+        held = [c for c in (certificate, *others) if c is not None]
+        ours = next((c for c in held if c.public_key() == key.public_key()), None)
+        if ours is None:
+            raise _unusable("no certificate in the PKCS#12 file belongs to its key")
+        chain = ordered_chain(ours, held)
+        return Credential(ours, chain, HeldKeySigner(key, ours, chain))
+
+
+class HeldKeySigner(Signer):
+    """Signs with a key that was loaded once.
+
+    The library's own signer parses and re-validates an RSA key at every signature, which costs
+    a hundred times what the signature does.
+    """
+
+    def __init__(
+        self, key: PrivateKey, certificate: x509.Certificate, chain: tuple[x509.Certificate, ...]
+    ) -> None:
+        store = SimpleCertificateStore()  # type: ignore[no-untyped-call]  # the library's
+        store.register_multiple([as_asn1(c) for c in chain])
+        super().__init__(signing_cert=as_asn1(certificate), cert_registry=store)
+        self._key = key
+
+    async def async_sign_raw(
+        self,
+        data: bytes,
+        digest_algorithm: str,
+        dry_run: bool = False,  # noqa: ARG002 - the base class names it
+    ) -> bytes:
+        """RSA PKCS#1 v1.5 or ECDSA over `data`."""
+        digest = get_pyca_cryptography_hash(digest_algorithm)
+        if isinstance(self._key, RSAPrivateKey):
+            return self._key.sign(data, PKCS1v15(), digest)
+        return self._key.sign(data, ECDSA(digest))
+
+
+def common_name(name: x509.Name) -> str:
+    """The CN of a name, else the whole name as RFC 4514 text."""
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else name.rfc4514_string()
+
+
+def as_asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:
+    """The same certificate for the library that wants the other type."""
+    return asn1_x509.Certificate.load(certificate.public_bytes(Encoding.DER))
+
+
+def ordered_chain(
+    leaf: x509.Certificate, held: list[x509.Certificate]
+) -> tuple[x509.Certificate, ...]:
+    """The issuers of `leaf` among `held`, nearest first, by verified signatures."""
+    chain: list[x509.Certificate] = []
+    current = leaf
+    while current.issuer != current.subject:
+        issuer = next((c for c in held if c not in (current, *chain) and _issued(c, current)), None)
+        if issuer is None:
+            break
+        chain.append(issuer)
+        current = issuer
+    return tuple(chain)
+
+
+def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+    try:
+        subject.verify_directly_issued_by(issuer)
+    except Exception:  # noqa: BLE001 - wrong name, key type or signature: it did not issue it
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Something wrong with a credential. `code` is empty for what does not stop signing yet."""
+
+    code: str
+    sentence: str
+    hint: str
+
+
+def flaws(credential: Credential, now: datetime) -> Iterator[Flaw]:
+    """What is, or soon will be, wrong with the certificate at `now`."""
+    certificate = credential.certificate
+    name, until = credential.name, certificate.not_valid_after_utc
+    renew = "renew the certificate and put the new PKCS#12 file in its place"
+    if until <= now:
+        sentence = f"the signing certificate of {name} expired on {until:%Y-%m-%d}"
+        yield Flaw("certificate-expired", sentence, renew)
+    elif until - now <= WARN_BEFORE:
+        days = (until - now).days
+        yield Flaw("", f"the signing certificate of {name} expires in {days} days", renew)
+    if certificate.not_valid_before_utc > now:
+        yield Flaw(
+            "certificate-not-yet-valid",
+            f"the signing certificate of {name} is valid from "
+            f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
+            "check this machine's clock, or wait",
+        )
+    if not _may_sign(certificate):
+        yield Flaw(
+            "key-unusable",
+            f"the certificate of {name} does not allow digital signatures",
+            "ask the issuer for a certificate with key usage digitalSignature or nonRepudiation",
+        )
+    key = certificate.public_key()
+    if getattr(key, "key_size", 0) < 2048 and not hasattr(key, "curve"):
+        yield Flaw("key-unusable", "an RSA key of less than 2048 bits proves nothing", renew)
+
+
+def unusable(flaw: Flaw) -> Postpone:
+    """A fatal flaw as the failure it is: a person must act, the documents wait."""
+    return Postpone(flaw.sentence, code=flaw.code, hint=flaw.hint, after="30 min")
+
+
+def now_utc() -> datetime:
+    """The clock certificates are judged by."""
+    return datetime.now(UTC)
+
+
+def _may_sign(certificate: x509.Certificate) -> bool:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return usage.digital_signature or usage.content_commitment
+
+
+def _unavailable(sentence: str) -> Postpone:
+    return Postpone(
+        sentence,
+        code="key-unavailable",
+        hint="check stage.sign.key and stage.sign.passphrase; documents wait and nothing is lost",
+        after="10 min",
+    )
+
+
+def _unusable(sentence: str) -> Postpone:
+    return Postpone(
+        sentence,
+        code="key-unusable",
+        hint="put a PKCS#12 file with an RSA or EC key and its certificate in its place",
+        after="30 min",
+    )

@@ -1,0 +1,158 @@
+"""Appending one PAdES signature to a PDF. Knows PDF structure; where the key and the time come
+from is somebody else's business.
+
+Nothing may change a byte of the file after this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.layout import (
+    AxisAlignment,
+    InnerScaling,
+    Margins,
+    SimpleBoxLayoutRule,
+)
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.fields import SigFieldSpec, SigSeedSubFilter
+from pyhanko.sign.signers.pdf_cms import PdfCMSSignedAttributes, Signer
+from pyhanko.sign.signers.pdf_signer import (
+    PdfSignatureMetadata,
+    PdfSigner,
+    PdfSigningSession,
+    PdfTBSDocument,
+)
+from pyhanko.sign.timestamps import TimeStamper
+from pyhanko.stamp import StaticStampStyle
+
+from archived_sign.appearance import Page, page_of
+
+ALGORITHM = "sha256"
+_CHUNK = 1024 * 1024
+
+
+class Unsignable(Exception):
+    """The file's own structure does not allow a signature to be appended."""
+
+
+@dataclass(frozen=True)
+class Visible:
+    """A one-page PDF drawn into `box` (left, bottom, right, top) on the first page."""
+
+    drawing: Path
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What the signature shall say. `moment` has its distance from UTC."""
+
+    moment: datetime
+    field: str
+    reserve: int
+    reason: str = ""
+    location: str = ""
+    visible: Visible | None = None
+
+
+def new_field_name() -> str:
+    """A field name that no other signature has."""
+    return f"archived-{uuid.uuid4().hex}"
+
+
+def first_page(path: Path) -> Page:
+    """The visible part of the first page. Raises `Unsignable`."""
+    with path.open("rb") as file:
+        try:
+            return page_of(_first(PdfFileReader(file, strict=True)))
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise Unsignable(_why(error)) from error
+
+
+def append_signature(
+    path: Path, signature: Signature, signer: Signer, timestamper: TimeStamper | None
+) -> None:
+    """Sign the file in place, by an incremental update: its earlier bytes stay as they are.
+
+    ETSI EN 319 142-1 baseline B-B, or B-T with `timestamper`. Raises `Unsignable`, and whatever
+    the key or the time stamp server raise.
+    """
+    with path.open("r+b") as file:
+        session, tbs, digest = _prepare(file, signature, signer, timestamper)
+        attributes = PdfCMSSignedAttributes(signing_time=session.system_time)
+        asyncio.run(tbs.perform_signature(digest, attributes))
+
+
+def _prepare(
+    file: IO[bytes], signature: Signature, signer: Signer, timestamper: TimeStamper | None
+) -> tuple[PdfSigningSession, PdfTBSDocument, bytes]:
+    # Until the digest only the document's structure is at work, so a failure is the document's.
+    try:
+        writer = IncrementalPdfFileWriter(file, strict=True)
+        session = _pdf_signer(signature, signer, timestamper).init_signing_session(writer)
+        session.system_time = signature.moment
+        tbs = session.prepare_tbs_document(None, signature.reserve)
+        prepared, _ = tbs.digest_tbs_document(in_place=True, chunk_size=_CHUNK)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise Unsignable(_why(error)) from error
+    return session, tbs, prepared.document_digest
+
+
+def _pdf_signer(signature: Signature, signer: Signer, timestamper: TimeStamper | None) -> PdfSigner:
+    meta = PdfSignatureMetadata(
+        field_name=signature.field,
+        md_algorithm=ALGORITHM,
+        subfilter=SigSeedSubFilter.PADES,
+        reason=signature.reason or None,
+        location=signature.location or None,
+    )
+    visible = signature.visible
+    if visible is None:
+        return PdfSigner(meta, signer, timestamper=timestamper)
+    box: Any = visible.box  # annotated as integers, written as numbers
+    return PdfSigner(
+        meta,
+        signer,
+        timestamper=timestamper,
+        stamp_style=_drawn(visible.drawing),
+        new_field_spec=SigFieldSpec(signature.field, on_page=0, box=box),
+    )
+
+
+def _drawn(drawing: Path) -> StaticStampStyle:
+    return StaticStampStyle.from_pdf_file(
+        str(drawing),
+        border_width=0,
+        background_layout=SimpleBoxLayoutRule(
+            x_align=AxisAlignment.ALIGN_MIN,
+            y_align=AxisAlignment.ALIGN_MIN,
+            margins=Margins(),
+            inner_content_scaling=InnerScaling.NO_SCALING,
+        ),
+    )
+
+
+def _first(reader: PdfFileReader) -> Any:
+    node: Any = reader.root["/Pages"]
+    for _ in range(64):
+        kids: Sequence[Any] | None = node.get("/Kids")
+        if not kids:
+            return node
+        node = kids[0]
+    raise ValueError("the page tree has no end")
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__
