@@ -1,0 +1,233 @@
+"""The JSON that crosses between the daemon and a step's process: requests in, outcomes out.
+
+Everything here is data and its two spellings. Nothing here starts a process, and nothing here
+knows a plug-in's classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from archived.api import Artifact, Document, Role, Sealed
+from archived.model.outcome import CopyMade, Ending, Made, Outcome, Usage
+
+REPLY_LIMIT = 4 * 2**20
+"""Bytes of JSON one step may answer with."""
+FACTS_LIMIT = 256 * 2**10
+"""Bytes of JSON one step's facts may take."""
+LOG_LIMIT = 64 * 2**10
+"""Bytes of a step's output that are kept: the first quarter and the end."""
+LINE_LIMIT = 2 * REPLY_LIMIT + 16 * LOG_LIMIT
+"""Bytes of one line between the daemon and a fork server."""
+
+TEMPORARY = ".tmp"
+"""Folder inside a step's own for TMPDIR and HOME; nothing in it is output."""
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one step may use. `None` leaves a limit as it is for the daemon.
+
+    `memory`: bytes of address space, on top of what the warm fork server already takes.
+    `cpu_seconds`: processor time of each process. `file_size`: bytes of each file it writes.
+    `open_files`: descriptors of each process. `processes`: how many the *user* may have in all,
+    so leave it `None` unless the daemon has a user of its own. `network`: whether it has any.
+    """
+
+    memory: int | None = 2**30
+    cpu_seconds: int | None = None
+    file_size: int | None = 16 * 2**30
+    open_files: int | None = 1024
+    processes: int | None = None
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCard:
+    """All that builds an `api.Document`. `main` is an index in `artifacts`."""
+
+    id: str
+    received: datetime
+    hotfolder: str
+    name: str
+    artifacts: Sequence[Artifact]
+    main: int = 0
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    secrecy: str = ""
+    sealed: Sealed | None = None
+
+    @classmethod
+    def of(cls, document: Document) -> DocumentCard:
+        """The card of a document whose `main` is one of its `artifacts`."""
+        return cls(
+            id=document.id,
+            received=document.received,
+            hotfolder=document.hotfolder,
+            name=document.name,
+            artifacts=document.artifacts,
+            main=document.artifacts.index(document.main),
+            facts=document.facts,
+            secrecy=document.secrecy,
+            sealed=document.sealed,
+        )
+
+    def document(self) -> Document:
+        """The frozen document a stage is given."""
+        artifacts = tuple(self.artifacts)
+        facts = {stage: MappingProxyType(dict(known)) for stage, known in self.facts.items()}
+        return Document(
+            id=self.id,
+            received=self.received,
+            hotfolder=self.hotfolder,
+            name=self.name,
+            main=artifacts[self.main],
+            artifacts=artifacts,
+            facts=MappingProxyType(facts),
+            secrecy=self.secrecy,
+            sealed=self.sealed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return {
+            "id": self.id,
+            "received": self.received.isoformat(),
+            "hotfolder": self.hotfolder,
+            "name": self.name,
+            "artifacts": [
+                {**asdict(a), "path": str(a.path), "role": str(a.role)} for a in self.artifacts
+            ],
+            "main": self.main,
+            "facts": {stage: dict(known) for stage, known in self.facts.items()},
+            "secrecy": self.secrecy,
+            "sealed": None
+            if self.sealed is None
+            else {**asdict(self.sealed), "root": str(self.sealed.root)},
+        }
+
+    @classmethod
+    def from_json(cls, card: Json) -> DocumentCard:
+        """The card `to_json` wrote. Raises `KeyError`, `TypeError` or `ValueError`."""
+        sealed = card["sealed"]
+        return cls(
+            **{
+                **card,
+                "received": datetime.fromisoformat(card["received"]),
+                "artifacts": tuple(
+                    Artifact(**{**a, "path": Path(a["path"]), "role": Role(a["role"])})
+                    for a in card["artifacts"]
+                ),
+                "sealed": sealed and Sealed(**{**sealed, "root": Path(sealed["root"])}),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt at one step.
+
+    `step` names the attempt and is unique among those running. `options` and the options of
+    `targets` are as their models dump them (`mode="json"`); the child validates them again.
+    `folder` exists, is empty and belongs to this attempt. `deadline` is aware.
+    """
+
+    step: str
+    stage: str
+    options: Mapping[str, Any]
+    document: DocumentCard
+    folder: Path
+    deadline: datetime
+    targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name -> `{"kind": ..., "options": {...}}`."""
+    limits: Limits = Limits()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return {
+            "step": self.step,
+            "stage": self.stage,
+            "options": dict(self.options),
+            "document": self.document.to_json(),
+            "folder": str(self.folder),
+            "deadline": self.deadline.isoformat(),
+            "targets": {name: dict(target) for name, target in self.targets.items()},
+            "limits": asdict(self.limits),
+        }
+
+    @classmethod
+    def from_json(cls, request: Json) -> Request:
+        """The request `to_json` wrote. Raises `KeyError`, `TypeError` or `ValueError`."""
+        return cls(
+            **{
+                **request,
+                "document": DocumentCard.from_json(request["document"]),
+                "folder": Path(request["folder"]),
+                "deadline": datetime.fromisoformat(request["deadline"]),
+                "limits": Limits(**request["limits"]),
+            }
+        )
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """JSON values only."""
+    return {
+        "ending": str(outcome.ending),
+        "code": outcome.code,
+        "message": outcome.message,
+        "hint": outcome.hint,
+        "after": None if outcome.after is None else outcome.after.total_seconds(),
+        "made": [asdict(made) for made in outcome.made],
+        "main": outcome.main,
+        "facts": dict(outcome.facts),
+        "tools": dict(outcome.tools),
+        "copies": [{**asdict(c), "verified": c.verified.isoformat()} for c in outcome.copies],
+        "notes": list(outcome.notes),
+        "usage": asdict(outcome.usage),
+    }
+
+
+def outcome_from_json(reply: Json) -> Outcome:
+    """The outcome `outcome_to_json` wrote; what the child says is checked for its shape.
+
+    Raises `KeyError`, `TypeError` or `ValueError` for anything else.
+    """
+    made = tuple(Made(**m) for m in reply["made"])
+    for one in made:
+        _all_text(one.path, one.name, one.media_type, one.role)
+    main = reply["main"]
+    if main is not None and not (type(main) is int and 0 <= main < len(made)):
+        raise ValueError(f"main is {main!r}, but {len(made)} files were made")
+    if not isinstance(reply["facts"], dict):
+        raise TypeError("facts are not a table")
+    _all_text(reply["code"], reply["message"], reply["hint"], *reply["notes"])
+    _all_text(*reply["tools"], *reply["tools"].values())
+    return Outcome(
+        ending=Ending(reply["ending"]),
+        code=reply["code"],
+        message=reply["message"],
+        hint=reply["hint"],
+        after=None if reply["after"] is None else timedelta(seconds=reply["after"]),
+        made=made,
+        main=main,
+        facts=reply["facts"],
+        tools=dict(reply["tools"]),
+        copies=tuple(
+            CopyMade(**{**c, "verified": datetime.fromisoformat(c["verified"])})
+            for c in reply["copies"]
+        ),
+        notes=tuple(reply["notes"]),
+        usage=Usage(**reply["usage"]),
+    )
+
+
+def _all_text(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is not text")

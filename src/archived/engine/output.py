@@ -1,0 +1,152 @@
+"""Judges, from outside, the files a stage says it made: they are what it says, or none is taken."""
+
+from __future__ import annotations
+
+import codecs
+import stat
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from archived.api import Role
+from archived.engine.boundary import TEMPORARY
+from archived.model.outcome import Ending, Made, Outcome
+
+_ROLES = frozenset(str(role) for role in Role) - {Role.ORIGINAL}
+_IMAGES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"II*\0", "image/tiff"),
+    (0, b"MM\0*", "image/tiff"),
+    (0, b"II+\0", "image/tiff"),
+    (0, b"MM\0+", "image/tiff"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
+    (8, b"WEBP", "image/webp"),
+    (0, b"BM", "image/bmp"),
+)
+"""Offset, bytes there, media type."""
+_ALSO = {"image/jpx": "image/jp2", "image/jpm": "image/jp2", "image/x-ms-bmp": "image/bmp"}
+_SPACE = b" \t\r\n"
+
+
+def sniff(path: Path) -> str | None:
+    """The media type of a PDF or image by its first bytes, or `None`: not established."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if b"%PDF-" in head:
+        return "application/pdf"
+    return next((t for at, magic, t in _IMAGES if head[at : at + len(magic)] == magic), None)
+
+
+def check_output(outcome: Outcome, folder: Path) -> Outcome:
+    """The outcome itself, or `broke` with code `bad-output` naming the first file that is wrong.
+
+    `folder` is the step's, after every process of the step has ended. Reads the head of each
+    file, and the whole of those that claim to be text or JSON.
+    """
+    seen: set[tuple[str, str]] = set()
+    paths: set[str] = set()
+    for made in outcome.made:
+        problem = _problem(made, folder)
+        if not problem and (made.role, made.name) in seen:
+            problem = "two files have this role and name"
+        if not problem and made.path in paths:
+            problem = "it was returned twice"
+        if problem:
+            return replace(
+                Outcome(Ending.BROKE, "bad-output", usage=outcome.usage),
+                message=f"{made.path}: {problem}",
+                hint="report it to the stage's author",
+            )
+        seen.add((made.role, made.name))
+        paths.add(made.path)
+    return outcome
+
+
+def _problem(made: Made, folder: Path) -> str:
+    if made.role == Role.ORIGINAL:
+        return "only admission makes originals"
+    if made.role not in _ROLES:
+        return f"there is no role {made.role!r}"
+    if not _plain(made.name):
+        return f"{made.name!r} is not a plain file name"
+    relative = PurePosixPath(made.path)
+    if relative.is_absolute() or not relative.parts or ".." in relative.parts:
+        return "it lies outside the step's folder"
+    if relative.parts[0] == TEMPORARY:
+        return "it lies in the temporary folder"
+    try:
+        return _by_folder(folder, relative.parts) or _by_content(folder / relative, made.media_type)
+    except FileNotFoundError:
+        return "it does not exist"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+
+
+def _plain(name: str) -> bool:
+    odd = any(char < " " or char in "/\x7f" for char in name)
+    return bool(name) and not odd and not name.startswith(".") and len(name.encode()) <= 255
+
+
+def _by_folder(folder: Path, parts: tuple[str, ...]) -> str:
+    """What is wrong with the way to the file and its kind; nothing on the way may be a link."""
+    path = folder
+    for part in parts[:-1]:
+        path /= part
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            return f"{part!r} on the way to it is not a folder"
+    found = (path / parts[-1]).lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return "it is a symbolic link"
+    if not stat.S_ISREG(found.st_mode):
+        return "it is not a regular file"
+    if found.st_nlink != 1:
+        return f"it has {found.st_nlink} hard links"
+    return ""
+
+
+def _by_content(path: Path, media_type: str) -> str:
+    main, slash, sub = media_type.partition("/")
+    if not (main and slash and sub) or media_type != media_type.lower() or " " in media_type:
+        return f"{media_type!r} is not a media type"
+    if media_type in _ALSO or media_type in {known for _, _, known in _IMAGES}:
+        found = sniff(path)
+        return "" if found == _ALSO.get(media_type, media_type) else _differs(media_type, found)
+    if media_type == "application/pdf":
+        found = sniff(path)
+        return "" if found == media_type else _differs(media_type, found)
+    if media_type == "text/plain":
+        return _is_text(path)
+    if media_type == "application/json":
+        return _starts(path, b'{["-0123456789tfn', media_type) or _is_text(path)
+    if media_type in ("application/xml", "text/xml") or sub.endswith("+xml"):
+        return _starts(path, b"<", media_type)
+    return ""
+
+
+def _differs(says: str, found: str | None) -> str:
+    return f"it says {says} but begins like {found or 'something else'}"
+
+
+def _starts(path: Path, with_one_of: bytes, media_type: str) -> str:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return ""
+    first = head.removeprefix(codecs.BOM_UTF8).lstrip(_SPACE)[:1]
+    return "" if first and first in with_one_of else _differs(media_type, None)
+
+
+def _is_text(path: Path) -> str:
+    decode = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb", buffering=0) as file:
+        try:
+            while chunk := file.read(2**20):
+                if b"\0" in chunk:
+                    return "it says text but holds zero bytes"
+                decode.decode(chunk)
+            decode.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            return f"it says text but is not UTF-8: {error.reason}"
+    return ""

@@ -1,0 +1,115 @@
+"""Finds plug-ins' stages and targets inside a fork server.
+
+The daemon has its own way to enable and check plug-ins; by the time a source comes here it was
+approved. No pluggy here: a hook's implementation is a plain function and is called as one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from archived.api import Stage, Target
+from archived.errors import PluginError
+
+Source = Mapping[str, Any]
+"""Where one plug-in is: `name`, and `entry_point` (a module) or `file` (a path).
+
+`classes`, names of stage and target classes in that module, registers them without a hook: for
+tests, which have no distribution.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Name -> stage class, kind -> target class."""
+
+    stages: dict[str, type[Stage[Any]]] = field(default_factory=dict)
+    targets: dict[str, type[Target[Any]]] = field(default_factory=dict)
+
+    def add_stage(self, stage: type[Stage[Any]]) -> None:
+        """What `register_stages` is given. The same class again is fine."""
+        _add(self.stages, stage.name, stage, "stage")
+
+    def add_target(self, target: type[Target[Any]]) -> None:
+        """What `register_targets` is given. The same class again is fine."""
+        _add(self.targets, target.kind, target, "target")
+
+
+def load_plugins(sources: Iterable[Source]) -> Registry:
+    """Import every source and ask it for its stages and targets.
+
+    Raises `PluginError` naming the plug-in: it cannot be imported, or gives a name twice.
+    """
+    registry = Registry()
+    for source in sources:
+        try:
+            module = _module(source)
+            _ask(module, source, registry)
+        except PluginError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"plug-in {source.get('name')!r} cannot be loaded: {type(error).__name__}: {error}",
+                hint="its author, or the packages it needs, are at fault",
+            ) from error
+    return registry
+
+
+def preload(registry: Registry) -> None:
+    """Import the modules every stage wants loaded. Raises `PluginError` naming the stage."""
+    for stage in registry.stages.values():
+        for module in stage.preload:
+            try:
+                importlib.import_module(module)
+            except Exception as error:
+                raise PluginError(
+                    f"stage {stage.name!r} needs the module {module!r}, which cannot be loaded: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+
+
+def _module(source: Source) -> ModuleType:
+    if "entry_point" in source:
+        return importlib.import_module(str(source["entry_point"]).partition(":")[0])
+    path = Path(source["file"])
+    name = f"archived_file_{source.get('name') or path.stem}".replace("-", "_")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pydantic look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _ask(module: ModuleType, source: Source, registry: Registry) -> None:
+    for hook, add in (
+        ("register_stages", registry.add_stage),
+        ("register_targets", registry.add_target),
+    ):
+        if callable(answer := getattr(module, hook, None)):
+            answer(add)
+    for name in source.get("classes", ()):
+        found: Any = module
+        for part in str(name).split("."):
+            found = getattr(found, part)
+        if issubclass(found, Stage):
+            registry.add_stage(found)
+        else:
+            registry.add_target(found)
+
+
+def _add(known: dict[str, Any], name: str, new: type, noun: str) -> None:
+    if known.setdefault(name, new) is not new:
+        raise PluginError(f"two plug-ins give a {noun} called {name!r}")

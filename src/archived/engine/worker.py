@@ -1,0 +1,258 @@
+"""The child's side of a step: confine itself, run the stage, say how it ended.
+
+Runs in a process forked for one attempt. Whatever a stage raises or returns becomes an `Outcome`;
+nothing of the stage's may reach the fork server but one line of JSON and its progress.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from archived.api import Context, Postpone, Refuse, Result, Stage, Target
+from archived.engine import sandbox
+from archived.engine.boundary import (
+    FACTS_LIMIT,
+    REPLY_LIMIT,
+    TEMPORARY,
+    Limits,
+    Request,
+    outcome_to_json,
+)
+from archived.engine.registry import Registry, load_plugins
+from archived.model.outcome import CopyMade, Ending, Made, Outcome
+
+__all__ = ["Registry", "load_plugins", "serve"]
+
+_TEXT_LIMIT = 4000
+_PROGRESS_EVERY = 0.25
+
+
+class BadOutput(Exception):
+    """What the stage returned is not what it must be."""
+
+
+def serve(
+    registry: Registry, job: Mapping[str, Any], parent: int, reply: int, output: int
+) -> NoReturn:
+    """Do one job and exit. Never returns, whatever happens.
+
+    `job` is `{"kind": "run", "request": ...}` or `{"kind": "check", ...}`. `reply` and `output`
+    are the writing ends of pipes, for JSON lines and for what the stage prints.
+    """
+    status = 70  # EX_SOFTWARE
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        _redirect(output)
+        folder = Path(job["folder"])
+        _settle_in(folder)
+        sandbox.adopt_orphans()
+        confinement = sandbox.confine(Limits(**job["limits"]), parent)
+        _say(reply, {"confinement": confinement.to_json()})
+        if job["kind"] == "check":
+            _say(reply, {"problems": _check(registry, job)})
+        else:
+            outcome = attempt(
+                registry, job["request"], lambda f: _say(reply, {"progress": round(f, 4)})
+            )
+            _reply(reply, outcome)
+        status = 0
+    except BaseException:  # noqa: BLE001 - the last line of defence: said on stderr, exit status 70
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # no atexit, no finalisers: they belong to the fork server
+
+
+def attempt(
+    registry: Registry, request: Mapping[str, Any], report: Callable[[float], None]
+) -> Outcome:
+    """Run the requested stage and turn whatever happens into an outcome."""
+    try:
+        asked = Request.from_json(request)
+        stage, context = _prepare(registry, asked, report)
+        return _finished(stage.run(asked.document.document(), context), asked.folder)
+    except Refuse as refusal:
+        return _failed(Ending.REFUSED, refusal.code, refusal.message, refusal.hint)
+    except Postpone as wait:
+        ending = _failed(Ending.POSTPONED, wait.code, wait.message, wait.hint)
+        return Outcome(
+            ending=ending.ending,
+            code=ending.code,
+            message=ending.message,
+            hint=ending.hint,
+            after=wait.after,
+        )
+    except BadOutput as bad:
+        return _failed(Ending.BROKE, "bad-output", str(bad), "report it to the stage's author")
+    except MemoryError as error:
+        error.__traceback__ = None  # the frames hold what filled the memory
+        sandbox.release_reply_memory()
+        return _failed(
+            Ending.BROKE,
+            "out-of-memory",
+            "the stage asked for more memory than it is allowed",
+            "raise `memory` for this stage, or look at what is special about the document",
+        )
+    except OSError as error:
+        traceback.print_exc()
+        return _failed_by_system(error)
+    except BaseException as error:  # noqa: BLE001 - also SystemExit and KeyboardInterrupt
+        traceback.print_exc()
+        return _failed(Ending.BROKE, "stage-error", f"{type(error).__name__}: {error}")
+
+
+def _prepare(
+    registry: Registry, asked: Request, report: Callable[[float], None]
+) -> tuple[Stage[Any], Context[Any]]:
+    stage = registry.stages[asked.stage]
+    context: Context[Any] = Context(
+        options=stage.config().model_validate(dict(asked.options)),
+        folder=asked.folder,
+        deadline=asked.deadline,
+        stage=asked.stage,
+        targets=_targets(registry, asked.targets),
+        report=_seldom(report),
+    )
+    return stage(), context
+
+
+def _targets(registry: Registry, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, Target[Any]]:
+    targets = {}
+    for name, place in wanted.items():
+        kind = registry.targets[place["kind"]]
+        targets[name] = kind(name, kind.config().model_validate(dict(place["options"])))
+    return targets
+
+
+def _check(registry: Registry, job: Mapping[str, Any]) -> list[str]:
+    problems: list[str] = []
+    if job["stage"] is not None:
+        stage = registry.stages[job["stage"]]
+        options = stage.config().model_validate(dict(job["options"]))
+        problems.extend(_clean(text) for text in stage().check(options))
+    for name, target in _targets(registry, job["targets"]).items():
+        beside = Path(job["beside"])
+        problems.extend(f"target {name}: {_clean(text)}" for text in target.check(beside))
+    return problems
+
+
+def _finished(result: object, folder: Path) -> Outcome:
+    if not isinstance(result, Result):
+        raise BadOutput(f"the stage returned {type(result).__name__}, not a Result")
+    made = tuple(
+        Made(
+            path=_inside(artifact.path, folder),
+            name=artifact.name,
+            media_type=artifact.media_type,
+            role=str(artifact.role),
+        )
+        for artifact in result.artifacts
+    )
+    try:
+        facts = json.dumps(dict(result.facts), allow_nan=False, ensure_ascii=False)
+        size = len(facts.encode())  # fails for halves of characters, which are no text
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadOutput(f"facts are not JSON: {error}") from error
+    if size > FACTS_LIMIT:
+        raise BadOutput(f"facts take {size} bytes; at most {FACTS_LIMIT} are kept")
+    return Outcome(
+        ending=Ending.FINISHED,
+        made=made,
+        main=0 if result.replace_main is not None else None,
+        facts=json.loads(facts),
+        tools={_clean(str(k)): _clean(str(v)) for k, v in result.tools.items()},
+        copies=tuple(
+            CopyMade(c.target, c.key, c.inventory_sha512, c.files, c.size, c.verified)
+            for c in result.copies
+        ),
+        notes=tuple(_clean(str(note)) for note in result.notes),
+    )
+
+
+def _inside(path: Path, folder: Path) -> str:
+    # Only the spelling is judged here; the files themselves are judged from outside, by the core.
+    try:
+        return str(Path(os.path.normpath(folder / path)).relative_to(folder))
+    except ValueError:
+        raise BadOutput(f"{_clean(str(path))} lies outside the step's folder") from None
+
+
+def _failed_by_system(error: OSError) -> Outcome:
+    text = f"{type(error).__name__}: {error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _failed(Ending.POSTPONED, "no-space", text, "make room on that disk")
+    if error.errno == errno.ENOMEM:
+        return _failed(Ending.BROKE, "out-of-memory", text, "raise `memory` for this stage")
+    hint = "it wrote a file larger than the limit" if error.errno == errno.EFBIG else ""
+    return _failed(Ending.BROKE, "stage-error", text, hint)
+
+
+def _failed(ending: Ending, code: str, message: str, hint: str = "") -> Outcome:
+    return Outcome(ending=ending, code=code, message=_clean(message), hint=_clean(hint))
+
+
+def _clean(text: str) -> str:
+    """Text that can be stored: bounded, and without halves of characters from odd file names."""
+    return text[:_TEXT_LIMIT].encode(errors="backslashreplace").decode()
+
+
+def _reply(pipe: int, outcome: Outcome) -> None:
+    reply = outcome_to_json(outcome)
+    if len(json.dumps(reply)) > REPLY_LIMIT - 4096:
+        reply = outcome_to_json(
+            _failed(
+                Ending.BROKE, "bad-output", "the stage returned far more names, notes or tools "
+                "than can be kept",
+            )
+        )  # fmt: skip
+    _say(pipe, {"outcome": reply})
+
+
+def _say(pipe: int, message: Mapping[str, Any]) -> None:
+    line = memoryview(json.dumps(message).encode() + b"\n")
+    while line:
+        line = line[os.write(pipe, line) :]
+
+
+def _seldom(report: Callable[[float], None]) -> Callable[[float], None]:
+    last = -_PROGRESS_EVERY
+
+    def tell(fraction: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PROGRESS_EVERY or fraction >= 1:
+            last = now
+            report(fraction)
+
+    return tell
+
+
+def _redirect(output: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+
+
+def _settle_in(folder: Path) -> None:
+    os.chdir(folder)
+    os.umask(0o077)
+    temporary = folder / TEMPORARY
+    temporary.mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = str(temporary)
+    import tempfile
+
+    tempfile.tempdir = None  # a preloaded library may have asked for it in the fork server
