@@ -11,6 +11,7 @@ from pathlib import Path
 
 from archived.config.files import Source
 from archived.config.settings import Settings
+from archived.model import plan
 from archived.model.plan import SEAL
 from archived.plugins import did_you_mean
 
@@ -93,8 +94,10 @@ def _copies_are_made(source: Source, settings: Settings) -> None:
     for name, pipeline in settings.pipelines.items():
         keys = ("pipeline", name, "stages")
         copying = [s for s in pipeline.stages if _makes_copies(settings, s)]
+        for text in plan.problems(pipeline.stages):
+            source.mistake(keys, text)
         for stage in copying:
-            if pipeline.stages.index(stage) < pipeline.stages.index(SEAL):
+            if SEAL in pipeline.stages[pipeline.stages.index(stage) :]:
                 source.mistake(
                     keys, f'"{stage}" copies the sealed object and must stand after "{SEAL}"'
                 )

@@ -50,6 +50,7 @@ from archived.errors import PluginError
 from archived.model.plan import SEAL
 from archived.plugins import Plugins, did_you_mean
 
+RESERVED = tuple(Reserved.model_fields)
 M = TypeVar("M", bound=Options)
 LANE: TypeAdapter[Lane] = TypeAdapter(LaneTable)
 
@@ -121,15 +122,27 @@ def _single(source: Source) -> Callable[[type[M]], M]:
     return look_up
 
 
-def _table(source: Source, keys: tuple[str, ...], model: type[M]) -> M | None:
-    _, raw = source.value(keys)
-    if raw is not None and not isinstance(raw, dict):
+def _table(
+    source: Source, keys: tuple[str, ...], model: type[M], also: tuple[str, ...] = ()
+) -> M | None:
+    """The table at `keys`; `also` are keys in it that somebody else reads.
+
+    One with mistakes comes back without its wrong keys where that is possible, so that what is
+    right in it is still looked at; nobody but the checks will see it.
+    """
+    there, raw = source.value(keys)
+    if there and not isinstance(raw, dict):
         source.mistake(keys, "write a table")
         return None
+    mine = {key: value for key, value in (raw or {}).items() if key not in also}
     try:
-        return model.model_validate(raw or {})
+        return model.model_validate(mine)
     except ValidationError as error:
-        explain.note(source, error, model, keys)
+        explain.note(source, error, model, keys, also)
+        wrong = {mistake["loc"][0] for mistake in error.errors() if mistake["loc"]}
+    try:
+        return model.model_validate({k: v for k, v in mine.items() if k not in wrong})
+    except ValidationError:
         return None
 
 
@@ -225,7 +238,7 @@ def _stages(
 def _unknown_stage(name: str, plugins: Plugins, whole: bool) -> str | None:
     """Why there is no such stage; `None` when a plug-in that could not be loaded may have it."""
     enabled = {info.name for info in plugins.catalogue()}
-    near = did_you_mean(name, plugins.stages)
+    near = did_you_mean(name, [*plugins.stages, SEAL])
     if not whole and not near:
         return None
     if name in plugins.available and name not in enabled:
@@ -241,29 +254,16 @@ def _stage(
     source: Source, name: str, cls: type[Stage[Any]], plugins: Plugins
 ) -> StageSetting | None:
     keys = ("stage", name)
-    there, raw = source.value(keys)
-    if there and not isinstance(raw, dict):
-        source.mistake(keys, "write a table for each: [stage.NAME]")
-        return None
-    raw = raw or {}
-    reserved_keys = tuple(Reserved.model_fields)
     model = cls.config()
-    try:
-        reserved: Reserved | None = Reserved.model_validate(
-            {key: raw[key] for key in reserved_keys if key in raw}
-        )
-    except ValidationError as error:
-        explain.note(source, error, Reserved, keys)
-        reserved = None
-    try:
-        options = model.model_validate({k: v for k, v in raw.items() if k not in reserved_keys})
-    except ValidationError as error:
-        explain.note(source, error, model, keys, also=reserved_keys)
+    options = _table(source, keys, model, also=RESERVED)
+    if options is None:
+        return None
+    _, raw = source.value(keys)
+    reserved = _table(source, keys, Reserved, also=tuple(set(raw or ()) - set(RESERVED)))
+    if reserved is None:
         return None
     text = _as_json(source, keys, options)
-    if reserved is None or text is None:
-        return None
-    set_here = {k: v for k in reserved_keys if (v := getattr(reserved, k)) is not None}
+    set_here = {k: v for k in RESERVED if (v := getattr(reserved, k)) is not None}
     giver = plugins.giver(name)
     return StageSetting(
         name=name,
@@ -293,20 +293,16 @@ def _targets(source: Source, plugins: Plugins, whole: bool) -> dict[str, TargetS
             elif whole or near:
                 source.mistake((*keys, "kind"), f'unknown kind "{kind}"{near} (kinds: {known})')
             continue
-        model = cls.config()
-        try:
-            options = model.model_validate({k: v for k, v in raw.items() if k != "kind"})
-        except ValidationError as error:
-            explain.note(source, error, model, keys, also=("kind",))
-            continue
-        if (text := _as_json(source, keys, options)) is not None:
+        options = _table(source, keys, cls.config(), also=("kind",))
+        if options is not None:
+            text = _as_json(source, keys, options)
             found[name] = TargetSetting(
                 name=name, kind=cls.kind, cls=cls, options=options, options_json=text
             )
     return found
 
 
-def _as_json(source: Source, keys: tuple[str, ...], options: Options) -> str | None:
+def _as_json(source: Source, keys: tuple[str, ...], options: Options) -> str:
     """The options as canonical JSON, proven to be read back as the same options by a child."""
     text = canonical(options.model_dump(mode="json"))
     try:
@@ -315,5 +311,4 @@ def _as_json(source: Source, keys: tuple[str, ...], options: Options) -> str | N
         same = False
     if not same:
         source.mistake(keys, "these options change when they are written as JSON and read again")
-        return None
     return text

@@ -26,7 +26,7 @@ from pydantic import (
 
 from archived.api import Duration, Options, SecretRef, Size, parse_duration, parse_size
 from archived.api.options import duration_text
-from archived.model import plan, secrecy
+from archived.model import secrecy
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 
@@ -95,12 +95,6 @@ def _topic(value: str) -> str:
     if not value or value[0] == "/" or value[-1] == "/" or set(value) & set("+#\0"):
         raise ValueError('write levels joined by "/", without "+" or "#"')
     return value
-
-
-def _sound(stages: tuple[str, ...]) -> tuple[str, ...]:
-    if problems := plan.problems(stages):
-        raise ValueError("; ".join(problems))
-    return stages
 
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -192,8 +186,8 @@ class HotFolder(Options):
     priority: int = 0
     """Documents from a folder with a higher number go first."""
     ignore: tuple[Pattern, ...] = ()
-    """Names that are left alone, on record: shell patterns with "*", "?" and "[...]"; a pattern
-    with a "/" is for the path below the hot folder, one without for the file's name."""
+    """Names that are left alone, on record: shell patterns with "*", "?" and "[...]", compared
+    with the file's name and with its path below the hot folder."""
     quiet: Wait | None = None
     """As in [intake], for this folder."""
     rescan: Wait | None = None
@@ -207,7 +201,7 @@ class HotFolder(Options):
 class Pipeline(Options):
     """What happens to a document, read from left to right."""
 
-    stages: Annotated[tuple[str, ...], AfterValidator(_sound), Field(examples=[["seal"]])]
+    stages: Annotated[tuple[str, ...], Field(examples=[["seal"]])]
     """Stages by name. "seal", the core's own step, stands in it exactly once: stages before it
     shape the object, stages after it copy or announce it."""
     copies: Annotated[int, Field(ge=1)] = 1

@@ -1,44 +1,32 @@
-"""Find, enable and check plug-ins by name. The only user of pluggy's `PluginManager`.
+"""The enabled plug-ins together: what they gave, and how their hooks are called.
 
-Installed is not enabled: nothing is imported that `[plugins] enabled` does not name. What a plug-in
-gives is checked here, once, so that nobody behind this door meets a malformed stage.
+No plug-in's mistake reaches another plug-in or a document from here.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib.metadata
 import logging
-import os
-import re
-import stat
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
-from pydantic import BaseModel
 
-from archived.api import API_VERSION, Event, Needs, Stage, Target
+from archived.api import Event, Stage, Target
 from archived.api import hooks as specifications
-from archived.api.hooks import HOOKS, PROJECT, Arrived, Commands
+from archived.api.hooks import PROJECT, Arrived, Commands
 from archived.errors import PluginError
+from archived.plugins.contract import (
+    NAME,
+    did_you_mean,
+    hooks_of,
+    stage_problems,
+    target_problems,
+)
+from archived.plugins.sources import Found, load, look, said
 
-GROUP = "archived"
-"""The entry-point group a distribution announces its plug-in in."""
-
-FILE_MODULE = "archived_file_"
-"""What the module of a single-file plug-in is called: this, then the plug-in's name."""
-
-RESERVED = ("timeout", "attempts", "lane", "memory")
-"""Keys of a `[stage.NAME]` table that the core understands; no options type may use them."""
-
-_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
-_TYPE = re.compile(r"(\*/\*|[a-z0-9][a-z0-9.+-]*/(\*|[a-z0-9][a-z0-9.+-]*))")
 _log = logging.getLogger("archived.plugins")
 
 
@@ -60,24 +48,6 @@ class PluginInfo:
     hooks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Where one plug-in can be loaded from: an entry point or a file."""
-
-    name: str
-    entry_point: importlib.metadata.EntryPoint | None = None
-    file: Path | None = None
-
-    @property
-    def where(self) -> str:
-        return self.entry_point.value if self.entry_point else str(self.file)
-
-    @property
-    def distribution(self) -> tuple[str, str]:
-        dist = self.entry_point.dist if self.entry_point else None
-        return (dist.name, dist.version) if dist else ("", "")
-
-
 @dataclass
 class _Given:
     """What one plug-in registered, before it is accepted."""
@@ -85,17 +55,6 @@ class _Given:
     stages: dict[str, type[Stage[Any]]] = field(default_factory=dict)
     targets: dict[str, type[Target[Any]]] = field(default_factory=dict)
     runners: dict[str, Callable[..., Any]] = field(default_factory=dict)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "..."?` when one of `known` is close to `word`, else nothing."""
-    near = difflib.get_close_matches(word, sorted(known), n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
-
-
-def installed(folders: Sequence[Path] = ()) -> Mapping[str, Sequence[str]]:
-    """Name -> where it is, for every plug-in that could be enabled. Imports none of them."""
-    return {name: [f.where for f in found] for name, found in sorted(_look(folders).items())}
 
 
 def find(
@@ -109,7 +68,7 @@ def find(
     Raises `PluginError` at the first that cannot be used; with `errors` given, every one is put
     there instead and the others are loaded, so that all mistakes can be told at once.
     """
-    plugins = Plugins(_look(folders), folders)
+    plugins = Plugins(look(folders), folders)
     for name in enabled:
         try:
             plugins.enable(name)
@@ -123,7 +82,7 @@ def find(
 class Plugins:
     """The enabled plug-ins and what they gave. Order is the order of `[plugins] enabled`."""
 
-    def __init__(self, available: Mapping[str, list[_Found]], folders: Sequence[Path] = ()) -> None:
+    def __init__(self, available: Mapping[str, list[Found]], folders: Sequence[Path] = ()) -> None:
         self.stages: dict[str, type[Stage[Any]]] = {}
         self.targets: dict[str, type[Target[Any]]] = {}
         self.runners: dict[str, Callable[..., Any]] = {}
@@ -132,7 +91,7 @@ class Plugins:
         self._available = available
         self._folders = folders
         self._infos: dict[str, PluginInfo] = {}
-        self._found: dict[str, _Found] = {}
+        self._found: dict[str, Found] = {}
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(specifications)
 
@@ -144,8 +103,8 @@ class Plugins:
     def enable(self, name: str) -> None:
         """Import one plug-in, check all it gives, and take it in. Raises `PluginError`."""
         found = self._choose(name)
-        module = _load(found)
-        hooks = _hooks_of(self._manager, name, module)
+        module = load(found)
+        hooks = hooks_of(self._manager, name, module)
         try:
             self._manager.register(module, name=name)
             self._manager.check_pending()  # the library's word that no hook is left unknown
@@ -236,10 +195,10 @@ class Plugins:
                 self._only("register_commands", name)(cli=_Guarded(cli))
             except Exception as error:  # noqa: BLE001 - the command line goes on without it
                 self.failures[name, "register_commands"] += 1
-                warnings.append(f'plug-in "{name}" adds no commands: {_said(error)}')
+                warnings.append(f'plug-in "{name}" adds no commands: {said(error)}')
         return warnings
 
-    def _choose(self, name: str) -> _Found:
+    def _choose(self, name: str) -> Found:
         places = self._available.get(name, [])
         if len(places) == 1:
             return places[0]
@@ -260,17 +219,17 @@ class Plugins:
         given = _Given()
 
         def add_stage(cls: type[Stage[Any]]) -> None:
-            problems = list(_stage_problems(cls))
+            problems = list(stage_problems(cls))
             _refuse_if(problems, name, "stage", cls)
             _once(given.stages, cls.name, cls, name, "stage")
 
         def add_target(cls: type[Target[Any]]) -> None:
-            problems = list(_target_problems(cls))
+            problems = list(target_problems(cls))
             _refuse_if(problems, name, "target", cls)
             _once(given.targets, cls.kind, cls, name, "target")
 
         def add_runner(runner: str, factory: Callable[..., Any]) -> None:
-            if not isinstance(runner, str) or not _NAME.fullmatch(runner) or runner == "local":
+            if not isinstance(runner, str) or not NAME.fullmatch(runner) or runner == "local":
                 raise PluginError(f'plug-in "{name}": {runner!r} cannot be the name of a runner')
             _once(given.runners, runner, factory, name, "runner")
 
@@ -284,7 +243,7 @@ class Plugins:
             except PluginError:
                 raise
             except Exception as error:
-                raise PluginError(f'plug-in "{name}": {hook} failed: {_said(error)}') from error
+                raise PluginError(f'plug-in "{name}": {hook} failed: {said(error)}') from error
         return given
 
     def _no_doubles(self, name: str, given: _Given) -> None:
@@ -333,94 +292,6 @@ class _Guarded:
         self._cli.add_command(cmd, name)
 
 
-def _look(folders: Sequence[Path]) -> dict[str, list[_Found]]:
-    found: dict[str, list[_Found]] = {}
-    for entry_point in importlib.metadata.entry_points(group=GROUP):
-        found.setdefault(entry_point.name, []).append(_Found(entry_point.name, entry_point))
-    for folder in folders:
-        # A folder that is not there holds nothing; one that cannot be read is told about.
-        for file in sorted(folder.glob("*.py")) if folder.is_dir() else ():
-            if _NAME.fullmatch(file.stem):
-                found.setdefault(file.stem, []).append(_Found(file.stem, file=file))
-    return found
-
-
-def _load(found: _Found) -> Any:
-    try:
-        if found.entry_point:
-            return found.entry_point.load()
-        return load_file(found.name, Path(found.where))
-    except PluginError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f'plug-in "{found.name}" ({found.where}) cannot be imported: {_said(error)}',
-            hint=f"try it by itself: python3 -c 'import {found.where.partition(':')[0]}'"
-            if found.entry_point
-            else "correct the file, or take its name out of [plugins] enabled",
-        ) from error
-
-
-def load_file(name: str, file: Path) -> ModuleType:
-    """Import a single-file plug-in as `archived_file_NAME`. Raises `PluginError` if it is unsafe.
-
-    The bytes that were checked are the bytes that run: no second look-up by name, and no cached
-    byte code, which somebody else might have written.
-    """
-    with file.open("rb") as opened:
-        _only_ours(file, os.fstat(opened.fileno()))
-        for folder in {file.parent, file.resolve().parent}:
-            _only_ours(folder, folder.stat())
-        source = opened.read()
-    module = ModuleType(f"{FILE_MODULE}{name}")
-    module.__file__ = str(file)
-    before = sys.modules.get(module.__name__)
-    sys.modules[module.__name__] = module
-    try:
-        exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - enabled by the operator
-    except BaseException:
-        # A reload that fails must leave the old plug-in as it was.
-        sys.modules.pop(module.__name__)
-        if before is not None:
-            sys.modules[module.__name__] = before
-        raise
-    return module
-
-
-def _only_ours(path: Path, status: os.stat_result) -> None:
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PluginError(
-            f"{path}: others may write here, so nothing is loaded from it",
-            hint=f"run: chmod go-w {path}",
-        )
-    if status.st_uid not in (0, os.geteuid()):
-        raise PluginError(
-            f"{path}: belongs to user {status.st_uid}, neither to root nor to the user of archived",
-            hint=f"run: chown root {path}",
-        )
-
-
-def _hooks_of(manager: pluggy.PluginManager, name: str, module: Any) -> list[str]:
-    """Names of the hooks a plug-in implements. Raises `PluginError` for one that does not exist."""
-    marked = {}
-    for attribute in dir(module):
-        options = manager.parse_hookimpl_opts(module, attribute)
-        if options is not None:
-            marked[options.get("specname") or attribute] = options
-    for hook, options in marked.items():
-        if hook not in HOOKS and not options.get("optionalhook"):
-            raise PluginError(
-                f'plug-in "{name}": there is no hook "{hook}"{did_you_mean(hook, HOOKS)} '
-                f"(hooks: {', '.join(HOOKS)})"
-            )
-    bare = sorted(h for h in HOOKS if h not in marked and callable(getattr(module, h, None)))
-    if bare:
-        raise PluginError(f'plug-in "{name}": mark {bare[0]} with @hookimpl, else nobody calls it')
-    if not marked:
-        raise PluginError(f'plug-in "{name}": has no hooks (hooks: {", ".join(HOOKS)})')
-    return [hook for hook in HOOKS if hook in marked]
-
-
 def _once(into: dict[str, Any], key: str, value: Any, name: str, kind: str) -> None:
     if key in into:
         raise PluginError(f'plug-in "{name}" gives the {kind} "{key}" twice')
@@ -431,74 +302,3 @@ def _refuse_if(problems: list[str], name: str, kind: str, cls: object) -> None:
     if problems:
         called = getattr(cls, "__name__", repr(cls))
         raise PluginError(f'plug-in "{name}", {kind} {called}: {"; ".join(problems)}')
-
-
-def _stage_problems(cls: type[Stage[Any]]) -> Iterator[str]:
-    if not (isinstance(cls, type) and issubclass(cls, Stage)):
-        yield "register takes a class derived from archived.api.Stage"
-        return
-    if not isinstance(cls.api, int) or cls.api > API_VERSION:
-        yield (
-            f"was written for version {cls.api} of the plug-in API, and this archived has version "
-            f"{API_VERSION}; use a newer archived or an older plug-in"
-        )
-        return
-    yield from _name_problems(cls, "name")
-    if getattr(cls, "name", "") == "seal":
-        yield '"seal" is the core\'s own step; choose another name'
-    if cls.run is Stage.run:
-        yield "define run(self, document, context)"
-    elif cls.__abstractmethods__:
-        yield f"define {', '.join(sorted(cls.__abstractmethods__))}"
-    if isinstance(cls.accepts, str) or not cls.accepts:
-        yield 'write accepts as a tuple, like ("image/*", "application/pdf")'
-    else:
-        for pattern in cls.accepts:
-            if not isinstance(pattern, str) or not _TYPE.fullmatch(pattern):
-                yield f'accepts: {pattern!r} is not a media type like "image/tiff" or "image/*"'
-    yield from _needs_problems(cls.needs)
-    yield from _options_problems(cls.config(), RESERVED)
-
-
-def _needs_problems(needs: object) -> Iterator[str]:
-    if not isinstance(needs, Needs):
-        yield "write needs as archived.api.Needs(...)"
-        return
-    try:
-        enough = needs.memory_bytes > 0
-    except ValueError as error:
-        yield f"needs.memory: {error}"
-    else:
-        if not enough or needs.attempts < 1 or needs.timeout.total_seconds() <= 0:
-            yield "needs: memory, attempts and timeout must be more than nothing"
-
-
-def _target_problems(cls: type[Target[Any]]) -> Iterator[str]:
-    if not (isinstance(cls, type) and issubclass(cls, Target)):
-        yield "register takes a class derived from archived.api.Target"
-        return
-    yield from _name_problems(cls, "kind")
-    if cls.__abstractmethods__:
-        yield f"define {', '.join(sorted(cls.__abstractmethods__))}"
-    yield from _options_problems(cls.config(), ("kind",))
-
-
-def _name_problems(cls: type, attribute: str) -> Iterator[str]:
-    name = getattr(cls, attribute, None)
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 60:
-        yield f"{attribute} {name!r}: write lower-case words joined by hyphens"
-    version = getattr(cls, "version", None)
-    if not isinstance(version, str) or not version.strip():
-        yield f"version {version!r}: write a text that is not empty"
-
-
-def _options_problems(model: type[BaseModel], reserved: Iterable[str]) -> Iterator[str]:
-    for key, option in model.model_fields.items():
-        if key in reserved:
-            yield f'option "{key}" is the core\'s own; choose another name'
-        if not (option.description or "").strip():
-            yield f'option "{key}" has no documentation; write a string under it'
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

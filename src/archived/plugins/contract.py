@@ -1,0 +1,122 @@
+"""What a plug-in's module, stages and targets must be like before anybody relies on them.
+
+Looks and tells; registers nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel
+
+from archived.api import API_VERSION, Needs, Stage, Target
+from archived.api.hooks import HOOKS
+from archived.errors import PluginError
+
+RESERVED = ("timeout", "attempts", "lane", "memory")
+"""Keys of a `[stage.NAME]` table that the core understands; no options type may use them."""
+
+NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+"""How plug-ins, stages, kinds of targets and runners are called."""
+
+_TYPE = re.compile(r"(\*/\*|[a-z0-9][a-z0-9.+-]*/(\*|[a-z0-9][a-z0-9.+-]*))")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "..."?` when one of `known` is close to `word`, else nothing."""
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def hooks_of(manager: pluggy.PluginManager, name: str, module: Any) -> list[str]:
+    """Names of the hooks a plug-in implements. Raises `PluginError` for one that does not exist."""
+    marked = {}
+    for attribute in dir(module):
+        options = manager.parse_hookimpl_opts(module, attribute)
+        if options is not None:
+            marked[attribute] = options
+            if options.get("specname"):
+                raise PluginError(f'plug-in "{name}": {attribute} must bear its hook\'s own name')
+    for hook, options in marked.items():
+        if hook not in HOOKS and not options.get("optionalhook"):
+            raise PluginError(
+                f'plug-in "{name}": there is no hook "{hook}"{did_you_mean(hook, HOOKS)} '
+                f"(hooks: {', '.join(HOOKS)})"
+            )
+    bare = sorted(h for h in HOOKS if h not in marked and callable(getattr(module, h, None)))
+    if bare:
+        raise PluginError(f'plug-in "{name}": mark {bare[0]} with @hookimpl, else nobody calls it')
+    if not marked:
+        raise PluginError(f'plug-in "{name}": has no hooks (hooks: {", ".join(HOOKS)})')
+    return [hook for hook in HOOKS if hook in marked]
+
+
+def stage_problems(cls: type[Stage[Any]]) -> Iterator[str]:
+    if not (isinstance(cls, type) and issubclass(cls, Stage)):
+        yield "register takes a class derived from archived.api.Stage"
+        return
+    if not isinstance(cls.api, int) or cls.api > API_VERSION:
+        yield (
+            f"was written for version {cls.api} of the plug-in API, and this archived has version "
+            f"{API_VERSION}; use a newer archived or an older plug-in"
+        )
+        return
+    yield from _name_problems(cls, "name")
+    if getattr(cls, "name", "") == "seal":
+        yield '"seal" is the core\'s own step; choose another name'
+    if cls.run is Stage.run:
+        yield "define run(self, document, context)"
+    elif cls.__abstractmethods__:
+        yield f"define {', '.join(sorted(cls.__abstractmethods__))}"
+    if isinstance(cls.accepts, str) or not cls.accepts:
+        yield 'write accepts as a tuple, like ("image/*", "application/pdf")'
+    else:
+        for pattern in cls.accepts:
+            if not isinstance(pattern, str) or not _TYPE.fullmatch(pattern):
+                yield f'accepts: {pattern!r} is not a media type like "image/tiff" or "image/*"'
+    yield from _needs_problems(cls.needs)
+    yield from _options_problems(cls.config(), RESERVED)
+
+
+def _needs_problems(needs: object) -> Iterator[str]:
+    if not isinstance(needs, Needs):
+        yield "write needs as archived.api.Needs(...)"
+        return
+    try:
+        enough = needs.memory_bytes > 0
+    except ValueError as error:
+        yield f"needs.memory: {error}"
+    else:
+        if not enough or needs.attempts < 1 or needs.timeout.total_seconds() <= 0:
+            yield "needs: memory, attempts and timeout must be more than nothing"
+
+
+def target_problems(cls: type[Target[Any]]) -> Iterator[str]:
+    if not (isinstance(cls, type) and issubclass(cls, Target)):
+        yield "register takes a class derived from archived.api.Target"
+        return
+    yield from _name_problems(cls, "kind")
+    if cls.__abstractmethods__:
+        yield f"define {', '.join(sorted(cls.__abstractmethods__))}"
+    yield from _options_problems(cls.config(), ("kind",))
+
+
+def _name_problems(cls: type, attribute: str) -> Iterator[str]:
+    name = getattr(cls, attribute, None)
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > 60:
+        yield f"{attribute} {name!r}: write lower-case words joined by hyphens"
+    version = getattr(cls, "version", None)
+    if not isinstance(version, str) or not version.strip():
+        yield f"version {version!r}: write a text that is not empty"
+
+
+def _options_problems(model: type[BaseModel], reserved: Iterable[str]) -> Iterator[str]:
+    for key, option in model.model_fields.items():
+        if key in reserved:
+            yield f'option "{key}" is the core\'s own; choose another name'
+        if not (option.description or "").strip():
+            yield f'option "{key}" has no documentation; write a string under it'

@@ -1,0 +1,122 @@
+"""Where plug-ins lie, and how one is imported. Nothing is imported unasked."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from archived.errors import PluginError
+from archived.plugins.contract import NAME
+
+GROUP = "archived"
+"""The entry-point group a distribution announces its plug-in in."""
+
+FILE_MODULE = "archived_file_"
+"""What the module of a single-file plug-in is called: this, then the plug-in's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where one plug-in can be loaded from: an entry point or a file."""
+
+    name: str
+    entry_point: importlib.metadata.EntryPoint | None = None
+    file: Path | None = None
+
+    @property
+    def where(self) -> str:
+        return self.entry_point.value if self.entry_point else str(self.file)
+
+    @property
+    def distribution(self) -> tuple[str, str]:
+        dist = self.entry_point.dist if self.entry_point else None
+        return (dist.name, dist.version) if dist else ("", "")
+
+
+def installed(folders: Sequence[Path] = ()) -> Mapping[str, Sequence[str]]:
+    """Name -> where it is, for every plug-in that could be enabled. Imports none of them."""
+    return {name: [f.where for f in found] for name, found in sorted(look(folders).items())}
+
+
+def look(folders: Sequence[Path]) -> dict[str, list[Found]]:
+    found: dict[str, list[Found]] = {}
+    for entry_point in importlib.metadata.entry_points(group=GROUP):
+        found.setdefault(entry_point.name, []).append(Found(entry_point.name, entry_point))
+    for folder in folders:
+        # A folder that is not there holds nothing; one that cannot be read is told about.
+        for file in sorted(folder.glob("*.py")) if folder.is_dir() else ():
+            if NAME.fullmatch(file.stem):
+                found.setdefault(file.stem, []).append(Found(file.stem, file=file))
+    return found
+
+
+def load(found: Found) -> Any:
+    if found.entry_point and found.entry_point.attr:
+        # Fork servers import the same plug-in by its module's name alone.
+        raise PluginError(
+            f'plug-in "{found.name}" ({found.where}): its entry point must name a module',
+            hint=f'its author writes: {found.name} = "{found.entry_point.module}"',
+        )
+    try:
+        if found.entry_point:
+            return found.entry_point.load()
+        return load_file(found.name, Path(found.where))
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f'plug-in "{found.name}" ({found.where}) cannot be imported: {said(error)}',
+            hint=f"try it by itself: python3 -c 'import {found.where.partition(':')[0]}'"
+            if found.entry_point
+            else "correct the file, or take its name out of [plugins] enabled",
+        ) from error
+
+
+def load_file(name: str, file: Path) -> ModuleType:
+    """Import a single-file plug-in as `archived_file_NAME`. Raises `PluginError` if it is unsafe.
+
+    The bytes that were checked are the bytes that run: no second look-up by name, and no cached
+    byte code, which somebody else might have written.
+    """
+    with file.open("rb") as opened:
+        _only_ours(file, os.fstat(opened.fileno()))
+        for folder in {file.parent, file.resolve().parent}:
+            _only_ours(folder, folder.stat())
+        source = opened.read()
+    module = ModuleType(FILE_MODULE + name.replace("-", "_"))
+    module.__file__ = str(file)
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - enabled by the operator
+    except BaseException:
+        # A reload that fails must leave the old plug-in as it was.
+        sys.modules.pop(module.__name__)
+        if before is not None:
+            sys.modules[module.__name__] = before
+        raise
+    return module
+
+
+def _only_ours(path: Path, status: os.stat_result) -> None:
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PluginError(
+            f"{path}: others may write here, so nothing is loaded from it",
+            hint=f"run: chmod go-w {path}",
+        )
+    if status.st_uid not in (0, os.geteuid()):
+        raise PluginError(
+            f"{path}: belongs to user {status.st_uid}, neither to root nor to the user of archived",
+            hint=f"run: chown root {path}",
+        )
+
+
+def said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
