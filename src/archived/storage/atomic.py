@@ -214,6 +214,12 @@ def digest(path: Path) -> Copied:
     return Copied(size, sha256.hexdigest(), sha512.hexdigest())
 
 
+def read_bytes(path: Path) -> bytes:
+    """The whole of a small file. Never follows a link."""
+    with _opened(path) as file:
+        return file.read()
+
+
 def fsync_file(path: Path) -> None:
     """Make a file's bytes durable. Its *name* is durable only once its folder is fsynced."""
     with _opened(path) as file:
