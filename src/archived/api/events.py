@@ -23,6 +23,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "document-retried": "A person asked for the held or waiting step to be tried again.",
         "document-sealed": "The document's OCFL object is durable in the store.",
         "document-safe": "The wanted number of copies was written and read back.",
+        "arrival-repeated": "The same bytes arrived again; both arrivals point to one document.",
         "arrival-ignored": "A file in a hot folder was left alone under a named rule.",
         "arrival-held": "A file in a hot folder cannot be taken in; a person must act.",
         "intake-paused": "Nothing is taken in for now, and why.",

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from archived import __version__
+from archived import AGENT
 from archived.engine.cards import Deck
 from archived.model import description
 from archived.model.document import Happened, State
@@ -24,9 +24,6 @@ from archived.storage.change import Change
 from archived.storage.ledger import Entry
 from archived.storage.records import ArtifactRow, DocumentRow, Replica, StepRow
 from archived.storage.spool import Kept, Spool
-
-CORE = f"archived {__version__}"
-"""The agent of the core's own acts, in the ledger and in PREMIS."""
 
 _ENDED = {
     Ending.FINISHED: "step-finished",
@@ -228,7 +225,7 @@ def _judge_safety(change: Change, document: DocumentRow, now: datetime) -> State
         )  # fmt: skip
         return document.state
     state = change.move(document, Happened.COPIES_VERIFIED, now, safe_at=now)
-    change.record(Entry("document-safe", now, CORE, document=document.id, facts={"copies": copies}))
+    change.record(Entry("document-safe", now, AGENT, document=document.id, facts={"copies": copies}))
     change.announce(
         "document-safe", now, document=document.id, hotfolder=document.hotfolder,
         facts={"copies": copies, "name": document.name},
@@ -276,7 +273,7 @@ def _record(
     change: Change, kind: str, step: StepRow, now: datetime, facts: Mapping[str, Any],
     digests: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
-    agent = f"{step.distribution} {step.version}" if step.stage != "seal" else CORE
+    agent = f"{step.distribution} {step.version}" if step.stage != "seal" else AGENT
     change.record(
         Entry(
             kind, now, agent, document=step.document, digests=digests,

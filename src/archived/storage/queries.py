@@ -206,6 +206,11 @@ class Queries:
             statement = statement.where(t.arrival.c.state.in_(states))
         return [_arrival(r) for r in self._rows(statement)]
 
+    def arrival(self, arrival: int) -> Arrival | None:
+        """One arrival, or `None`."""
+        rows = self._rows(select(t.arrival).where(t.arrival.c.id == arrival))
+        return _arrival(rows[0]) if rows else None
+
     def oldest_unclaimed(self) -> datetime | None:
         """When the oldest file that is still only seen was noticed."""
         statement = select(func.min(t.arrival.c.first_seen)).where(

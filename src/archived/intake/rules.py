@@ -1,0 +1,61 @@
+"""Which files in a hot folder are left alone, and under which name: the complete list.
+
+Pure: a name and a file type in, the name of a rule out. Every ignored file is on record with its
+rule; a rule is never silent.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+RULES: Mapping[str, str] = {
+    "hidden": "its name begins with a dot",
+    "temporary-name": "its name says that somebody is still writing it",
+    "system-litter": "an operating system or a network drive left it there",
+    "own-folder": "archived itself wrote it, as an answer to the scanning desk",
+    "symlink": "it is a symbolic link; links are never followed",
+    "not-a-file": "it is a pipe, a socket or a device",
+    "pattern": "the hot folder's own ignore list names it",
+    "withdrawn": "it was taken away or renamed before it could be taken in",
+}
+"""Rule -> why, completing "was left alone because …"."""
+
+OWN_FOLDER = b"_archived"
+TAKEN_PREFIX = b".archived-taken-"
+"""A source that is in custody and about to be removed; see `admission`."""
+
+_TEMPORARY = re.compile(
+    rb".*(\.(tmp|temp|part|partial|filepart|crdownload|download|swp|swx|writing)|~)|~\$.*|~.*\.tmp",
+    re.I | re.S,
+)
+_LITTER = frozenset(
+    {b"thumbs.db", b"ehthumbs.db", b"desktop.ini", b"@eadir", b"#recycle", b"#snapshot",
+     b"$recycle.bin", b"system volume information", b"lost+found", b"__macosx", b"icon\r"}
+)  # fmt: skip
+
+
+def rule_for(path: bytes, mode: int, ignore: Sequence[str] = ()) -> str | None:
+    """The rule under which the file at `path` (relative, bytes) is left alone, or `None`.
+
+    `mode` is `st_mode` from `lstat`. Folders count: a file in a hidden folder is hidden.
+    """
+    parts = path.split(b"/")
+    if parts[0] == OWN_FOLDER:
+        return "own-folder"
+    if stat.S_ISLNK(mode):
+        return "symlink"
+    if not stat.S_ISREG(mode):
+        return "not-a-file"
+    if any(part.lower() in _LITTER or part.startswith(b"._") for part in parts):
+        return "system-litter"
+    if any(part.startswith(b".") for part in parts):
+        return "hidden"
+    if _TEMPORARY.fullmatch(parts[-1]):
+        return "temporary-name"
+    name = path.decode("utf-8", "surrogateescape")
+    if any(fnmatchcase(name, p) or fnmatchcase(name.rsplit("/", 1)[-1], p) for p in ignore):
+        return "pattern"
+    return None

@@ -1,0 +1,37 @@
+"""Has this file stopped changing? Pure: sightings in, an answer out.
+
+The clock is ours (monotonic seconds), never the file's: a scanner's time may lie in the past, and
+some clients set it. Anything that differs between two sightings starts the quiet time afresh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What `stat` said about a file, and when we asked (monotonic seconds)."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    at: float
+
+    def same_as(self, other: Sighting) -> bool:
+        """True when nothing that `stat` can tell has changed."""
+        return (self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns) == (
+            other.device, other.inode, other.size, other.mtime_ns, other.ctime_ns,
+        )  # fmt: skip
+
+
+def unchanged_since(first: Sighting | None, last: Sighting) -> Sighting:
+    """The sighting from which on the file has looked the same: `first`, or `last` if it changed."""
+    return first if first is not None and first.same_as(last) else last
+
+
+def has_settled(first: Sighting, last: Sighting, quiet: float) -> bool:
+    """True when a file has looked the same for `quiet` seconds."""
+    return first.same_as(last) and last.at - first.at >= quiet
