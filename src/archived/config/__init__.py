@@ -4,6 +4,8 @@ May know every table and every plug-in's options; never what the daemon does wit
 """
 
 from archived.config.loading import FindPlugins, load
+from archived.config.reload import changes, needing_restart, reload
+from archived.config.sample import sample_config
 from archived.config.settings import HotFolderSetting, Settings, StageSetting, TargetSetting
 from archived.config.tables import Address, Lane, Mqtt, Pipeline, Retry
 
@@ -18,5 +20,9 @@ __all__ = [
     "Settings",
     "StageSetting",
     "TargetSetting",
+    "changes",
     "load",
+    "needing_restart",
+    "reload",
+    "sample_config",
 ]

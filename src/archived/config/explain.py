@@ -74,6 +74,8 @@ def _words(mistake: Mapping[str, Any]) -> str:
         return f"write {choices}{near}"
     if kind == "zoneinfo_str":
         return f'"{mistake["input"]}" is no time zone; write one like "Asia/Ho_Chi_Minh"'
+    if kind in ("too_short", "string_too_short"):
+        return "must not be empty" if context["min_length"] == 1 else "is too short"
     for name, words in (
         ("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"),
     ):  # fmt: skip

@@ -78,7 +78,8 @@ def load(path: Path, *, find_plugins: FindPlugins = plugin_discovery.find) -> Se
     pipelines = _named(source, "pipeline", Pipeline)
     folders = _named(source, "hotfolder", HotFolder)
     plugins, whole = _plugins(source, table(PluginTable), find_plugins)
-    stages = _stages(source, pipelines, plugins, whole)
+    enabled = table(PluginTable).enabled
+    stages = _stages(source, pipelines, plugins, enabled, whole)
     targets = _targets(source, plugins, whole)
     settings = Settings(
         path=source.path,
@@ -211,7 +212,11 @@ def _plugins(source: Source, table: PluginTable, find_plugins: FindPlugins) -> t
 
 
 def _stages(
-    source: Source, pipelines: Mapping[str, Pipeline], plugins: Plugins, whole: bool
+    source: Source,
+    pipelines: Mapping[str, Pipeline],
+    plugins: Plugins,
+    enabled: tuple[str, ...],
+    whole: bool,
 ) -> dict[str, StageSetting]:
     tables = source.tables.get("stage", {})
     if not isinstance(tables, dict):
@@ -230,16 +235,17 @@ def _stages(
             setting = _stage(source, name, cls, plugins)
             if setting is not None:
                 found[name] = setting
-        elif text := _unknown_stage(name, plugins, whole):
+        elif text := _unknown_stage(name, plugins, enabled, whole):
             source.mistake(keys, text)
     return found
 
 
-def _unknown_stage(name: str, plugins: Plugins, whole: bool) -> str | None:
+def _unknown_stage(
+    name: str, plugins: Plugins, enabled: tuple[str, ...], whole: bool
+) -> str | None:
     """Why there is no such stage; `None` when a plug-in that could not be loaded may have it."""
-    enabled = {info.name for info in plugins.catalogue()}
     near = did_you_mean(name, [*plugins.stages, SEAL])
-    if not whole and not near:
+    if not whole and (name in enabled or not near):
         return None
     if name in plugins.available and name not in enabled:
         return (

@@ -88,8 +88,9 @@ class Plugins:
         self.runners: dict[str, Callable[..., Any]] = {}
         self.failures: Counter[tuple[str, str]] = Counter()
         """(plug-in, hook) -> how often it raised or answered nonsense since the start."""
+        self.folders = tuple(folders)
+        """Where single-file plug-ins are looked for."""
         self._available = available
-        self._folders = folders
         self._infos: dict[str, PluginInfo] = {}
         self._found: dict[str, Found] = {}
         self._manager = pluggy.PluginManager(PROJECT)
@@ -207,7 +208,7 @@ class Plugins:
                 f'plug-in "{name}" is there more than once '
                 f"({', '.join(p.distribution[0] or p.where for p in places)}); remove all but one"
             )
-        folder = f", or put {name}.py into {self._folders[0]}" if self._folders else ""
+        folder = f", or put {name}.py into {self.folders[0]}" if self.folders else ""
         raise PluginError(
             f'plug-in "{name}" is not installed{did_you_mean(name, self._available)} '
             f"(installed: {', '.join(sorted(self._available)) or 'none'})",

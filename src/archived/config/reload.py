@@ -1,0 +1,94 @@
+"""A second set of settings beside the one in force: what changed, and what a reload cannot change.
+
+The old set stays in force until the new one is whole; nothing here touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from archived.config.files import spelled
+from archived.config.lines import Keys
+from archived.config.loading import FindPlugins, load
+from archived.config.settings import Settings, canonical
+from archived.errors import ConfigError
+from archived.plugins import find
+
+NEEDS_RESTART: tuple[Keys, ...] = (
+    ("archive", "state"),
+    ("store", "path"),
+    ("web", "listen"),
+    ("control", "socket"),
+    ("control", "group"),
+)
+"""Keys that stay as they were when the daemon started."""
+
+_NAMED = ("hotfolder", "pipeline", "stage", "target", "lanes")
+
+
+def reload(old: Settings, *, find_plugins: FindPlugins = find) -> Settings:
+    """Load the same files again.
+
+    Raises `ConfigError` when they have mistakes, or change what only a restart can change.
+    """
+    new = load(old.path, find_plugins=find_plugins)
+    if problems := needing_restart(old, new):
+        raise ConfigError(problems, hint="undo it, or run: systemctl restart archived")
+    return new
+
+
+def needing_restart(old: Settings, new: Settings) -> list[str]:
+    """What differs and cannot change while the daemon runs; one sentence each."""
+    before, after = old.effective(), new.effective()
+    problems = [
+        f"{spelled(keys)}: cannot change from {_shown(_get(before, keys))} to "
+        f"{_shown(_get(after, keys))} while the daemon runs"
+        for keys in NEEDS_RESTART
+        if _get(before, keys) != _get(after, keys)
+    ]
+    installed = {info.name: info for info in old.plugins.catalogue()}
+    for info in new.plugins.catalogue():
+        was = installed.get(info.name)
+        if was and was.version != info.version:
+            # The daemon has the old code in memory and its children would import the new one.
+            problems.append(
+                f'plugins.enabled: plug-in "{info.name}" was upgraded from {was.version} to '
+                f"{info.version} under the running daemon"
+            )
+    return problems
+
+
+def changes(old: Settings, new: Settings) -> list[str]:
+    """What is different, defaults included; one sentence for each key, in the file's words."""
+    found = list(_changes(old.effective(), new.effective(), ()))
+    for name, stage in new.stages.items():
+        was = old.stages.get(name)
+        if was and was.version != stage.version:
+            found.append(f"stage {name} was version {was.version} and is now {stage.version}")
+    return found
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], at: Keys) -> Iterator[str]:
+    for key in dict.fromkeys([*old, *new]):
+        keys = (*at, key)
+        whole = (len(keys) == 2 and keys[0] in _NAMED) or keys == ("mqtt",)
+        if whole and key not in old:
+            yield f"{spelled(keys)} was added"
+        elif whole and key not in new:
+            yield f"{spelled(keys)} was removed"
+        elif isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
+            yield from _changes(old[key], new[key], keys)
+        elif old.get(key) != new.get(key):
+            yield f"{spelled(keys)} was {_shown(old.get(key))} and is now {_shown(new.get(key))}"
+
+
+def _get(tree: Mapping[str, Any], keys: Keys) -> Any:
+    value: Any = tree
+    for key in keys:
+        value = value[key]
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else canonical(value)
