@@ -1,0 +1,237 @@
+"""The head of the first page: where it lies, its organs, the centred title, and the subject.
+
+OCR often merges the two columns of the head into one line; the right one is cut off first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from archived_classify.marks import regime_start
+from archived_classify.numbers import Number, PlaceDate, find_number, find_place_date
+from archived_classify.profile import Profile, TypeEntry
+from archived_classify.reading import Field, missing, span
+from archived_classify.text import Line, Page, letters, squeeze
+
+HEAD_LINES = 60
+SUBJECT_LINES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """The centred title line."""
+
+    line: Line
+    entry: TypeEntry
+    confidence: float
+    rest: Line | None = None
+    """What follows the type on the same line: the subject's beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of one page as one profile reads it."""
+
+    page: Page
+    lines: tuple[Line, ...]
+    """The lines above the text proper, gazette heads left out, blank ones kept."""
+    regime: int
+    """How many of the regime's lines were seen."""
+    number: Number | None
+    place_date: PlaceDate | None
+    title: Title | None
+
+
+def read_head(page: Page, profile: Profile) -> Head:
+    """Find number, date and title, each at its first place in the head."""
+    lines = [
+        line
+        for line in page.lines[: HEAD_LINES * 2]
+        if not any(line.key.startswith(g) for g in profile.gazette)
+    ][:HEAD_LINES]
+    title_at, title = _title(lines, profile)
+    body_at = next((i for i, ln in enumerate(lines) if opens_body(ln, profile)), len(lines))
+    above = lines[: min(title_at, body_at) if title else body_at]
+    number = find_number(above)
+    return Head(
+        page=page,
+        lines=tuple(lines),
+        regime=sum(1 for line in above if regime_start(line, profile.regime) is not None),
+        number=number,
+        place_date=find_place_date(above, number),
+        title=title,
+    )
+
+
+def opens_body(line: Line, profile: Profile) -> bool:
+    """Whether the text proper begins with this line."""
+    text = line.part(0)
+    if not text or not (text.text[0].isupper() or text.text[0].isdigit() or text.text[0] == "("):
+        return False
+    for opener in profile.words("body_openers"):
+        if text.folded.startswith(opener):
+            following = text.folded[len(opener) : len(opener) + 1]
+            if not opener[-1].isalpha() or not ("A" <= following <= "Z"):
+                return not (text.capitals and opener[-1].isalpha() and len(opener) > 3)
+    return False
+
+
+def _title(lines: Sequence[Line], profile: Profile) -> tuple[int, Title | None]:
+    for at, line in enumerate(lines):
+        if opens_body(line, profile):
+            break
+        if line and line.capitals:
+            title = _title_of(line, profile)
+            if title is not None:
+                return at, title
+    return len(lines), None
+
+
+def _title_of(line: Line, profile: Profile) -> Title | None:
+    key = line.key
+    if key in profile.titles:
+        return Title(line.part(0), profile.titles[key], 0.95)
+    for name, entry in profile.titles.items():
+        near = len(name) >= 7 and abs(len(key) - len(name)) <= 1
+        if near and SequenceMatcher(None, key, name, autojunk=False).ratio() >= 0.9:
+            return Title(line.part(0), entry, 0.7)
+    clean = line.part(0)
+    for name, entry in profile.titles.items():
+        words = r"\W+".join(re.escape(letters(w)) for w in entry.name.split())
+        match = re.match(words + r"(?=\s+[A-Z])", clean.folded)
+        if match and len(name) >= 4 and not re.search(r"\bSO\b", clean.folded):
+            return Title(clean.part(0, match.end()), entry, 0.6, clean.part(match.end()))
+    return None
+
+
+def organs(head: Head, profile: Profile) -> tuple[Field, Field]:
+    """The issuing organ and the one above it."""
+    parts = _organ_lines(head, profile)
+    if not parts:
+        why = missing("no organ's name stands in the head")
+        return why, why
+    groups: list[list[Line]] = []
+    for part in parts:
+        if groups and not _starts_organ(part, groups[-1][-1], profile):
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    own = _joined(head.page, groups[-1])
+    if len(groups) == 1:
+        return own, missing("the head names one organ only")
+    return own, _joined(head.page, [line for group in groups[:-1] for line in group])
+
+
+def _organ_lines(head: Head, profile: Profile) -> list[Line]:
+    stop = head.number or head.title
+    found: list[Line] = []
+    for line in head.lines:
+        if stop is not None and line.start >= stop.line.start:
+            break
+        if head.place_date and line.start == head.place_date.line.start:
+            line = line.part(0, head.place_date.start)  # noqa: PLW2901 - the same line, cut
+        cut = regime_start(line, profile.regime)
+        part = line.part(0, cut) if cut is not None else line.part(0)
+        part = _with_joint(_capitals_only(part))
+        if len(part.key) >= 3 and not _is_mark(part, profile):
+            found.append(part)
+    return found
+
+
+def _capitals_only(part: Line) -> Line:
+    """Cut at the first word in small letters: the motto's remains."""
+    for word in re.finditer(r"\S+", part.text):
+        if sum(c.islower() for c in word.group()) > 1:
+            return part.part(0, word.start())
+    return part.part(0)
+
+
+def _with_joint(part: Line) -> Line:
+    """Keep a single hyphen at the end: the name of a joint organ goes on in the next line."""
+    after = part.page.text[part.end : part.end + 3]
+    joint = re.match(r" ?[-–](?=\s)", after)
+    return Line(part.page, part.index, part.start, part.end + joint.end()) if joint else part
+
+
+def _is_mark(part: Line, profile: Profile) -> bool:
+    marks = (*profile.secrecy, *profile.urgency)
+    return part.key in {letters(s) for m in marks for s in (m.value, *m.also)}
+
+
+def _begins(line: Line, words: Sequence[str]) -> bool:
+    return any(re.match(rf"{re.escape(w)}(?![A-Z])", line.folded) for w in words)
+
+
+def _starts_organ(part: Line, above: Line, profile: Profile) -> bool:
+    if above.folded.endswith((" VA", " CUA", "-", ",")):
+        return False
+    heads = profile.words("organ_heads")
+    if not _begins(part, heads):
+        return False
+    # "TỈNH ỦY" is an organ, "TỈNH QUẢNG NGÃI" goes on with the line above.
+    longest = next(w for w in heads if re.match(rf"{re.escape(w)}(?![A-Z])", part.folded))
+    places = [w for w in profile.words("place_heads") if _begins(part, (w,))]
+    return not places or len(longest) > len(places[0])
+
+
+def _joined(page: Page, parts: list[Line], confidence: float = 0.85) -> Field:
+    return Field(squeeze(" ".join(p.text for p in parts)), confidence, span(page, parts))
+
+
+def subject(head: Head, profile: Profile) -> Field:
+    """What stands below the title; of a dispatch, what follows "V/v"."""
+    if head.title is not None:
+        parts = _below_title(head, head.title, profile)
+        return (
+            _joined(head.page, parts, 0.8)
+            if parts
+            else missing("no line stands between the title and the text", head.title.line)
+        )
+    parts = _about(head, profile)
+    if parts:
+        return _joined(head.page, parts, 0.75)
+    return missing("there is neither a title nor a line that begins with V/v")
+
+
+def _below_title(head: Head, title: Title, profile: Profile) -> list[Line]:
+    parts = [title.rest] if title.rest else []
+    for line in head.lines:
+        if line.start <= title.line.start or (not line.key and not parts):
+            continue
+        if not line.key or len(parts) >= SUBJECT_LINES or opens_body(line, profile):
+            break
+        text = _from_lead(line) if not parts else line.part(0)
+        if parts and text.capitals and not parts[0].capitals and len(text.key) > 5:
+            break
+        parts.append(text)
+    return parts
+
+
+_LEAD = re.compile(r"\bV\s?[/Ee]\s?[.,]?\s?V(?:IEC)?\b")
+
+
+def _from_lead(line: Line) -> Line:
+    match = _LEAD.search(line.folded)
+    return line.part(match.start() if match else 0)
+
+
+def _about(head: Head, profile: Profile) -> list[Line]:
+    parts: list[Line] = []
+    for line in head.lines:
+        match = _LEAD.search(line.folded)
+        if not parts and not match:
+            continue
+        if parts and (not line.key or opens_body(line, profile)):
+            break
+        text = line.part(match.start() if match and not parts else 0)
+        if head.place_date and head.place_date.line.start == line.start:
+            text = Line(line.page, line.index, text.start, line.start + head.place_date.start)
+        text = text.part(0)
+        if text.key:
+            parts.append(text)
+        if len(parts) >= SUBJECT_LINES:
+            break
+    return parts
