@@ -145,13 +145,14 @@ def draw(path: Path, font: Path, lines: Sequence[str], block: Block, rotate: int
     pdf.add_page()
     pdf.add_font("block", fname=font)
     pdf.set_font("block", size=block.size)
-    across, up = (height, width) if rotate in (90, 270) else (width, height)
+    up = width if rotate in (90, 270) else height
     line = min(block.size * _LINE, up / len(lines))
     first = (height - line * len(lines)) / 2
     with pdf.rotation(rotate, width / 2, height / 2):
         for number, text in enumerate(lines):
-            pdf.set_xy((width - across) / 2, first + number * line)
-            pdf.cell(across, line, text, align="C")
+            # Not a cell: its coordinates count from the other side when they are negative.
+            left_of_text = (width - pdf.get_string_width(text)) / 2
+            pdf.text(left_of_text, first + (number + 0.5) * line + 0.3 * block.size, text)
     pdf.output(str(path))
 
 
