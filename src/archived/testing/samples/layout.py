@@ -173,13 +173,13 @@ class Composer:
         sheet = self.sheets[-1]
         self.y += 8
         width = self._width(text, "Bold", 14)
-        y0, y1 = self.y, self.y + 22
+        y0, y1 = self.y, self.y + 26
         x0, x1 = x - width / 2 - 9, x + width / 2 + 9
         for box in ((x0, y0, x1, y0), (x0, y1, x1, y1), (x0, y0, x0, y1), (x1, y0, x1, y1)):
             sheet.rules.append(Rule(*box, width=1.5, colour=RED))
-        sheet.texts.append(Text(x - width / 2, y1 - 6, text, "Bold", 14, RED))
+        sheet.texts.append(Text(x - width / 2, y1 - 8, text, "Bold", 14, RED))
         self._say(text)
-        self.y = y1 + 4
+        self.y = y1 + 10
 
     def _title(self) -> None:
         paper, middle = self.paper, (LEFT + RIGHT) / 2
@@ -222,7 +222,7 @@ class Composer:
         """Place it; false when the paper is full."""
         on_last = len(self.sheets) == self.pages
         if block.kind == "table":
-            if self.y + 20 * len(block.rows) < self._room():
+            if self.y + 24 * len(block.rows) < self._room():
                 self._table(block)
             return True
         style: Style = "Regular" if block.kind == "para" else "Bold"
@@ -269,12 +269,12 @@ class Composer:
         top = self.y - 10
         for index, row in enumerate(block.rows):
             style: Style = "Bold" if index == 0 else "Regular"
-            y = top + 20 * index
+            y = top + 24 * index
             rules.append(Rule(LEFT, y, RIGHT, y))
             for stop, cell in zip(stops, row, strict=False):
-                self._put(stop + 5, cell, style, 12, y + 14)
+                self._put(stop + 5, cell, style, 12, y + 16)
             self._say(" ".join(row))
-        bottom = top + 20 * len(block.rows)
+        bottom = top + 24 * len(block.rows)
         rules.append(Rule(LEFT, bottom, RIGHT, bottom))
         rules.extend(Rule(x, top, x, bottom) for x in stops)
         self.y = bottom + 22
@@ -306,9 +306,9 @@ class Composer:
             self._centre(middle, title, "Bold", 13.5)
             self.y += 17
         self._say(label, *paper.recipients, *paper.signer_title.split("\n"), paper.signer)
-        self._centre(middle, paper.signer, "Bold", 13.5, self.y + 78)
+        self._centre(middle, paper.signer, "Bold", 13.5, self.y + 96)
         ring = " ".join(paper.body.lines)
-        self.sheets[-1].seal = Seal(middle - 46, self.y + 32, 46, ring, paper.seed)
+        self.sheets[-1].seal = Seal(middle - 46, self.y + 32, 48, ring, paper.seed)
 
 
 def lay_out(paper: Paper, pages: int, family: Family) -> list[Sheet]:
