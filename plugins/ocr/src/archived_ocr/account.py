@@ -1,0 +1,167 @@
+"""What is said about a document afterwards: text, facts, flags, notes. Writes nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archived_ocr.pagetext import PageText, plain, words
+from archived_ocr.reading import Reading
+from archived_ocr.survey import Survey
+
+UNMAPPED = 0.3
+"""Share of meaningless characters above which a page's text is called unreadable."""
+
+
+class Account:
+    """Gathers, page by page, what was found and done. Pages count from 0 inside, from 1 outside."""
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.reading_copy = False
+        self.flags: list[str] = []
+        self.notes: list[str] = []
+        self._found: list[PageText] = []
+        self._text: list[str] = []
+        self._words: list[int] = []
+        self._confidence: list[float | None] = []
+        self._how: list[str] = []
+        self._extra: dict[str, Any] = {}
+
+    def begin(self, pages: int) -> None:
+        """The document has this many pages; nothing is known of them yet."""
+        self.pages = pages
+        self._text = [""] * pages
+        self._words = [0] * pages
+        self._confidence = [None] * pages
+        self._how = ["none"] * pages
+
+    def tell(self, flag: str, note: str) -> None:
+        """Flag something unusual and say it in a sentence, once."""
+        if flag not in self.flags:
+            self.flags.append(flag)
+            self.notes.append(note)
+
+    def describe(self, seen: Survey) -> None:
+        """Flag what kind of PDF this is."""
+        if seen.signed:
+            self.tell(
+                "signed-original",
+                f"The document carries {seen.signatures} digital signature(s). They were not "
+                "validated here; the signed original is kept unchanged.",
+            )
+            self._extra["signatures"] = seen.signatures
+        if seen.encrypted:
+            barred = ", ".join(seen.restrictions) or "nothing"
+            self.tell(
+                "owner-password",
+                f"The owner protects the document with a password and forbids: {barred}.",
+            )
+            self._extra["restrictions"] = list(seen.restrictions)
+        for yes, flag, note in (
+            (seen.xfa, "xfa", "The document holds an XFA form."),
+            (seen.portfolio, "portfolio", "The document is a portfolio of other files, which "
+             "were not looked at; drop them in one by one."),
+            (seen.javascript, "javascript", "The document holds JavaScript."),
+            (seen.filled_fields, "filled-form",
+             f"The document is a form with {seen.filled_fields} filled field(s)."),
+            (seen.form_fields and not seen.filled_fields, "empty-form",
+             "The document is a form without any filled field."),
+            (seen.attachments, "attachments",
+             f"The document has {seen.attachments} attached file(s), which were not looked at."),
+            (seen.tagged, "tagged",
+             "The document describes its own structure (tagged PDF): it was born digital."),
+            (seen.repaired, "repaired",
+             "The document's structure was damaged and was rebuilt; compare it with the original."),
+        ):  # fmt: skip
+            if yes:
+                self.tell(flag, note)
+
+    def found(self, on_pages: Sequence[PageText], unread: frozenset[int], *, redo: bool) -> None:
+        """The text that is on the pages, before the engine reads the `unread` ones."""
+        self._found = list(on_pages)
+        for n, page in enumerate(on_pages):
+            if n in unread:
+                continue
+            self._text[n] = page.text
+            self._words[n] = words(page.text)
+            if page.hidden:
+                self._how[n] = "ocr"
+            elif page.visible:
+                self._how[n] = "born-digital"
+        if any(p.hidden for p in on_pages) and not redo:
+            self.tell("prior-ocr", "Pages hold the text layer of an earlier OCR; it was kept.")
+        odd = [n + 1 for n, p in enumerate(on_pages) if p.unmapped > UNMAPPED]
+        if odd:
+            self.tell(
+                "unmapped-text",
+                f"The text on page(s) {_list(odd)} does not say which letters it shows; "
+                "it cannot be searched.",
+            )
+
+    @property
+    def overlaid(self) -> frozenset[int]:
+        """Pages with printed text on them."""
+        return frozenset(n for n, page in enumerate(self._found) if page.visible)
+
+    def read(
+        self, readings: Mapping[int, Reading], turned: Mapping[int, int], *, overlay: bool
+    ) -> None:
+        """What the engine read. `overlay`: printed text was hidden from it and is added here."""
+        blank, silent = [], []
+        for n, reading in sorted(readings.items()):
+            text = plain(reading.text)
+            over = self._found[n].text if overlay and n in self.overlaid else ""
+            if self._found and self._found[n].hidden:
+                over = ""
+            self._text[n] = f"{text}\n\n{over}".strip("\n") if over else text
+            self._words[n] = len(reading.words) + words(over)
+            confidence = reading.confidence
+            self._confidence[n] = None if confidence is None else round(confidence, 1)
+            self._how[n] = "ocr" if self._words[n] else "none"
+            if reading.blank:
+                blank.append(n + 1)
+            elif not self._words[n]:
+                silent.append(n + 1)
+        self._extra["blank_pages"] = blank
+        if silent:
+            self.tell(
+                "page-without-text",
+                f"There is something on page(s) {_list(silent)}, but no words could be read.",
+            )
+        if turned:
+            self._extra["turned_pages"] = {str(n + 1): turned[n] for n in sorted(turned)}
+            self.tell(
+                "turned-pages",
+                f"Page(s) {_list(n + 1 for n in sorted(turned))} were not upright in the scan.",
+            )
+
+    def text(self) -> str:
+        """The sidecar: one text per page, in order, separated by form feeds."""
+        return "\f".join(self._text)
+
+    def facts(self, languages: str, *, made: bool) -> dict[str, Any]:
+        """The stage's facts. `made`: a PDF/A was delivered."""
+        sure = [
+            (c, w) for c, w in zip(self._confidence, self._words, strict=True) if c is not None
+        ]
+        weight = sum(w for _, w in sure)
+        kinds = set(self._how) - {"none"}
+        return {
+            "pages": self.pages,
+            "languages": languages,
+            "confidence": self._confidence,
+            "mean_confidence": round(sum(c * w for c, w in sure) / weight, 1) if weight else None,
+            "words": self._words,
+            "text": "none" if not kinds else kinds.pop() if len(kinds) == 1 else "mixed",
+            "reading_copy": self.reading_copy,
+            "flags": self.flags,
+            "pdfa": "2b" if made else None,
+            **self._extra,
+        }
+
+
+def _list(pages: Any) -> str:
+    numbers = list(pages)
+    shown = ", ".join(str(n) for n in numbers[:20])
+    return shown if len(numbers) <= 20 else f"{shown} and {len(numbers) - 20} more"

@@ -1,0 +1,117 @@
+"""What went wrong, said in the words of the desk: exceptions that are the document's fault.
+
+Only exceptions listed here are blamed on the document. Everything else stays what it is: the
+stage's fault, to be tried again and then looked at by whoever maintains it.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import img2pdf
+import pikepdf
+import pypdfium2 as pdfium
+from ocrmypdf import exceptions as om
+from PIL import Image, UnidentifiedImageError
+
+from archived.api import Failure, Refuse
+
+_PASSWORD = "Open it with the password, save it without one, and drop it in again."
+_AGAIN = "Scan the paper again, or ask the sender for the file again; then release or replace this one."
+
+
+def encrypted() -> Refuse:
+    """The document cannot be opened without a password or a key."""
+    return Refuse(
+        "The document is encrypted and cannot be opened without its password or key",
+        code="encrypted",
+        hint=_PASSWORD,
+    )
+
+
+def damaged(why: str) -> Refuse:
+    """The document is broken beyond what can be repaired."""
+    return Refuse(f"The document is damaged: {why}", code="damaged", hint=_AGAIN)
+
+
+def bomb(why: str) -> Refuse:
+    """The document unpacks to an absurd size."""
+    return Refuse(
+        f"The document was made to exhaust a computer, or is damaged: {why}",
+        code="bomb",
+        hint="Do not open it elsewhere. Ask the sender for a clean copy.",
+    )
+
+
+def unsupported(why: str) -> Refuse:
+    """This is not a kind of file the stage can read."""
+    return Refuse(
+        f"The file cannot be read as a document: {why}",
+        code="unsupported-type",
+        hint="Save it as PDF, TIFF, JPEG or PNG and drop it in again.",
+    )
+
+
+def _pdf_error(error: Exception) -> Refuse | None:
+    text = " ".join(str(error).split())[:300]
+    low = text.lower()
+    if "limit" in low or "memory" in low or "nesting" in low or "too many" in low:
+        return bomb(text)
+    if "encrypt" in low or "security handler" in low or "password" in low:
+        return encrypted()
+    return damaged(text or "it is not a readable PDF")
+
+
+def blamed(error: BaseException) -> Failure | None:
+    """The refusal that explains `error`, or `None` when the document is not at fault."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, pikepdf.PasswordError | om.EncryptedPdfError):
+        return encrypted()
+    if isinstance(error, pikepdf.DataDecodingError):
+        return _pdf_error(error)
+    if isinstance(error, pikepdf.PdfError | pdfium.PdfiumError):
+        return _pdf_error(error)
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return Refuse(
+            "An image on a page has more pixels than are allowed",
+            code="too-large",
+            hint="Scan again at a lower resolution, or raise max_megapixels for this stage.",
+        )
+    if isinstance(error, UnidentifiedImageError | om.UnsupportedImageFormatError):
+        return unsupported("its content is not what its name says")
+    if isinstance(error, img2pdf.ImageOpenError | img2pdf.PdfTooLargeError):
+        return unsupported(str(error) or "it is not an image we can place on a page")
+    if isinstance(error, om.DpiError):
+        return unsupported("its resolution makes no sense")
+    if isinstance(error, om.InputFileError):
+        return _caused(error) or damaged(str(error).strip() or "OCRmyPDF cannot read it")
+    if isinstance(error, RecursionError):
+        return bomb("its parts are nested too deeply")
+    return None
+
+
+def _caused(error: BaseException) -> Failure | None:
+    cause = error.__cause__
+    return blamed(cause) if cause is not None else None
+
+
+@contextmanager
+def while_decoding(what: str) -> Iterator[None]:
+    """For Pillow's work on an image: its many exceptions all mean a damaged image."""
+    try:
+        yield
+    except Failure:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise blamed(error) or error from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.EACCES):
+            raise  # the machine's fault
+        raise damaged(f"{what}: {error}") from error
+    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error,
+            OverflowError, ZeroDivisionError, AttributeError) as error:  # fmt: skip
+        raise damaged(f"{what}: {error}") from error

@@ -1,0 +1,256 @@
+"""Put received images on PDF pages, one page per image, without losing a pixel or a frame.
+
+JPEG bytes are placed as they are; everything else is stored losslessly. What cannot be placed
+exactly is either refused (`lossless`) or changed in a way that is named.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import img2pdf
+import pikepdf
+from PIL import Image, ImageSequence
+
+from archived.api import Refuse
+from archived_ocr import faults, limits
+
+FORMATS = {"image/tiff": "TIFF", "image/jpeg": "JPEG", "image/png": "PNG"}
+_USUAL_DPI = (100, 150, 200, 240, 300, 400, 600)
+_A4_LONG_INCHES = 11.69
+_PLAIN_MODES = {"1", "L", "RGB", "I;16", "I;16B"}
+SMALLEST = 16
+"""Pixels. A smaller image is no page."""
+_LARGEST_POINTS = 14_400.0
+_SMALLEST_POINTS = 3.0
+
+
+@dataclass
+class Placed:
+    """How the images were placed. `frames`: the indices of the frames that became pages."""
+
+    frames: list[int] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def tell(self, flag: str, note: str) -> None:
+        """Flag something unusual, once."""
+        if flag not in self.flags:
+            self.flags.append(flag)
+            self.notes.append(note)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the stage's options say about images."""
+
+    lossless: bool
+    image_dpi: int
+    max_pages: int
+    max_megapixels: int
+
+
+def place(source: Path, media_type: str, target: Path, rules: Rules) -> Placed:
+    """Write the PDF `target` whose pages are the images in `source`."""
+    placed = Placed()
+    with (
+        faults.while_decoding("the image"),
+        Image.open(source, formats=[FORMATS[media_type]]) as image,
+    ):
+        placed.frames = _frames(image, placed, rules)
+        if image.format == "JPEG" or image.format == "MPO":
+            parts = [_jpeg(source, image, placed, rules)]
+        else:
+            parts = [_stored(image, placed, rules) for _ in _each(image, placed.frames)]
+    with pikepdf.Pdf.new() as pdf:
+        for part in parts:
+            with pikepdf.open(io.BytesIO(part)) as page:
+                pdf.pages.extend(page.pages)
+        pdf.save(target)
+    return placed
+
+
+def _each(image: Image.Image, frames: list[int]) -> Iterator[int]:
+    for index in frames:
+        image.seek(index)
+        yield index
+
+
+def _frames(image: Image.Image, placed: Placed, rules: Rules) -> list[int]:
+    """The frames that are pages; every one's size is checked before any is decoded."""
+    if image.format != "TIFF":
+        if getattr(image, "n_frames", 1) > 1:
+            placed.tell(
+                "extra-frames",
+                "The image file holds more than one picture; only the first is a page.",
+            )
+            image.seek(0)
+        _check_size(image, rules)
+        return [0]
+    pages: list[int] = []
+    reduced: list[int] = []
+    for index, frame in enumerate(ImageSequence.Iterator(image)):
+        limits.check_pages(index + 1, rules.max_pages)
+        _check_size(frame, rules)
+        # NewSubfileType bit 0: a smaller copy of another image in the file.
+        small = int(getattr(frame, "tag_v2", {}).get(254, 0)) & 1
+        (reduced if small else pages).append(index)
+    if reduced and pages:
+        placed.tell(
+            "reduced-copies",
+            f"{len(reduced)} image(s) marked as smaller copies of a page were not made pages.",
+        )
+    image.seek(0)
+    return pages or reduced
+
+
+def _check_size(image: Image.Image, rules: Rules) -> None:
+    width, height = image.size
+    limits.check_pixels(width, height, rules.max_megapixels, "The file")
+    if min(width, height) < SMALLEST:
+        raise Refuse(
+            f"The image is {width} x {height} pixels: too small to be a page",
+            code="too-small",
+            hint="Scan the page again; this looks like a fault of the scanner.",
+        )
+
+
+def _layout(image: Image.Image, placed: Placed, rules: Rules) -> img2pdf.FixedSize:
+    """The page's size, from a believable resolution."""
+    dpi = image.info.get("dpi") or (0, 0)
+    across, down = (float(dpi[0] or 0), float(dpi[1] or 0))
+    if not (72 < across <= 4800 and 72 < down <= 4800):
+        across = down = float(rules.image_dpi or _guessed(image.size))
+        placed.tell(
+            "dpi-assumed",
+            f"The image does not say its resolution; {across:.0f} dpi was assumed.",
+        )
+    width, height = image.width * 72 / across, image.height * 72 / down
+    if max(width, height) > _LARGEST_POINTS or min(width, height) < _SMALLEST_POINTS:
+        raise Refuse(
+            f"The image would make a page of {width / 72:.2f} x {height / 72:.2f} inches",
+            code="bad-page-size",
+            hint="Scan the page again, or correct the resolution in the file.",
+        )
+    return img2pdf.get_layout_fun((width, height))
+
+
+def _guessed(size: tuple[int, int]) -> int:
+    """The usual resolution that brings the page nearest to A4."""
+    return min(_USUAL_DPI, key=lambda dpi: abs(max(size) / dpi - _A4_LONG_INCHES))
+
+
+def _page(data: bytes, layout: img2pdf.FixedSize) -> bytes:
+    made: bytes = img2pdf.convert(
+        data,
+        layout_fun=layout,
+        engine=img2pdf.Engine.pikepdf,
+        rotation=img2pdf.Rotation.ifvalid,
+    )
+    return made
+
+
+def _jpeg(source: Path, image: Image.Image, placed: Placed, rules: Rules) -> bytes:
+    layout = _layout(image, placed, rules)
+    if rules.lossless:
+        placed.tell(
+            "lossy-source",
+            "The scan arrived as JPEG; its bytes were kept, but they were never lossless.",
+        )
+    if image.getexif().get(0x0112, 1) in (2, 4, 5, 7):
+        placed.tell(
+            "mirrored",
+            "The camera says that the picture is mirrored; it was placed as it is stored.",
+        )
+    image.load()
+    if image.mode in ("L", "RGB"):
+        return _page(source.read_bytes(), layout)
+    return _stored(image, placed, rules)
+
+
+def _stored(image: Image.Image, placed: Placed, rules: Rules) -> bytes:
+    """The current frame as a page, stored losslessly."""
+    layout = _layout(image, placed, rules)
+    orientation = image.getexif().get(0x0112, 1) if image.format == "PNG" else 1
+    image.load()  # Pillow turns a TIFF frame upright here
+    layout = layout if orientation == 1 else _layout(image, placed, rules)
+    pixels = _plain(image, placed, rules)
+    data = io.BytesIO()
+    if pixels.mode == "1":
+        pixels.save(data, "TIFF", compression="group4")
+    else:
+        profile = image.info.get("icc_profile") if pixels.mode == image.mode else None
+        pixels.save(data, "PNG", compress_level=4, icc_profile=profile)
+    return _page(data.getvalue(), layout)
+
+
+def _plain(image: Image.Image, placed: Placed, rules: Rules) -> Image.Image:
+    """The frame in a mode a page can show, with every change named."""
+    frame = image.copy()
+    if frame.has_transparency_data:
+        frame = _without_alpha(frame, placed, rules)
+    if frame.mode == "P":
+        return frame.convert("RGB")  # exact: a palette is a list of colours
+    if frame.mode in _PLAIN_MODES:
+        _note_depth(image, placed, rules)
+        return frame
+    if frame.mode in ("I", "F"):
+        low, high = frame.getextrema()
+        _inexact(
+            rules, placed, "depth-reduced",
+            "The image has 32 bits per pixel; its page shows 8 of them. The original keeps all.",
+        )  # fmt: skip
+        span = max(1.0, float(high) - float(low))
+        return frame.point(lambda v: (v - low) * (255.0 / span)).convert("L")
+    if frame.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        _inexact(
+            rules, placed, "colour-converted",
+            f"The image's colours ({frame.mode}) were converted to RGB for the page.",
+        )  # fmt: skip
+        return frame.convert("RGB")
+    raise faults.unsupported(f"images of kind {frame.mode} cannot be placed on a page")
+
+
+def _without_alpha(frame: Image.Image, placed: Placed, rules: Rules) -> Image.Image:
+    clear = frame.convert("RGBA")
+    if clear.getchannel("A").getextrema() != (255, 255):
+        _inexact(
+            rules, placed, "alpha-flattened",
+            "The image is partly transparent; it was laid on white for the page.",
+        )  # fmt: skip
+        white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
+        clear = Image.alpha_composite(white, clear)
+    gray = frame.mode in ("LA", "La", "L", "1")
+    return clear.convert("RGB").convert("L") if gray else clear.convert("RGB")
+
+
+def _note_depth(image: Image.Image, placed: Placed, rules: Rules) -> None:
+    bits = getattr(image, "tag_v2", {}).get(258, (8,))
+    if image.format == "PNG" and image.mode == "RGB":
+        bits = (16,) if _png_depth(image) == 16 else (8,)
+    wide = max(bits if isinstance(bits, tuple) else (bits,)) > 8
+    if wide and not image.mode.startswith("I;16"):
+        _inexact(
+            rules, placed, "depth-reduced",
+            "The image has more than 8 bits per colour; its page shows 8 of them. "
+            "The original keeps all.",
+        )  # fmt: skip
+
+
+def _png_depth(image: Image.Image) -> int:
+    name = getattr(image, "filename", "")
+    with Path(name).open("rb") as file:
+        return file.read(25)[24]
+
+
+def _inexact(rules: Rules, placed: Placed, flag: str, note: str) -> None:
+    if rules.lossless:
+        raise Refuse(
+            f"The page cannot show the image exactly, and images = \"lossless\" asks for that. {note}",
+            code="not-lossless",
+            hint='Scan as 8-bit gray or 24-bit colour, or set images = "keep" for this stage.',
+        )
+    placed.tell(flag, note)

@@ -1,0 +1,72 @@
+"""The limits that are set before the first byte of a document is decoded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pikepdf
+from PIL import Image
+
+from archived.api import Refuse
+
+STREAM_BYTES = 256 * 1024 * 1024
+"""What one compressed stream (other than an image's pixels) may unpack to."""
+CONTENT_BYTES = 1024 * 1024 * 1024
+"""What all of a document's page descriptions together may unpack to."""
+
+
+@contextmanager
+def in_force(max_megapixels: int) -> Iterator[None]:
+    """Make Pillow and qpdf refuse bombs. Process-wide: for a child that does one document."""
+    pixels = max_megapixels * 1_000_000
+    # One page of gray or colour pixels may be as large as the pixel limit allows.
+    unpacked = max(STREAM_BYTES, pixels * 4)
+    before = Image.MAX_IMAGE_PIXELS
+    qpdf = pikepdf.settings.set_qpdf_limits(
+        doc_max_warnings=5000,
+        parser_max_nesting=200,
+        dct_max_memory=unpacked,
+        dct_max_progressive_scans=200,
+        flate_max_memory=unpacked,
+        png_max_memory=unpacked,
+        run_length_max_memory=unpacked,
+        tiff_max_memory=unpacked,
+    )
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns up to twice its limit.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+        pikepdf.settings.set_qpdf_limits(**qpdf)
+
+
+def check_pixels(width: int, height: int, max_megapixels: int, where: str) -> None:
+    """Refuse an image by its header, before it is decoded."""
+    if width * height > max_megapixels * 1_000_000:
+        raise Refuse(
+            f"{where} holds an image of {width} x {height} pixels, more than the "
+            f"{max_megapixels} megapixels allowed",
+            code="too-large",
+            hint="Scan again at a lower resolution, or raise max_megapixels for this stage.",
+        )
+
+
+def check_pages(count: int, max_pages: int) -> None:
+    """Refuse a document without pages, or with more than wanted."""
+    if count == 0:
+        raise Refuse(
+            "The document has no pages",
+            code="no-pages",
+            hint="Scan it again, or ask the sender for a complete file.",
+        )
+    if count > max_pages:
+        raise Refuse(
+            f"The document has {count} pages, more than the {max_pages} allowed",
+            code="too-many-pages",
+            hint="Split it, or raise max_pages for this stage.",
+        )

@@ -1,0 +1,294 @@
+"""The order of work on one document: look, copy, read, check, tell.
+
+Decides what becomes of each kind of document; how a thing is done stands in the other modules.
+Runs in a child process that does one document and ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ocrmypdf
+import pikepdf
+from ocrmypdf.exceptions import ExitCode, PdfaConversionFailedError
+from pikepdf import pdfa
+
+from archived.api import Context, Document, Refuse, Result, Role
+from archived_ocr import copies, faults, images, limits, pagetext, plugin, sameness, survey
+from archived_ocr.account import Account
+from archived_ocr.reading import Reader
+
+if TYPE_CHECKING:
+    from archived_ocr import OcrOptions
+
+PDF = "application/pdf"
+_CHATTY = ("pdfminer", "fontTools", "fpdf", "img2pdf", "PIL", "pikepdf", "ocrmypdf", "pyhanko")
+_HEADS = {
+    b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
+    b"II+\0": "image/tiff",
+    b"MM\0+": "image/tiff",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"\x89PNG\r\n\x1a\n": "image/png",
+}
+
+
+def run(document: Document, context: Context[OcrOptions]) -> Result:
+    """Read `document` and return what was made. Raises `Refuse` for the document's faults."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with (
+        _workplace(context.folder) as work,
+        limits.in_force(context.options.max_megapixels),
+        _blame(),
+    ):
+        return _Work(document, context, work).result()
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """A folder for everything temporary, OCRmyPDF's included, gone afterwards."""
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    before, tempfile.tempdir = tempfile.tempdir, str(work)
+    try:
+        yield work
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _blame() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        refusal = faults.blamed(error)
+        if refusal is None or refusal is error:
+            raise
+        raise refusal from error
+
+
+def kind_of(path: Path) -> str:
+    """The media type a file's first bytes speak of. Raises `Refuse`."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if not head:
+        raise faults.damaged("the file is empty")
+    if b"%PDF-" in head:
+        return PDF
+    for start, media_type in _HEADS.items():
+        if head.startswith(start):
+            return media_type
+    raise faults.unsupported("its content is neither PDF, TIFF, JPEG nor PNG")
+
+
+class _Work:
+    """One document on its way through the stage."""
+
+    def __init__(self, document: Document, context: Context[OcrOptions], work: Path) -> None:
+        self.context = context
+        self.options = context.options
+        self.work = work
+        self.source = document.main.path
+        self.account = Account()
+        self.label: str | None = None
+        self.main = context.new_file("document.pdf", media_type=PDF, role=Role.ACCESS)
+
+    def result(self) -> Result:
+        kind = kind_of(self.source)
+        if kind == PDF:
+            delivered = self._from_pdf()
+        else:
+            delivered = self._from_image(kind)
+        if not delivered:
+            self.main.path.unlink(missing_ok=True)
+        text = self.context.new_file("document.txt", media_type="text/plain", role=Role.TEXT)
+        text.path.write_text(self.account.text(), encoding="utf-8")
+        self.context.progress(1.0)
+        return Result(
+            replace_main=self.main if delivered else None,
+            add=[text],
+            facts=self.account.facts(self.options.languages, made=delivered),
+            tools=_tools(),
+            notes=self.account.notes,
+        )
+
+    def _from_image(self, kind: str) -> bool:
+        options = self.options
+        rules = images.Rules(
+            options.images == "lossless",
+            options.image_dpi,
+            options.max_pages,
+            options.max_megapixels,
+        )
+        pages = self.work / "pages.pdf"
+        placed = images.place(self.source, kind, pages, rules)
+        self.account.begin(len(placed.frames))
+        for flag, note in zip(placed.flags, placed.notes, strict=True):
+            self.account.tell(flag, note)
+        return self._make(pages, frozenset(range(len(placed.frames))))
+
+    def _from_pdf(self) -> bool:
+        options = self.options
+        seen = survey.look(self.source, options.max_pages, options.max_megapixels)
+        if seen.encrypted and options.owner_password == "refuse":
+            raise Refuse(
+                "The document's owner restricts its use with a password",
+                code="owner-password",
+                hint="Ask the owner for a free copy, or set owner_password = \"record\".",
+            )
+        self.account.begin(seen.pages)
+        self.account.describe(seen)
+        on_pages = pagetext.of(self.source)
+        if len(on_pages) != seen.pages:
+            raise faults.damaged(
+                f"one reader counts {seen.pages} pages, another {len(on_pages)}"
+            )
+        redo = options.existing_text == "redo"
+        unread = frozenset(
+            n
+            for n, page in enumerate(on_pages)
+            if page.needs_reading(options.overlay_words) or (redo and page.hidden)
+        )
+        shown = on_pages
+        if seen.signed or seen.form_fields:
+            flat = self.work / "flat.pdf"
+            copies.flattened_copy(self.source, flat)
+            shown = pagetext.of(flat)
+        self.account.found(shown, unread, redo=redo)
+        if seen.kept_as_is or (seen.pdfa and not unread and not seen.altered):
+            return self._keep(seen, unread)
+        source = self.source
+        if seen.altered or seen.empty_signature_fields:
+            source = self.work / "copy.pdf"
+            copies.working_copy(self.source, source, seen)
+            self.label = copies.SIGNED_LABEL if seen.signed else None
+            if seen.encrypted and not seen.signed:
+                self.label = copies.LOCKED_LABEL
+        made = self._make(source, unread)
+        self.account.reading_copy = made and seen.altered
+        return made
+
+    def _keep(self, seen: survey.Survey, unread: frozenset[int]) -> bool:
+        """Leave the document as it came, and only get its text."""
+        if seen.kept_as_is:
+            self.account.tell(
+                "no-pdfa",
+                "No PDF/A was made, because it would lose what the original does: "
+                f"{seen.kept_as_is}. The original stays the document.",
+            )
+        else:
+            self.account.tell(
+                "already-pdfa",
+                f"The document says that it is PDF/A-{seen.pdfa} and has text; it was left as it "
+                "is. The claim was not checked.",
+            )
+        with self._job(unread) as job:
+            for page in sorted(unread):
+                image, dpi = job.image(self.source, page)
+                turn = job.facing(page, image, dpi) if self.options.turn_pages else 0
+                job.read(page, plugin.turned(image, turn), dpi)
+            self.account.read(job.readings, job.turned, overlay=False)
+        return False
+
+    def _make(self, source: Path, unread: frozenset[int]) -> bool:
+        """Make the PDF/A. `False` when that is impossible without losing something."""
+        with self._job(unread) as job:
+            try:
+                code = self._ocrmypdf(source, unread)
+            except PdfaConversionFailedError as error:
+                code = ExitCode.pdfa_conversion_failed
+                self.context.log.info("no PDF/A: %s", " ".join(str(error).split())[:1000])
+            missing = unread - set(job.readings)
+            if missing:
+                pages = ", ".join(str(n + 1) for n in sorted(missing)[:20])
+                raise RuntimeError(f"page(s) {pages} were to be read and were not")
+            self.account.read(job.readings, job.turned, overlay=True)
+        if code == ExitCode.pdfa_conversion_failed:
+            self.account.tell(
+                "no-pdfa",
+                "The document cannot become PDF/A without losing something; the original stays "
+                "the document and its text was kept.",
+            )
+            return False
+        if code != ExitCode.ok:
+            raise RuntimeError(f"OCRmyPDF ended with {code!r}")
+        self._check(source)
+        return True
+
+    @contextmanager
+    def _job(self, unread: frozenset[int]) -> Iterator[plugin.Job]:
+        done = 0
+
+        def tell(page: int) -> None:  # noqa: ARG001
+            nonlocal done
+            done += 1
+            self.context.progress(0.05 + 0.85 * done / max(1, len(unread)))
+
+        job = plugin.Job(
+            reader=Reader(self.options.languages, self.options.tessdata),
+            dpi=float(self.options.ocr_dpi),
+            masked=self.account.overlaid,
+            done=tell,
+        )
+        plugin.job = job
+        try:
+            yield job
+        finally:
+            plugin.job = None
+            job.close()
+
+    def _ocrmypdf(self, source: Path, unread: frozenset[int]) -> ExitCode:
+        # "redo" reads a page whatever little text is on it, and hides that text from the engine.
+        return ocrmypdf.ocr(
+            source,
+            self.main.path,
+            language=self.options.languages.split("+"),
+            output_type="pdfa-2",
+            pdfa_backend="internal",
+            mode="redo" if unread else "skip",
+            pages=_ranges(unread) if unread else None,
+            rotate_pages=self.options.turn_pages and bool(unread),
+            tagged_pdf_mode="ignore",
+            # Signatures are gone by now; what is left are flags about empty fields.
+            invalidate_digital_signatures=True,
+            optimize=0,
+            jobs=1,
+            use_threads=True,
+            progress_bar=False,
+            subject=self.label,
+            max_image_mpixels=self.options.max_megapixels,
+            plugins=["archived_ocr.plugin"],
+        )
+
+    def _check(self, source: Path) -> None:
+        made = self.main.path
+        report = pdfa.validate_written(made, "2b")
+        if not report.passed:
+            raise RuntimeError(f"the finished file is not PDF/A-2b: {report.summary()[:500]}")
+        with pikepdf.open(made) as pdf:
+            count = len(pdf.pages)
+        if count != self.account.pages:
+            raise RuntimeError(f"{self.account.pages} pages went in and {count} came out")
+        sameness.check(source, made)
+        if survey.signatures_in(made):
+            raise RuntimeError("the finished file still carries a signature of the original")
+
+
+def _ranges(pages: frozenset[int]) -> str:
+    return ",".join(str(n + 1) for n in sorted(pages))
+
+
+def _tools() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("ocrmypdf", "tesserocr", "pikepdf", "pypdfium2", "pyhanko")
+    return {"tesseract": plugin.Engine.version()} | {name: version(name) for name in names}
