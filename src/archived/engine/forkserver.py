@@ -316,12 +316,12 @@ class ForkServer:
             try:
                 os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                break
+                os._exit(0)
             for pid in own_children():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(_STRAYS_POLL / 4)
-        os._exit(0)
+        os._exit(1)
 
 
 def own_children() -> list[int]:

@@ -327,7 +327,8 @@ class _Server:
         except TimeoutError:
             self._process.kill()
             status = await self._process.wait()
-        await asyncio.to_thread(_kill_marked, self._mark)
+        if status != 0:  # else it has seen to its children itself
+            await asyncio.to_thread(_kill_marked, self._mark)
         self._lost(f"status {status}")
 
     async def close(self) -> None:

@@ -159,7 +159,9 @@ def _finished(result: object, folder: Path) -> Outcome:
         for artifact in result.artifacts
     )
     try:
-        facts = json.dumps(dict(result.facts), allow_nan=False, ensure_ascii=False)
+        facts = json.dumps(
+            dict(result.facts), allow_nan=False, ensure_ascii=False, default=_as_table
+        )
         size = len(facts.encode())  # fails for halves of characters, which are no text
     except (TypeError, ValueError, RecursionError) as error:
         raise BadOutput(f"facts are not JSON: {error}") from error
@@ -177,6 +179,12 @@ def _finished(result: object, folder: Path) -> Outcome:
         ),
         notes=tuple(_clean(str(note)) for note in result.notes),
     )
+
+
+def _as_table(value: object) -> dict[Any, Any]:
+    if isinstance(value, Mapping):  # such as a piece of `Document.facts`, which are frozen
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _inside(path: Path, folder: Path) -> str:
