@@ -174,7 +174,7 @@ def tsa_url(pki: Pki) -> Iterator[str]:
     """A real RFC 3161 server on loopback."""
     app = Animator(AnimatorArchStore({ArchLabel("bench"): pki.architecture}), with_web_ui=False)
     server = make_server("127.0.0.1", 0, app)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.port}/bench/tsa/tsa"
     server.shutdown()
@@ -204,7 +204,7 @@ def http_server() -> Iterator[Callable[[Answer], str]]:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         started.append((server, thread))
         return f"http://127.0.0.1:{server.server_port}/"

@@ -12,9 +12,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
 
-from asn1crypto import cms, tsp
+from asn1crypto import cms, core, tsp
 from pyhanko.sign.timestamps import TimeStamper
 from pyhanko.sign.timestamps.common_utils import TimestampRequestError
 
@@ -24,6 +24,14 @@ LARGEST_ANSWER = 1024 * 1024
 """Bytes; a token is 2 to 10 thousand."""
 
 _BUSY = {"system_failure", "time_not_available"}
+
+
+class _Answer(core.Sequence):  # type: ignore[misc]  # the library has no types
+    # The library's own class insists on a token, which a refusal does not have (RFC 3161, 2.4.2).
+    _fields: ClassVar = [
+        ("status", tsp.PKIStatusInfo),
+        ("time_stamp_token", cms.ContentInfo, {"optional": True}),
+    ]
 
 
 class ServerDown(Exception):
@@ -80,11 +88,13 @@ class HttpTimeStamper(TimeStamper):
         raise AssertionError("tries is at least one")
 
     def _answer(self, body: bytes) -> tsp.TimeStampResp:
-        response = cast(tsp.TimeStampResp, tsp.TimeStampResp.load(self._post(body)))
-        failures = response["status"]["fail_info"].native or set()
-        if _BUSY & set(failures):
-            raise ServerDown(f"it says: {', '.join(sorted(failures))}")
-        return response
+        content = self._post(body)
+        status = _Answer.load(content)["status"]
+        if status["status"].native not in {"granted", "granted_with_mods"}:
+            failures = sorted(status["fail_info"].native or ())
+            sentence = f"it says: {', '.join([*(status['status_string'].native or ()), *failures])}"
+            raise (ServerDown if _BUSY & set(failures) else ServerRefused)(sentence)
+        return cast(tsp.TimeStampResp, tsp.TimeStampResp.load(content))
 
     def _post(self, body: bytes) -> bytes:
         limit = min(self._options.timeout.total_seconds(), self._remaining())
