@@ -102,10 +102,12 @@ def _refuse(_: Context[ErraticConfig]) -> Result:
 
 
 def _hold_on(context: Context[ErraticConfig]) -> None:
-    ends = time.monotonic() + context.options.duration.total_seconds()
-    while (left := ends - time.monotonic()) > 0:
-        time.sleep(min(left, 0.5))
-        context.progress(1 - max(0.0, left) / context.options.duration.total_seconds())
+    seconds = context.options.duration.total_seconds()
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < seconds:
+        context.progress(passed / seconds)
+        time.sleep(min(seconds - passed, 0.5))
+    context.progress(1.0)
 
 
 # -- output that is not what it says it is -----------------------------------------------------

@@ -87,7 +87,7 @@ def demand_fit(target: Target[Any], beside: Path) -> None:
     with _reached(target):
         for problem in target.check(beside):
             raise Postpone(
-                str(problem),
+                f"target {target.name}: {problem}",
                 code=getattr(problem, "code", "target-unfit"),
                 hint="Put the target right; the copy is then made by itself.",
                 after="5 min",

@@ -77,26 +77,26 @@ class DirectoryTarget(Target[DirectoryConfig]):
         self._swept = False
 
     def check(self, beside: Path) -> Iterable[str]:
-        """Why this folder must not hold replicas of the store at `beside`, if so."""
+        """Why this folder must not hold replicas of the store at `beside`, if so (`Problem`s)."""
         try:
             with self._root() as root:
                 device = os.fstat(root).st_dev
         except Postpone as missing:
-            yield Problem(missing.message, missing.code)
+            yield Problem(missing.message.removeprefix(f"target {self.name}: "), missing.code)
             return
         if self.options.allow_same_filesystem:
             return
         if device == beside.stat().st_dev:
             yield Problem(
-                f"target {self.name}: {self.options.path} lies on the same file system as the "
-                "store, so one broken disk takes both; mount another disk there",
+                f"{self.options.path} lies on the same file system as the store, so one broken "
+                "disk takes both; mount another disk there",
                 "target-same-filesystem",
             )
         elif device == Path("/").stat().st_dev:
             # An unmounted mount point is an empty folder of the system's disk.
             yield Problem(
-                f"target {self.name}: {self.options.path} lies on the system's own disk; "
-                "its disk is probably not mounted",
+                f"{self.options.path} lies on the system's own disk; its own disk is probably "
+                "not mounted",
                 "target-missing",
             )
 
@@ -275,9 +275,10 @@ def _demand(source: Path, digest: str, sha512: str) -> None:
 
 def _open_at(folder: int, name: str) -> BinaryIO:
     file = os.open(name, _FILE, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
+    mode = os.fstat(file).st_mode
+    if not stat.S_ISREG(mode):
         os.close(file)
-        raise OSError(errno.EINVAL, "not a file", name)
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a file", name)
     return os.fdopen(file, "rb")
 
 
