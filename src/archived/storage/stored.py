@@ -214,6 +214,8 @@ def _content(root: Path, relative: str, inventory: Inventory) -> Iterator[str]:
         path = f"{relative}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
             yield from _content(root, path, inventory)
+        elif not entry.is_file(follow_symlinks=False):
+            yield f"{path} is neither a file nor a folder"
         elif path not in inventory.manifest:
             yield f"{path} is not in the inventory"
 

@@ -1,0 +1,139 @@
+"""After a power cut at any durable operation the store holds the old state or the new one."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+from documents import DEED, ID, correction, document, new_store, originals
+from ocfl_judge import judge, judges_python
+from power import cut
+
+from archived.errors import StoreError
+from archived.storage.store import Answer, Store
+
+pytestmark = pytest.mark.fault
+
+
+def after_crash(root: Path) -> Store:
+    """The machine comes back."""
+    store = Store(root)
+    store.open()
+    store.repair()
+    assert store.repair() == [], "a second repair found something left"
+    assert list((root / "staging").iterdir()) == list((root / "pending").iterdir()) == []
+    return store
+
+
+def head(store: Store) -> int:
+    """0 when there is no object; every object there is must be valid."""
+    keys = list(store.objects())
+    if not keys:
+        with pytest.raises(StoreError, match="no object"):
+            store.read(ID)
+        return 0
+    verdict = store.verify(ID)
+    assert verdict.answer is Answer.YES, verdict
+    return store.read(ID).head
+
+
+def test_power_may_fail_at_any_point_of_making_a_store(tmp_path):
+    for calls in itertools.count():
+        root = tmp_path / str(calls)
+        if not cut(lambda root=root: new_store(root), calls):
+            break
+        new_store(root)
+        after_crash(root)
+    assert calls > 10
+    assert judges_python()
+    assert judge(*(tmp_path / str(done) / "ocfl" for done in range(calls))) == []
+
+
+def test_power_may_fail_at_any_point_of_sealing(tmp_path):
+    files = document(tmp_path / "scans")
+    heads = []
+    for calls in itertools.count():
+        store = new_store(tmp_path / str(calls))
+        if not cut(lambda store=store: store.seal(ID, files, DEED), calls):
+            break
+        heads.append(head(after_crash(store.root)))
+    # Up to the rename there is nothing, from then on everything.
+    assert heads == sorted(heads)
+    assert set(heads) == {0, 1}
+    roots = [tmp_path / str(done) for done in range(len(heads))]
+    assert judge(*(root / "ocfl" for root in roots)) == []
+
+    for root, found in zip(roots, heads, strict=True):
+        store = Store(root)
+        expected = originals(files)
+        sealed = store.adopt(ID, expected) if found else store.seal(ID, files, DEED)
+        assert sealed.version == head(store) == 1
+    assert judge(*(root / "ocfl" for root in roots)) == []
+
+
+def test_power_may_fail_at_any_point_of_adding_a_version_and_again_in_its_repair(tmp_path):
+    plain = new_store(tmp_path / "plain")
+    plain.seal(ID, document(tmp_path / "scans"), DEED)
+    heads, judged, repairs_cut = [], [], 0
+
+    def add(store: Store) -> None:
+        store.add_version(ID, correction(), DEED, removes=["original/0002.tif"])
+
+    for calls in itertools.count():
+        root = tmp_path / f"add-{calls}"
+        shutil.copytree(plain.root, root)
+        if not cut(lambda root=root: add(Store(root)), calls):
+            break
+        if list((root / "pending").iterdir()):
+            for more in itertools.count():
+                again = tmp_path / f"add-{calls}-repair-{more}"
+                shutil.copytree(root, again)
+                if not cut(lambda again=again: Store(again).repair(), more):
+                    break
+                repairs_cut += 1
+                assert head(after_crash(again)) in {1, 2}
+                judged.append(again)
+        heads.append(head(after_crash(root)))
+        judged.append(root)
+    assert heads == sorted(heads)
+    assert set(heads) == {1, 2}
+    assert repairs_cut > 20
+    assert judge(*(root / "ocfl" for root in judged)) == []
+
+    for root in judged:
+        add_once_more = Store(root)
+        found = add_once_more.read(ID)
+        if found.head == 1:
+            add(add_once_more)
+        else:
+            # Doing it again changes nothing.
+            add_once_more.add_version(ID, correction(), DEED)
+        state = add_once_more.read(ID)
+        assert state.head == 2
+        assert set(state.files()) == {
+            "access/document.pdf",
+            "access/pages/0001.tif",
+            "metadata/record.json",
+            "original/0001.tif",
+        }
+
+
+def test_a_writer_that_lives_on_after_a_failure_mends_the_object_itself(tmp_path):
+    store = new_store(tmp_path / "store")
+    store.seal(ID, document(tmp_path / "scans"), DEED)
+    renames = 0
+    for calls in itertools.count():
+        root = tmp_path / f"failed-{calls}"
+        shutil.copytree(store.root, root)
+        if not cut(lambda root=root: Store(root).add_version(ID, correction(), DEED), calls):
+            break
+        if not list((root / "pending").glob("[!.]*")):
+            continue
+        renames += 1
+        sealed = Store(root).add_version(ID, correction(), DEED)
+        assert sealed.version == 2
+        assert Store(root).verify(ID).answer is Answer.YES
+        assert list((root / "pending").iterdir()) == []
+    assert renames > 5
