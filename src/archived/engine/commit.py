@@ -215,8 +215,6 @@ def _advance(change: Change, deck: Deck, document_id: str, now: datetime) -> Sta
 
 def _judge_safety(change: Change, document: DocumentRow, now: datetime) -> State:
     copies = change.verified_copies(document.id, document.inventory_sha512 or "")
-    if document.copies == 0:
-        return document.state  # sealing is all that was wanted; "safe" would promise a copy
     if copies < document.copies:
         change.set_columns(
             document.id, code="copies-missing",
@@ -225,7 +223,9 @@ def _judge_safety(change: Change, document: DocumentRow, now: datetime) -> State
         )  # fmt: skip
         return document.state
     state = change.move(document, Happened.COPIES_VERIFIED, now, safe_at=now)
-    change.record(Entry("document-safe", now, AGENT, document=document.id, facts={"copies": copies}))
+    change.record(
+        Entry("document-safe", now, AGENT, document=document.id, facts={"copies": copies})
+    )
     change.announce(
         "document-safe", now, document=document.id, hotfolder=document.hotfolder,
         facts={"copies": copies, "name": document.name},

@@ -35,6 +35,10 @@ CORE_CODES: Mapping[str, str] = {
     "bad-output": "What the stage returned is not what it says it is.",
     "no-space": "A disk is full; the step waits until there is room.",
     "runner-lost": "The process that starts stages ended; it is being started again.",
+    "interrupted": "The daemon or the machine died under the step.",
+    "stage-missing": "The stage is not configured any more; the document waits until it is.",
+    "store-io": "The store could not be written; the step waits.",
+    "copies-missing": "The pipeline is done, but fewer copies than wanted were verified.",
     "shutdown": "The daemon was stopped; the step will be started again.",
 }
 """Codes the core itself gives to an ending."""

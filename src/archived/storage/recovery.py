@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,12 @@ class Recovered:
     unexplained: list[str] = field(default_factory=list)
     """Spool folders that explain nothing; kept, for a person to look at."""
 
+    def counted(self) -> dict[str, int]:
+        """Each kind of finding that there was, with its number."""
+        return {name: len(found) for name, found in asdict(self).items() if found}
+
     def __bool__(self) -> bool:
-        return any((self.cleared, self.interrupted, self.adopted, self.dropped, self.repaired,
-                    self.unexplained))  # fmt: skip
+        return bool(self.counted())
 
 
 def recover(

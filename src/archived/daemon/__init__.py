@@ -1,0 +1,5 @@
+"""Builds the objects, runs them in one task group, stops them in order. Nobody imports this."""
+
+from archived.daemon.daemon import Daemon, serve
+
+__all__ = ["Daemon", "serve"]

@@ -1,0 +1,62 @@
+"""From settings to what each part needs to know of them, and no more. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from archived.config import HotFolderSetting, Settings, StageSetting
+from archived.engine.cards import Deck, StageCard, TargetCard
+from archived.intake.admission import Route
+from archived.intake.desk import FolderCard
+from archived.model.policy import Limits
+
+
+def deck(settings: Settings) -> Deck:
+    """Every stage and target as the engine sees it."""
+    limits = Limits(first_wait=settings.retry.first_wait, longest_wait=settings.retry.longest_wait)
+    return Deck(
+        stages={name: _stage(stage, limits) for name, stage in settings.stages.items()},
+        targets={
+            name: TargetCard(name, target.kind, json.loads(target.options_json))
+            for name, target in settings.targets.items()
+        },
+        limits=limits,
+    )
+
+
+def _stage(stage: StageSetting, limits: Limits) -> StageCard:
+    return StageCard(
+        name=stage.name, version=stage.version,
+        distribution=stage.distribution or stage.plugin,
+        options=json.loads(stage.options_json), options_digest=stage.options_digest,
+        accepts=tuple(stage.cls.accepts), lane=stage.needs.lane, timeout=stage.needs.timeout,
+        memory=stage.needs.memory_bytes, network=stage.needs.network, targets=stage.needs.targets,
+        limits=Limits(stage.needs.attempts, limits.first_wait, limits.longest_wait),
+    )  # fmt: skip
+
+
+def lanes(settings: Settings) -> dict[str, int]:
+    """Lane -> width, for the lanes that a configured stage uses."""
+    used = {stage.needs.lane for stage in settings.stages.values()}
+    return {name: lane.width for name, lane in settings.lanes.items() if name in used}
+
+
+def route(settings: Settings, setting: HotFolderSetting, pipeline: str) -> Route:
+    """What becomes of a file from a hot folder that goes through `pipeline`."""
+    plan = settings.pipelines[pipeline]
+    return Route(
+        hotfolder=setting.name, pipeline=pipeline, stages=tuple(plan.stages), copies=plan.copies,
+        lane=deck(settings).lane_of(plan.stages[0]), priority=setting.priority,
+        secrecy=setting.secrecy,
+    )  # fmt: skip
+
+
+def folder(settings: Settings, setting: HotFolderSetting) -> FolderCard:
+    """One hot folder as its desk sees it."""
+    return FolderCard(
+        name=setting.name, path=setting.path,
+        route=route(settings, setting, setting.pipeline),
+        quiet=setting.quiet.total_seconds(), rescan=setting.rescan.total_seconds(),
+        deadline=setting.arrival_deadline.total_seconds(), max_size=setting.max_file_size,
+        mode=setting.mode, recursive=setting.recursive, ignore=setting.ignore,
+    )  # fmt: skip

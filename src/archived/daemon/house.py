@@ -1,0 +1,83 @@
+"""What the desks ask of the rest of the house: the time, a new id, a route, room, older bytes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from archived.config import Settings
+from archived.daemon import cards
+from archived.engine.custody import original_of
+from archived.intake.admission import Candidate, Route
+from archived.intake.desk import FolderCard
+from archived.model.identity import document_id, readable
+from archived.storage.catalog import Catalog
+from archived.storage.spool import Spool
+from archived.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """What `choose_pipeline` may look at."""
+
+    hotfolder: str
+    name: str
+    media_type: str
+    size: int
+
+
+class House:
+    """The real one. `settings` is replaced by a reload; the rest stays."""
+
+    def __init__(self, settings: Settings, spool: Spool, store: Store, catalog: Catalog) -> None:
+        self.settings = settings
+        self._spool = spool
+        self._store = store
+        self._catalog = catalog
+        self._stopping = False
+
+    def now(self) -> datetime:
+        """The time, UTC."""
+        return datetime.now(UTC)
+
+    def new_id(self, now: datetime) -> str:
+        """An id nobody else has."""
+        return document_id(now, secrets.token_bytes(10))
+
+    def route(self, card: FolderCard, candidate: Candidate) -> Route:
+        """The hot folder's pipeline, unless a plug-in names another."""
+        settings = self.settings
+        setting = settings.hotfolders.get(card.name)
+        arrived = _Arrived(
+            card.name, readable(candidate.path), candidate.media_type, candidate.size
+        )
+        chosen = settings.plugins.choose_pipeline(arrived, tuple(settings.pipelines))
+        if chosen is None or setting is None:
+            return card.route
+        return cards.route(settings, setting, chosen)
+
+    def find_bytes(self, document: str) -> Path | None:
+        """A document's first original, wherever it lies now."""
+        return original_of(self._spool, self._store, self._catalog, document)
+
+    def free(self) -> int:
+        """Free bytes for us where the spool lies."""
+        return shutil.disk_usage(self._spool.documents).free
+
+    def room_for(self, size: int) -> bool:
+        """Whether a file of this size may be taken in without going below the floor."""
+        inodes = os.statvfs(self._spool.documents)
+        enough_names = inodes.f_files == 0 or inodes.f_favail > 64
+        return enough_names and self.free() - size >= self.settings.spool.keep_free
+
+    def stop(self) -> None:
+        """Desks break off at the next file."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        """True once the daemon is being stopped."""
+        return self._stopping

@@ -1,0 +1,165 @@
+"""Keeps a desk at work: sweeps it on hints and on the clock, and says when intake pauses."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from archived.errors import CatalogError
+from archived.intake.desk import Desk, FolderCard, Sweep
+from archived.intake.scan import FolderOffline
+from archived.intake.watcher import Watcher, choose_mode
+from archived.storage.catalog import Catalog
+
+_log = structlog.get_logger("archived.intake")
+
+_SHORTEST = 0.2
+"""Seconds between two sweeps, however many hints come: a burst is one sweep's work."""
+
+
+@dataclass(slots=True)
+class FolderStatus:
+    """How a hot folder is doing, for metrics and `archivectl status`."""
+
+    name: str
+    path: str
+    mode: str = "polling"
+    offline: str = ""
+    """Why the folder cannot be listed; empty when it can."""
+    paused: str = ""
+    """Why nothing is taken in; empty when intake is open."""
+    arriving: int = 0
+    stuck: list[str] = field(default_factory=list)
+    """Files in custody that cannot be removed from the folder."""
+    swept: float = 0.0
+    """Monotonic time of the last sweep that ended."""
+    sweep_seconds: float = 0.0
+
+
+class Reception:
+    """One hot folder's loop. `admitted` is called after each sweep that admitted something."""
+
+    def __init__(
+        self, card: FolderCard, desk: Desk, catalog: Catalog, admitted: Callable[[Sweep], None]
+    ) -> None:
+        self.card = card
+        self.status = FolderStatus(card.name, str(card.path), swept=time.monotonic())
+        self._desk = desk
+        self._catalog = catalog
+        self._admitted = admitted
+        self._hint = asyncio.Event()
+        self._stopping = False
+        self._watcher: Watcher | None = None
+
+    async def run(self) -> None:
+        """Sweep until `stop`; a folder that is offline is tried again and again."""
+        loop = asyncio.get_running_loop()
+
+        def hint() -> None:
+            loop.call_soon_threadsafe(self._hint.set)
+
+        try:
+            while not self._stopping:
+                await asyncio.to_thread(self._watch, hint)
+                self._hint.clear()
+                pause = await self._sweep()
+                await asyncio.sleep(min(_SHORTEST, pause))
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._hint.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            if self._watcher is not None:
+                await asyncio.to_thread(self._watcher.stop)
+
+    def stop(self) -> None:
+        """End after the sweep under way."""
+        self._stopping = True
+        self._hint.set()
+
+    def look_now(self) -> None:
+        """Sweep soon, not only when the clock says so."""
+        self._hint.set()
+
+    def _watch(self, hint: Callable[[], None]) -> None:
+        """(Re)start the watcher where events are wanted and the folder is there."""
+        if self._watcher is not None and self._watcher.alive():
+            return
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+        try:
+            mode = choose_mode(self.card.path, self.card.mode)
+            if mode == "events":
+                watcher = Watcher(self.card.path, hint, recursive=self.card.recursive)
+                watcher.start()
+                self._watcher = watcher
+            self.status.mode = mode
+        except OSError as error:
+            self.status.mode = "polling"
+            _log.debug("no events", action="watch-failed", hotfolder=self.card.name, why=str(error))
+
+    async def _sweep(self) -> float:
+        """One sweep; returns seconds until the next one that nobody hints at."""
+        began = time.monotonic()
+        try:
+            report = await asyncio.to_thread(self._desk.sweep)
+        except FolderOffline as offline:
+            self._offline(str(offline))
+            return min(self.card.rescan, 10.0)
+        except (CatalogError, OSError) as error:
+            _log.error(
+                "a sweep failed; it is tried again", action="sweep-failed",
+                hotfolder=self.card.name, error=str(error),
+            )  # fmt: skip
+            return 2.0
+        self._note(report, began)
+        if report.admitted:
+            self._admitted(report)
+        soon = self.card.quiet / 2 if report.arriving or report.stuck else self.card.rescan
+        return max(_SHORTEST, min(self.card.rescan, soon))
+
+    def _note(self, report: Sweep, began: float) -> None:
+        status = self.status
+        status.swept = time.monotonic()
+        status.sweep_seconds = status.swept - began
+        status.arriving, status.stuck = report.arriving, report.stuck
+        if status.offline:
+            _log.info("hot folder is back", action="folder-online", hotfolder=self.card.name)
+            status.offline = ""
+        for error in report.errors:
+            _log.warning(error, action="intake-problem", hotfolder=self.card.name)
+        for custody in report.admitted:
+            _log.info(
+                "in custody", action="document-admitted", document=custody.document,
+                hotfolder=self.card.name, size=custody.size, same_as=custody.same_as,
+            )  # fmt: skip
+        self._pause("the disk with the spool has no room to spare" if report.no_room else "")
+
+    def _offline(self, why: str) -> None:
+        if self.status.offline != why:
+            _log.error(why, action="folder-offline", hotfolder=self.card.name)
+        self.status.offline = why
+        self.status.swept = time.monotonic()
+
+    def _pause(self, why: str) -> None:
+        if why == self.status.paused:
+            return
+        self.status.paused = why
+        name = "intake-paused" if why else "intake-resumed"
+        _log.warning(why or "intake goes on", action=name, hotfolder=self.card.name)
+        try:
+            with self._catalog.transaction() as change:
+                change.announce(
+                    name, datetime.now(UTC), hotfolder=self.card.name,
+                    facts={"why": why} if why else {},
+                )  # fmt: skip
+        except (CatalogError, OSError) as error:
+            # The disk is full: status, metrics and log say so; the event would need room itself.
+            _log.warning("event not queued", action="event-lost", event_name=name, error=str(error))

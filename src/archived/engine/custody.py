@@ -1,0 +1,68 @@
+"""Where a document's bytes are right now: in the spool until it is sealed, then in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archived.api import Artifact, Role, Sealed
+from archived.engine.boundary import DocumentCard
+from archived.errors import StoreError
+from archived.model.identity import object_id
+from archived.storage.catalog import Catalog
+from archived.storage.records import ArtifactRow, DocumentRow
+from archived.storage.spool import Spool
+from archived.storage.store import Store
+
+
+def logical_path(artifact: ArtifactRow) -> str:
+    """An artifact's path inside its object."""
+    return f"{artifact.role}/{artifact.name}"
+
+
+def path_of(spool: Spool, store: Store, document: DocumentRow, artifact: ArtifactRow) -> Path:
+    """A readable path to an artifact's bytes. Raises `StoreError` when a sealed one is missing."""
+    if document.object_key is not None:
+        return store.path_of(object_id(document.id), logical_path(artifact))
+    return spool.folder(document.id) / artifact.path
+
+
+def original_of(spool: Spool, store: Store, catalog: Catalog, document: str) -> Path | None:
+    """The bytes of a document's first original, to compare with; `None` when not to be had."""
+    rows = catalog.documents_like(document)
+    if document not in rows:
+        return None
+    row = catalog.document(document)
+    for artifact in catalog.artifacts(document):
+        if artifact.role == Role.ORIGINAL:
+            try:
+                path = path_of(spool, store, row, artifact)
+            except (StoreError, OSError):
+                return None
+            return path if path.exists() else None
+    return None
+
+
+def document_card(spool: Spool, store: Store, catalog: Catalog, row: DocumentRow) -> DocumentCard:
+    """The document as a stage will see it."""
+    rows = catalog.artifacts(row.id)
+    artifacts = [
+        Artifact(
+            path=path_of(spool, store, row, a), name=a.name, media_type=a.media_type,
+            role=Role(a.role), sha512=a.sha512, size=a.size,
+        )
+        for a in rows
+    ]  # fmt: skip
+    return DocumentCard(
+        id=row.id, received=row.received, hotfolder=row.hotfolder, name=row.name,
+        artifacts=artifacts, main=next(i for i, a in enumerate(rows) if a.main),
+        facts=catalog.facts(row.id), secrecy=row.secrecy, sealed=_sealed(store, row),
+    )  # fmt: skip
+
+
+def _sealed(store: Store, row: DocumentRow) -> Sealed | None:
+    if row.object_key is None:
+        return None
+    return Sealed(
+        root=store.ocfl / row.object_key, key=row.object_key, version=row.object_version or 1,
+        inventory_sha512=row.inventory_sha512 or "",
+    )  # fmt: skip

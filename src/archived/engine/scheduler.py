@@ -1,0 +1,343 @@
+"""Which due step starts next, and what happens when it ends.
+
+The catalog says what is due; lanes say how much may run at once; the runner runs it; `policy`
+judges; `commit` makes it permanent. Nothing is decided here that a restart would not decide again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from archived.engine import commit
+from archived.engine.boundary import DocumentCard, Limits, Request
+from archived.engine.cards import SEAL_LANE, Deck, StageCard
+from archived.engine.custody import document_card
+from archived.engine.sealing import Sealer
+from archived.errors import CatalogError, NotNow
+from archived.model.document import IllegalStep
+from archived.model.outcome import Ending, Outcome, Usage
+from archived.model.plan import SEAL, accepts, next_step
+from archived.model.policy import decide
+from archived.storage.catalog import Catalog
+from archived.storage.records import DocumentRow, StepRow
+from archived.storage.spool import Spool
+from archived.storage.store import Store
+
+_log = structlog.get_logger("archived.engine")
+
+LONGEST_SLEEP = 30.0
+"""Seconds after which the scheduler looks at the catalog though nobody woke it."""
+_COMMIT_PAUSES = (0.1, 0.5, 2.0, 5.0, 15.0)
+
+
+class Runner(Protocol):
+    """A way to run steps: the local fork server, or what a plug-in gives."""
+
+    async def start(self) -> None: ...
+    async def run(
+        self, request: Request, on_progress: Callable[[float], None] | None = None,
+        on_log: Callable[[str], None] | None = None,
+    ) -> Outcome: ...  # fmt: skip
+    async def stop(self, grace: float = 0.0) -> None: ...
+
+
+@dataclass(slots=True)
+class Active:
+    """A step being run now, for `status`."""
+
+    document: str
+    name: str
+    stage: str
+    lane: str
+    attempt: int
+    started: datetime
+    progress: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """Told after each attempt: for metrics and the watchdog, not for decisions."""
+
+    stage: str
+    ending: str
+    code: str
+    usage: Usage
+
+
+class Scheduler:
+    """Owns the steps in work. `wake` is set by whoever makes work; `tell` hears of each end."""
+
+    def __init__(
+        self, spool: Spool, store: Store, catalog: Catalog, sealer: Sealer, *,
+        clock: Callable[[], datetime], wake: asyncio.Event, tell: Callable[[StepEnded], None],
+        seal_width: int = 1,
+    ) -> None:  # fmt: skip
+        self._spool = spool
+        self._store = store
+        self._catalog = catalog
+        self._sealer = sealer
+        self._clock = clock
+        self._wake = wake
+        self._tell = tell
+        self._seal_width = seal_width
+        self._deck = Deck()
+        self._runners: Mapping[str, Runner] = {}
+        self._widths: dict[str, int] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
+        self.active: dict[str, Active] = {}
+
+    @property
+    def deck(self) -> Deck:
+        """What is configured now."""
+        return self._deck
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Lane -> how many steps may run at once."""
+        return self._widths
+
+    def use(
+        self, deck: Deck, runners: Mapping[str, Runner], widths: Mapping[str, int]
+    ) -> Mapping[str, Runner]:
+        """Start new steps with this from now on; returns the runners that were used before."""
+        before, self._runners = self._runners, runners
+        self._deck = deck
+        self._widths = {**widths, SEAL_LANE: self._seal_width}
+        self._wake.set()
+        return before
+
+    async def run(self) -> None:
+        """Start due steps until `stop`; never ends by itself."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self._start_due()
+                pause = await self._until_next_due()
+            except CatalogError as error:
+                _log.error(
+                    "the catalog cannot be read", action="catalog-unreadable", error=str(error)
+                )
+                pause = 5.0
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def stop(self, grace: float) -> None:
+        """Start nothing more; what runs ends or is put back; everything that ended is on record."""
+        self._stopping = True
+        self._wake.set()
+        await asyncio.gather(*(runner.stop(grace) for runner in self._runners.values()))
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    async def _start_due(self) -> None:
+        for lane, width in self._widths.items():
+            busy = sum(active.lane == lane for active in self.active.values())
+            if width <= busy or (lane != SEAL_LANE and lane not in self._runners):
+                continue
+            rows = await asyncio.to_thread(
+                self._catalog.due, lane, self._clock(), width - busy + len(self._tasks)
+            )
+            for row in [r for r in rows if r.id not in self._tasks][: width - busy]:
+                self._start(row, lane)
+
+    def _start(self, row: DocumentRow, lane: str) -> None:
+        stage = next_step(row.stages, row.position) or SEAL
+        now = self._clock()
+        self.active[row.id] = Active(row.id, row.name, stage, lane, row.attempts + 1, now)
+        task = asyncio.create_task(self._attempt(row, stage), name=f"{stage} {row.id}")
+        self._tasks[row.id] = task
+        task.add_done_callback(lambda done, document=row.id: self._ended(document, done))
+
+    def _ended(self, document: str, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(document, None)
+        self.active.pop(document, None)
+        self._wake.set()
+        if not task.cancelled() and task.exception() is not None:
+            _log.error(
+                "a step could not be recorded", action="step-unrecorded", document=document,
+                exc_info=task.exception(),
+            )  # fmt: skip
+
+    async def _until_next_due(self) -> float:
+        due = await asyncio.to_thread(self._catalog.next_due)
+        if due is None:
+            return LONGEST_SLEEP
+        seconds = (due - self._clock()).total_seconds()
+        # What is due already waits for a place in its lane; the step that ends will wake us.
+        return LONGEST_SLEEP if seconds <= 0 else min(LONGEST_SLEEP, seconds + 0.01)
+
+    async def _attempt(self, row: DocumentRow, stage: str) -> None:
+        step = self._step(row, stage)
+        try:
+            card = self._deck.stages.get(stage)
+            if stage == SEAL:
+                await self._seal(row, step)
+            elif card is None:
+                await self._missing(row, step)
+            else:
+                await self._run_stage(row, step, card)
+        except (NotNow, IllegalStep) as error:
+            _log.info(
+                "moved on in the meantime", action="step-moot", document=row.id, why=str(error)
+            )
+        except CatalogError as error:
+            _log.error(
+                "the catalog cannot be written; the step is tried again", action="catalog-busy",
+                document=row.id, error=str(error),
+            )  # fmt: skip
+            await asyncio.sleep(1.0)
+
+    async def _run_stage(self, row: DocumentRow, step: StepRow, card: StageCard) -> None:
+        document = await asyncio.to_thread(
+            document_card, self._spool, self._store, self._catalog, row
+        )
+        media_type = document.artifacts[document.main].media_type
+        if not accepts(card.accepts, media_type):
+            why = f"{card.name} does not accept {media_type}"
+            await asyncio.to_thread(commit.skip_step, self._catalog, self._deck, row, step, why)
+            self._tell(StepEnded(step.stage, "skipped", "", Usage()))
+            return
+        await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
+        outcome = await self._run_in_child(document, step, card)
+        await self._commit(row, step, outcome)
+
+    async def _run_in_child(
+        self, document: DocumentCard, step: StepRow, card: StageCard
+    ) -> Outcome:
+        active = self.active[step.document]
+
+        def progress(fraction: float) -> None:
+            active.progress = fraction
+
+        def log(text: str) -> None:
+            _log.debug(text, action="stage-output", document=step.document, stage=step.stage)
+
+        try:
+            folder = await asyncio.to_thread(self._spool.start_work, step.id)
+            request = Request(
+                step=step.id, stage=card.name, options=card.options, document=document,
+                folder=folder, deadline=self._clock() + card.timeout,
+                targets={t.name: {"kind": t.kind, "options": dict(t.options)}
+                         for t in self._deck.targets.values()} if card.targets else {},
+                limits=Limits(memory=card.memory, cpu_seconds=_cpu_seconds(card.timeout),
+                              network=card.network),
+            )  # fmt: skip
+            return await self._runners[card.lane].run(request, progress, log)
+        except OSError as error:
+            return _of_os_error(error)
+
+    async def _missing(self, row: DocumentRow, step: StepRow) -> None:
+        await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
+        outcome = Outcome(
+            Ending.POSTPONED, code="stage-missing",
+            message=f'the stage "{step.stage}" is not configured any more',
+            hint=f'enable the plug-in that gives "{step.stage}" and reload',
+            after=timedelta(minutes=5),
+        )  # fmt: skip
+        await self._commit(row, step, outcome)
+
+    async def _seal(self, row: DocumentRow, step: StepRow) -> None:
+        await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
+        sealed = await asyncio.to_thread(self._sealer.seal, row, step)
+        if isinstance(sealed, Outcome):
+            await self._commit(row, step, sealed)
+            return
+        place, words = sealed
+        usage = Usage(wall=(self._clock() - step.started).total_seconds())
+        await self._insist(
+            lambda: commit.seal(
+                self._spool, self._catalog, self._deck, step, place, words, self._clock()
+            )
+        )
+        self._report(row, step, Outcome(Ending.FINISHED, message="sealed", usage=usage))
+
+    async def _commit(self, row: DocumentRow, step: StepRow, outcome: Outcome) -> None:
+        """Judge and record. What cannot be kept on disk becomes an ending of its own."""
+        try:
+            await self._insist(lambda: self._commit_once(row, step, outcome))
+        except OSError as error:
+            outcome = replace(_of_os_error(error), usage=outcome.usage)
+            await self._insist(lambda: self._commit_once(row, step, outcome))
+        self._report(row, step, outcome)
+
+    def _report(self, row: DocumentRow, step: StepRow, outcome: Outcome) -> None:
+        say = _log.info if outcome.ending is Ending.FINISHED else _log.warning
+        say(
+            outcome.message or f"{step.stage} ended", action=f"step-{outcome.ending}",
+            document=row.id, stage=step.stage, attempt=step.attempt, code=outcome.code or None,
+            seconds=round(outcome.usage.wall, 3),
+        )  # fmt: skip
+        self._tell(StepEnded(step.stage, str(outcome.ending), outcome.code, outcome.usage))
+
+    def _commit_once(self, row: DocumentRow, step: StepRow, outcome: Outcome) -> None:
+        now = self._clock()
+        decision = decide(
+            outcome, step.attempt, row.postponed, self._deck.limits_of(step.stage), now
+        )
+        commit.commit_step(self._spool, self._catalog, self._deck, step, outcome, decision, now)
+
+    async def _insist(self, act: Callable[[], object]) -> None:
+        """Do it in a thread, again and again while the catalog is busy: an ending is never lost.
+
+        Shielded, so that stopping the daemon waits for it. Gives up only when it is being stopped;
+        the restart then finds the step interrupted.
+        """
+        for attempt in range(1_000_000):
+            try:
+                await asyncio.shield(asyncio.to_thread(act))
+            except CatalogError as error:
+                if self._stopping and attempt >= 2:
+                    raise
+                _log.warning("the catalog cannot be written; trying again", action="catalog-busy",
+                             error=str(error))  # fmt: skip
+            except OSError as error:
+                if error.errno != errno.ENOSPC or not _is_catalog(error, self._catalog):
+                    raise
+                _log.warning("the disk with the catalog is full; trying again",
+                             action="catalog-no-space")  # fmt: skip
+            else:
+                return
+            await asyncio.sleep(_COMMIT_PAUSES[min(attempt, len(_COMMIT_PAUSES) - 1)])
+
+    def _step(self, row: DocumentRow, stage: str) -> StepRow:
+        card = self._deck.stages.get(stage)
+        return StepRow(
+            id=uuid.uuid4().hex, document=row.id, position=row.position, stage=stage,
+            attempt=row.attempts + 1, version=card.version if card else "",
+            distribution=card.distribution if card else "archived",
+            options_digest=card.options_digest if card else "", started=self._clock(),
+        )  # fmt: skip
+
+
+def _of_os_error(error: OSError) -> Outcome:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Outcome(
+            Ending.POSTPONED, code="no-space", message=f"a disk is full: {error.filename or ''}",
+            hint="make room; the document goes on by itself", after=timedelta(seconds=30),
+        )  # fmt: skip
+    return Outcome(
+        Ending.POSTPONED, code="store-io", message=f"a disk cannot be used: {error}",
+        hint="look at the disk (dmesg); the document goes on by itself",
+        after=timedelta(minutes=1),
+    )  # fmt: skip
+
+
+def _is_catalog(error: OSError, catalog: Catalog) -> bool:
+    return error.filename == str(catalog.path)
+
+
+def _cpu_seconds(timeout: timedelta) -> int:
+    """A step may not use more processor time than wall clock: one page is one core's work."""
+    return max(1, int(timeout.total_seconds()))
