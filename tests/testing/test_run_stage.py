@@ -65,7 +65,7 @@ def test_a_stage_of_a_test_module_runs_and_its_result_has_digests(letter: Path):
     done = run_stage(Moody, letter, facts={"before": {"x": 1}}, secrecy="mật")
     assert [a.name for a in done.artifacts] == ["r.txt", "note.txt"]
     assert done.add[0].path.read_text() == "Thư gửi.txt 1"
-    assert done.add[0].size == 14 and len(done.add[0].sha512) == 128
+    assert done.add[0].size == 16 and len(done.add[0].sha512) == 128
     assert done.facts == {"seen": {"before": {"x": 1}}} and done.notes == ("n",)
     assert "in mode fine" in done.log and done.usage.wall > 0
 
