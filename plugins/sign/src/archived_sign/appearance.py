@@ -6,6 +6,7 @@ because an appearance that borrows a font from the reader's machine is not PDF/A
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,10 +26,10 @@ FONTS = (
 A4 = (595.276, 841.89)
 BLOCK = (170.0, 30.0)
 MARGIN = 8.0
+SIDE = 2.0
 SIZE = 10.0
-"""Points on A4: the block, its distance from the page's edges, the letters."""
+"""Points on A4: the block, its distance from the page's edges, room beside the text, the text."""
 
-_SIDE = 2.0
 _LINE = 1.2
 
 
@@ -100,10 +101,10 @@ def page_of(page: Any) -> Page:
 
 @dataclass(frozen=True)
 class Block:
-    """Where the block goes on its page (left, bottom, right, top; the page's own coordinates)
-    and the text size, all in points."""
+    """Where the block goes on its page (left, bottom, right, top; the page's own coordinates,
+    whole points) and the text size in points."""
 
-    box: tuple[float, float, float, float]
+    box: tuple[int, int, int, int]
     size: float
 
 
@@ -115,16 +116,18 @@ def place(page: Page, widest: float) -> Block:
     """
     width, height = page.seen
     scale = min(min(width, height) / A4[0], max(width, height) / A4[1])
-    margin, size = MARGIN * scale, SIZE * scale
-    room = width - 2 * margin
-    across = min(room, max(BLOCK[0] * scale, widest * size + 2 * _SIDE * scale))
-    size = min(size, (across - 2 * _SIDE * scale) / widest)
+    margin, side, size = MARGIN * scale, 2 * SIDE * scale, SIZE * scale
+    # The signing library cuts an appearance to whole points, so the block has whole points.
+    room = max(1, math.floor(width - 2 * margin))
+    across = min(room, math.ceil(max(BLOCK[0] * scale, widest * size + side)))
+    up = max(1, round(BLOCK[1] * scale))
+    size = min(size, (across - side) / widest)
     right, top = width - margin, height - margin
-    corners = [(right - across, top - BLOCK[1] * scale), (right, top)]
-    turned = [_to_page(page, x, y) for x, y in corners]
-    xs, ys = sorted(x for x, _ in turned), sorted(y for _, y in turned)
-    box = (round(xs[0], 2), round(ys[0], 2), round(xs[1], 2), round(ys[1], 2))
-    return Block(box, size)
+    corners = (_to_page(page, right - across, top - up), _to_page(page, right, top))
+    left, bottom = (round(min(c[axis] for c in corners)) for axis in (0, 1))
+    if page.rotate in (90, 270):
+        across, up = up, across
+    return Block((left, bottom, left + across, bottom + up), size)
 
 
 def text_width(font: Path, lines: Sequence[str]) -> float:

@@ -48,7 +48,7 @@ class Visible:
     """A one-page PDF drawn into `box` (left, bottom, right, top) on the first page."""
 
     drawing: Path
-    box: tuple[float, float, float, float]
+    box: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,12 @@ def _pdf_signer(signature: Signature, signer: Signer, timestamper: TimeStamper |
     visible = signature.visible
     if visible is None:
         return PdfSigner(meta, signer, timestamper=timestamper)
-    box: Any = visible.box  # annotated as integers, written as numbers
     return PdfSigner(
         meta,
         signer,
         timestamper=timestamper,
         stamp_style=_drawn(visible.drawing),
-        new_field_spec=SigFieldSpec(signature.field, on_page=0, box=box),
+        new_field_spec=SigFieldSpec(signature.field, on_page=0, box=visible.box),
     )
 
 
