@@ -14,6 +14,7 @@ from archived_classify.reading import FIELDS, Field, missing, read
 from archived_classify.text import Page, fold, pages
 
 FIRST_PAGES = 3
+_JOINT = re.compile(r"[-/]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def _best(whole: Sequence[Page], profiles: Sequence[Profile]) -> tuple[Head, Pro
     for page in whole[:FIRST_PAGES]:
         for profile in profiles:
             head = read_head(page, profile)
+            if page.number > 1 and not head.regime:
+                continue  # a later page is a first page only when it has a first page's head
             score = _score(head, profile)
             if score >= 2 and (best is None or score > best[0]):
                 best = (score, head, profile)
@@ -126,8 +129,7 @@ def _type(head: Head, profile: Profile) -> tuple[Field, Field]:
     printed = profile.codes.get(fold(number.head), ()) if number else ()
     if head.title is not None:
         entry, title = head.title.entry, head.title
-        value = _as_printed(title.line.text, entry)
-        return read(title.line, title.confidence, value), _abbreviation(entry, head, printed)
+        return read(title.line, title.confidence, entry.name), _abbreviation(entry, head, printed)
     if number is not None and len(printed) == 1:
         entry = printed[0]
         where = number.notation
@@ -149,11 +151,6 @@ def _addressed(head: Head) -> bool:
     return any(re.search(r"KINH G[UO]I|\bV\s?/\s?V\b", line.folded) for line in head.lines)
 
 
-def _as_printed(line: str, entry: TypeEntry) -> str:
-    """The type's usual name: a title is printed in capitals, the list says how it is written."""
-    return entry.name if line else ""
-
-
 def _abbreviation(entry: TypeEntry, head: Head, printed: tuple[TypeEntry, ...]) -> Field:
     number = head.number
     if number is not None and entry in printed:
@@ -161,7 +158,7 @@ def _abbreviation(entry: TypeEntry, head: Head, printed: tuple[TypeEntry, ...]) 
         return Field(entry.code, 0.95, where)
     if entry.code is None:
         return missing(f"{entry.name} has no abbreviation")
-    if number is None or (number.form == "state-year" and number.notation.value == number.head):
-        return missing("the number names no type", number.line if number else None)
+    if number is not None and not _JOINT.search(number.notation.value or ""):
+        return missing("the number names no type", number.line)
     # The title is plain and the code beside it is not: the list knows what it should be.
     return Field(entry.code, 0.5, head.title.line.evidence if head.title else None)

@@ -18,6 +18,7 @@ from archived_classify.text import Line, Page, letters, squeeze
 
 HEAD_LINES = 60
 SUBJECT_LINES = 10
+ORGAN_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Head:
     """The lines above the text proper, gazette heads left out, blank ones kept."""
     regime: int
     """How many of the regime's lines were seen."""
+    regime_end: int
+    """Where, on the page, the last of them ends."""
     number: Number | None
     place_date: PlaceDate | None
     title: Title | None
@@ -56,10 +59,12 @@ def read_head(page: Page, profile: Profile) -> Head:
     body_at = next((i for i, ln in enumerate(lines) if opens_body(ln, profile)), len(lines))
     above = lines[: min(title_at, body_at) if title else body_at]
     number = find_number(above)
+    regime = [line for line in above if regime_start(line, profile.regime) is not None]
     return Head(
         page=page,
         lines=tuple(lines),
-        regime=sum(1 for line in above if regime_start(line, profile.regime) is not None),
+        regime=len(regime),
+        regime_end=max((line.end for line in regime), default=0),
         number=number,
         place_date=find_place_date(above, number),
         title=title,
@@ -72,10 +77,12 @@ def opens_body(line: Line, profile: Profile) -> bool:
     if not text or not (text.text[0].isupper() or text.text[0].isdigit() or text.text[0] == "("):
         return False
     for opener in profile.words("body_openers"):
-        if text.folded.startswith(opener):
-            following = text.folded[len(opener) : len(opener) + 1]
-            if not opener[-1].isalpha() or not ("A" <= following <= "Z"):
-                return not (text.capitals and opener[-1].isalpha() and len(opener) > 3)
+        # A line in capitals is a title or an authority; only an ordinal opens the text there.
+        if not text.folded.startswith(opener) or (text.capitals and opener[-1] not in "1I.-"):
+            continue
+        following = text.folded[len(opener) : len(opener) + 1]
+        if not opener[-1].isalpha() or not ("A" <= following <= "Z"):
+            return True
     return False
 
 
@@ -127,9 +134,11 @@ def organs(head: Head, profile: Profile) -> tuple[Field, Field]:
 
 def _organ_lines(head: Head, profile: Profile) -> list[Line]:
     stop = head.number or head.title
+    # With neither, only what stands above or beside the national heading is the head.
+    until = stop.line.start if stop else head.regime_end
     found: list[Line] = []
     for line in head.lines:
-        if stop is not None and line.start >= stop.line.start:
+        if line.start >= until or len(found) == ORGAN_LINES:
             break
         if head.place_date and line.start == head.place_date.line.start:
             line = line.part(0, head.place_date.start)  # noqa: PLW2901 - the same line, cut

@@ -60,7 +60,7 @@ def find_number(lines: Iterable[Line]) -> Number | None:
     """The first number line, or `None`."""
     bare: Number | None = None
     for line in lines:
-        for pattern in (_STATE, _PARTY):
+        for pattern in (_PARTY, _STATE):
             match = pattern.match(line.folded)
             if match and _plausible(line, match):
                 return _number(line, match, party=pattern is _PARTY)
@@ -71,9 +71,17 @@ def find_number(lines: Iterable[Line]) -> Number | None:
 
 
 def _plausible(line: Line, match: re.Match[str]) -> bool:
-    # "số" in running text is followed by words; the notation's own letters are capitals.
     printed = line.text[match.start("notation") : match.end("notation")]
-    return printed[0].isupper() and sum(c.islower() for c in printed) <= len(printed) // 3
+    if not printed[0].isupper() or sum(c.islower() for c in printed) > len(printed) // 3:
+        return False
+    # A cited number in a wrapped sentence goes on in small letters: "số 12/QĐ-UBND ngày 3/2 của".
+    # With "Số:" a date may follow at once.
+    until = line.text[match.start() : match.start("notation")]
+    lead = match["lead"] or ""
+    if lead and not until.lstrip()[0].isupper():
+        return False
+    after = line.text[match.end("notation") :].lstrip(" .,;)|_-—–")
+    return (":" in until and not lead) or not after or not after[0].islower()
 
 
 def _number(line: Line, match: re.Match[str], *, party: bool) -> Number:

@@ -7,7 +7,7 @@ when it begins with a known surname.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from archived_classify.profile import Profile
@@ -44,7 +44,7 @@ def _zone(pages: Sequence[Page], profile: Profile) -> tuple[list[Line], bool]:
         for line in page.lines:
             clean = line.part(0)
             if any(clean.folded.startswith(word) for word in recipients):
-                first = max(0, line.index - BEFORE)
+                first = _block_start(page, line.index)
                 return [ln for ln in page.lines[first : line.index + AFTER] if ln], True
     for page in reversed(pages):
         filled = [line for line in page.lines if line.key]
@@ -53,17 +53,26 @@ def _zone(pages: Sequence[Page], profile: Profile) -> tuple[list[Line], bool]:
     return [], False
 
 
+def _block_start(page: Page, at: int) -> int:
+    """Up from the recipients over what may belong to the block: no running text."""
+    first = at
+    while first > max(0, at - BEFORE):
+        above = page.lines[first - 1]
+        if len(above.key) >= 6 and not above.capitals and _name(above, ()) is None:
+            break
+        first -= 1
+    return first
+
+
 def _titles(line: Line, profile: Profile) -> list[Line]:
     """The stretch of a line that names an office, in capitals, with or without TM., KT., ..."""
-    authority = "|".join(re.escape(w.rstrip("./")) for w in profile.words("authority"))
+    authority = _authority(profile.words("authority"))
     offices = "|".join(re.escape(w) for w in profile.words("signer_titles"))
-    match = re.search(
-        rf"(?<![A-Z])(?:(?:{authority})\s?[./,]\s?[A-Z]|(?:{offices})(?![A-Z]))", line.folded
-    )
+    match = re.search(rf"(?<![A-Z])(?:{authority}[A-Z]|(?:{offices})(?![A-Z]))", line.folded)
     if match is None:
         return []
     part = _capitals_run(line, match.start())
-    bare = not re.match(rf"(?:{authority})\s?[./,]", part.folded)
+    bare = not re.match(authority, part.folded)
     if len(part.key) < 4 or (bare and not _office(part, profile)):
         return []
     # Running text in capitals ("CHỦ TỊCH ỦY BAN ... ,") is no office; recipients are not either.
@@ -103,18 +112,25 @@ def _title(titles: list[Line], profile: Profile, *, certain: bool) -> Field:
 
 
 def _on_behalf(part: Line, profile: Profile) -> bool:
-    words = [w.rstrip("./") for w in profile.words("authority")]
-    return any(re.match(rf"{re.escape(w)}\s?[./,]", part.folded) for w in words if w != "Q")
+    words = [w for w in profile.words("authority") if not w.startswith("Q")]
+    return bool(words) and re.match(_authority(words), part.folded) is not None
+
+
+def _authority(words: Sequence[str]) -> str:
+    """A pattern for "TM.", "KT." (the stop is often misread) and "T/M", "K/T" and the like."""
+    stopped = [re.escape(w[:-1]) + r"\s?[./,]\s?" for w in words if w[-1] in "./"]
+    return "(?:" + "|".join([*stopped, *(re.escape(w) + r"\s" for w in words)]) + ")"
 
 
 def _signer(
     lines: Sequence[Line], titles: Sequence[Line], profile: Profile, *, certain: bool
 ) -> Field:
     after = titles[0].start if titles else 0
+    honorifics = {w.rstrip(".") for w in profile.words("honorifics")}
     for line in reversed(lines):
         if line.start < after:
             break
-        part = _name(line, profile)
+        part = _name(line, honorifics)
         if part is None:
             continue
         name = squeeze(part.text)
@@ -127,7 +143,7 @@ def _signer(
     return missing("no name with a known surname stands in the signature block")
 
 
-def _name(line: Line, profile: Profile) -> Line | None:
+def _name(line: Line, honorifics: Collection[str]) -> Line | None:
     """A name-like end of a line: alone on it, or behind a recipient's semicolon."""
     text = line.part(0)
     start = max(text.text.rfind(";"), text.text.rfind(":")) + 1
@@ -135,7 +151,6 @@ def _name(line: Line, profile: Profile) -> Line | None:
         return None
     text = text.part(start)
     words = [*re.finditer(r"\S+", text.text)]
-    honorifics = {w.rstrip(".") for w in profile.words("honorifics")}
     while words and _honorific(words, text, honorifics):
         words.pop(0)
     if not 2 <= len(words) <= 5 or not all(_name_word(w.group()) for w in words[1:]):
@@ -155,7 +170,7 @@ def _surname(word: str, profile: Profile) -> str | None:
     return ends.pop() if len(ends) == 1 else None
 
 
-def _honorific(words: list[re.Match[str]], text: Line, honorifics: set[str]) -> bool:
+def _honorific(words: list[re.Match[str]], text: Line, honorifics: Collection[str]) -> bool:
     first = fold(words[0].group()).rstrip(".")
     if all(piece in honorifics for piece in first.split(".")):
         return True
