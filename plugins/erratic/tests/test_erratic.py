@@ -13,12 +13,13 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import pytest
 from pydantic import ValidationError
 
 from archived.api import Artifact, Context, Document, Postpone, Refuse, Result, Role
+from archived.testing import StageContract
 from archived_erratic import Erratic, faults
 from archived_erratic.options import ErraticConfig, Fault, WrongOutput
 
@@ -26,6 +27,13 @@ SCAN = Artifact(Path("scan.tif"), "0001.tif", "image/tiff", Role.ORIGINAL)
 DOCUMENT = Document(
     "doc-1", datetime(2026, 3, 9, tzinfo=UTC), "scans", "poison-1.tif", SCAN, (SCAN,)
 )
+
+
+class TestErratic(StageContract):
+    stage = Erratic
+    sample = "tiny.tif"
+    options: ClassVar = {"i_know_what_this_does": True}
+    reads_content = False  # it never looks into the document
 
 
 def options(**chosen: Any) -> ErraticConfig:

@@ -125,7 +125,12 @@ def directory_fixture() -> Callable[..., DirectoryTarget]:
     return directory
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def make_store() -> Callable[[Path], Store]:
+    return Store
+
+
+@pytest.fixture(scope="session")
 def document() -> Document:
     main = Artifact(Path("/nowhere"), "0001.tif", "image/tiff", Role.ORIGINAL)
     return Document("doc-1", datetime(2026, 3, 9, tzinfo=UTC), "scans", "scan.tif", main, (main,))
@@ -151,7 +156,7 @@ def copy_to(document: Document, tmp_path: Path) -> Callable[..., Result]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def versions() -> tuple[dict[str, bytes], dict[str, bytes]]:
     return V1, V2
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from archived.api import Postpone
-from archived_replicate.directory import DirectoryConfig, Problem
+from archived_replicate.directory import DirectoryConfig
 from archived_replicate.keys import components
+from archived_replicate.problem import Problem
 
 
 def digest(content: bytes) -> str:

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from archived.api import Artifact, Context, Postpone, Refuse, Result, Role
 from archived_erratic.options import ErraticConfig
@@ -70,16 +71,18 @@ def _leave_children(context: Context[ErraticConfig]) -> Result:
     for _ in range(context.options.children):
         child = os.fork()
         if child == 0:
-            _linger(context.options.duration.total_seconds())
+            _linger(context.options)
         born.append(child)
     return Result(facts={"children": born}, notes=[f"Left {len(born)} processes behind."])
 
 
-def _linger(seconds: float) -> None:
+def _linger(options: ErraticConfig) -> NoReturn:
     """The life of a child left behind: deaf to SIGTERM, holding what it inherited, then gone."""
+    if options.leave_group:
+        os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, options.duration.total_seconds()))
     while True:
         signal.pause()
 

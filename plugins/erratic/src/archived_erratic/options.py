@@ -59,6 +59,8 @@ class ErraticConfig(StageConfig):
     """The most that `eat-memory` takes or `fill-disk` writes before it holds on."""
     children: int = Field(default=3, ge=1, le=50)
     """How many processes `leave-children` leaves behind."""
+    leave_group: bool = False
+    """Whether those processes also leave the step's process group, to be harder to find."""
 
     @model_validator(mode="after")
     def _somewhere_to_count(self) -> ErraticConfig:

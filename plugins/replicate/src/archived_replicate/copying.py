@@ -15,6 +15,7 @@ from typing import Any
 
 from archived.api import Copy, Postpone, Target
 from archived_replicate.digests import CHUNK, digest_stream
+from archived_replicate.problem import Problem
 from archived_replicate.sealed import Piece, SealedObject, damaged
 
 STORAGE_ROOT = "ocfl"
@@ -88,7 +89,7 @@ def demand_fit(target: Target[Any], beside: Path) -> None:
         for problem in target.check(beside):
             raise Postpone(
                 f"target {target.name}: {problem}",
-                code=getattr(problem, "code", "target-unfit"),
+                code=problem.code if isinstance(problem, Problem) else "target-unfit",
                 hint="Put the target right; the copy is then made by itself.",
                 after="5 min",
             )

@@ -22,6 +22,7 @@ from pydantic import field_validator
 from archived.api import Postpone, Size, Target, TargetConfig
 from archived_replicate.digests import CHUNK, digest_stream
 from archived_replicate.keys import components
+from archived_replicate.problem import Problem
 
 INCOMING = ".incoming"
 """Folder of half-written files, outside every key, so that no object ever holds one."""
@@ -53,18 +54,6 @@ class DirectoryConfig(TargetConfig):
         return path
 
 
-class Problem(str):
-    """A sentence for `Target.check` that also carries the code of the `Postpone` it leads to."""
-
-    __slots__ = ("code",)
-    code: str
-
-    def __new__(cls, sentence: str, code: str) -> Problem:
-        problem = super().__new__(cls, sentence)
-        problem.code = code
-        return problem
-
-
 class DirectoryTarget(Target[DirectoryConfig]):
     """Replicas in a folder on another file system."""
 
@@ -82,7 +71,7 @@ class DirectoryTarget(Target[DirectoryConfig]):
             with self._root() as root:
                 device = os.fstat(root).st_dev
         except Postpone as missing:
-            yield Problem(missing.message.removeprefix(f"target {self.name}: "), missing.code)
+            yield Problem(missing.message.removeprefix(f"target {self.name}: "), code=missing.code)
             return
         if self.options.allow_same_filesystem:
             return
@@ -90,14 +79,14 @@ class DirectoryTarget(Target[DirectoryConfig]):
             yield Problem(
                 f"{self.options.path} lies on the same file system as the store, so one broken "
                 "disk takes both; mount another disk there",
-                "target-same-filesystem",
+                code="target-same-filesystem",
             )
         elif device == Path("/").stat().st_dev:
             # An unmounted mount point is an empty folder of the system's disk.
             yield Problem(
                 f"{self.options.path} lies on the system's own disk; its own disk is probably "
                 "not mounted",
-                "target-missing",
+                code="target-missing",
             )
 
     def put(self, source: Path, key: str, sha512: str) -> None:

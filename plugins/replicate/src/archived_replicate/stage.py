@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -84,7 +83,6 @@ class Replicate(Stage[ReplicateConfig]):
         return Result(
             copies=[copy for copy, _ in made],
             facts={"copies": {copy.target: _facts(copy, found) for copy, found in made}},
-            tools={"archived-replicate": version("archived-replicate")},
             notes=notes,
         )
 
