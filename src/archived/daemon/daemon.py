@@ -27,11 +27,12 @@ from archived.daemon import cards
 from archived.daemon.health import Health
 from archived.daemon.house import House
 from archived.daemon.reception import Reception
+from archived.daemon.snapshot import snapshot
 from archived.engine.boundary import Limits as ChildLimits
 from archived.engine.runner import LocalRunner
 from archived.engine.scheduler import Runner, Scheduler, StepEnded
 from archived.engine.sealing import Sealer
-from archived.errors import ArchivedError, CatalogError, ConfigError
+from archived.errors import ArchivedError, CatalogError
 from archived.intake.desk import Desk, Sweep
 from archived.observe.control import Control
 from archived.observe.metrics import Metrics
@@ -70,7 +71,8 @@ class Daemon:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
-        self._news = asyncio.Event()
+        self._for_observers = asyncio.Event()
+        self._for_broker = asyncio.Event()
         self._group: asyncio.TaskGroup
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -125,7 +127,7 @@ class Daemon:
             reception.stop()
             await self._tasks[f"desk {name}"]
         await self.scheduler.stop(GRACE)
-        self._news.set()
+        self._ring()
         for task in self._retiring | {t for n, t in self._tasks.items() if n != "scheduler"}:
             task.cancel()
 
@@ -151,7 +153,7 @@ class Daemon:
             self.spool, self.store, self.catalog, sealer, clock=self.house.now, wake=self._wake,
             tell=self._step_ended,
         )  # fmt: skip
-        self.metrics.watch(self)
+        self.metrics.watch(lambda: snapshot(self))
 
     def _close(self) -> None:
         with contextlib.suppress(CatalogError, OSError), self.catalog.transaction() as change:
@@ -199,17 +201,18 @@ class Daemon:
     def _start_publisher(self, settings: Settings) -> None:
         if settings.mqtt is not None:
             publisher = Publisher(settings.mqtt, self.catalog, self.metrics)
-            self._spawn("publisher", publisher.run(self._news))
+            self._spawn("publisher", publisher.run(self._for_broker))
 
     def _admitted(self, sweep: Sweep) -> None:
         del sweep
         self._wake.set()
-        self._news.set()
+        self._ring()
 
     def _step_ended(self, ended: StepEnded) -> None:
-        self.metrics.step_ended(ended)
+        usage = ended.usage
+        self.metrics.step_ended(ended.stage, ended.ending, ended.code, usage.wall, usage.cpu)
         self.health.progressed()
-        self._news.set()
+        self._ring()
 
     def _tell_plugins(self, event: Any) -> None:
         self.settings.plugins.tell(event)
@@ -239,7 +242,12 @@ class Daemon:
     def woken(self) -> None:
         """Somebody changed what is due (a retry, a release)."""
         self._wake.set()
-        self._news.set()
+        self._ring()
+
+    def _ring(self) -> None:
+        """There may be news in the outbox."""
+        self._for_observers.set()
+        self._for_broker.set()
 
     async def reload(self) -> list[str]:
         """Read the configuration again; returns what changed, in sentences.

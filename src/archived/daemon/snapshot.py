@@ -1,0 +1,102 @@
+"""The state of the house as figures, taken at the moment somebody asks. Reads; changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from archived import __version__
+from archived.observe.metrics import Labelled, Snapshot
+
+if TYPE_CHECKING:
+    from archived.daemon.daemon import Daemon
+
+
+def snapshot(daemon: Daemon) -> Snapshot:
+    """Every gauge of `METRICS` that is not counted by `Metrics` itself. Reads the catalog."""
+    now = datetime.now(UTC)
+    return Snapshot(
+        {
+            **_house(daemon, now),
+            **_balance(daemon),
+            **_documents(daemon, now),
+            **_folders(daemon),
+            **_lanes(daemon),
+        }
+    )
+
+
+def _house(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
+    plugins = daemon.settings.plugins.catalogue()
+    places = {"spool": daemon.spool.documents, "store": daemon.store.ocfl}
+    return {
+        "archived_build_info": {(__version__,): 1},
+        "archived_config_info": {(daemon.settings.digest,): 1},
+        "archived_plugin_info": {(p.name, p.version): 1 for p in plugins},
+        "archived_up_seconds": {(): (now - daemon.started).total_seconds()},
+        "archived_ready": {(): not daemon.health.not_ready()},
+        "archived_free_bytes": {
+            (name,): shutil.disk_usage(path).free for name, path in places.items()
+        },
+        "archived_stage_problems": {
+            (name,): len(daemon.problems.get(name, ())) for name in daemon.settings.stages
+        },
+        "archived_ledger_sequence": {(): daemon.catalog.ledger_head().sequence},
+    }
+
+
+def _balance(daemon: Daemon) -> Mapping[str, Labelled]:
+    sheets = {b.hotfolder: b for b in daemon.catalog.balance()}
+    return {
+        "archived_files_seen": {(name,): b.seen for name, b in sheets.items()},
+        "archived_files": {
+            (name, column): getattr(b, column)
+            for name, b in sheets.items()
+            for column in ("archived", "held", "ignored", "in_work")
+        },
+        "archived_unaccounted_files": {
+            (name,): sheets[name].unaccounted if name in sheets else 0
+            for name in {*sheets, *daemon.settings.hotfolders}
+        },
+        "archived_ignored_files": {
+            (name, rule): n for name, b in sheets.items() for rule, n in b.rules.items()
+        },
+    }
+
+
+def _documents(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
+    catalog = daemon.catalog
+
+    def age(since: datetime | None) -> float:
+        return 0.0 if since is None else max(0.0, (now - since).total_seconds())
+
+    return {
+        "archived_documents": {
+            (folder, str(state)): n for (folder, state), n in catalog.count_documents().items()
+        },
+        "archived_held_documents": {(code,): n for code, n in catalog.count_held().items()},
+        "archived_archived_pages": {(): catalog.pages_archived()},
+        "archived_oldest_unclaimed_file_seconds": {(): age(catalog.oldest_unclaimed())},
+        "archived_oldest_document_in_work_seconds": {(): age(catalog.oldest_waiting())},
+    }
+
+
+def _folders(daemon: Daemon) -> Mapping[str, Labelled]:
+    of = {name: reception.status for name, reception in daemon.receptions.items()}
+    return {
+        "archived_hotfolder_online": {(name,): not s.offline for name, s in of.items()},
+        "archived_intake_paused": {(name,): bool(s.paused) for name, s in of.items()},
+        "archived_stuck_files": {(name,): len(s.stuck) for name, s in of.items()},
+        "archived_sweep_seconds": {(name,): s.sweep_seconds for name, s in of.items()},
+    }
+
+
+def _lanes(daemon: Daemon) -> Mapping[str, Labelled]:
+    running = [active.lane for active in list(daemon.scheduler.active.values())]
+    widths = dict(daemon.scheduler.widths)
+    return {
+        "archived_lane_width": {(lane,): width for lane, width in widths.items()},
+        "archived_lane_running": {(lane,): running.count(lane) for lane in widths},
+    }
