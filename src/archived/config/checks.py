@@ -48,12 +48,12 @@ def _folders_do_not_collide(source: Source, settings: Settings) -> None:
                 ("hotfolder", two, "path"), f"{text} hotfolder.{one}.path ({first.path})"
             )
     archive, store = settings.archive, settings.store.path
+    if text := _relation(archive.state, store, outside=False):
+        source.mistake(("archive", "state"), f"{text} store.path ({store})")
+        return
     for inner in (archive.spool, archive.work):
         if text := _relation(store, inner):
             source.mistake(("store", "path"), f"{text} {inner}, which belongs to archive.state")
-            return
-    if text := _relation(archive.state, store, outside=False):
-        source.mistake(("archive", "state"), f"{text} store.path ({store})")
 
 
 def _relation(path: Path, other: Path, *, outside: bool = True) -> str:

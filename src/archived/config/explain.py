@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from archived.api import Size
 from archived.config.files import Source
 from archived.config.lines import Keys
-from archived.plugins import did_you_mean
+from archived.plugins import did_you_mean, nearest
 
 _PLAIN: Mapping[str, str] = {
     "missing": "must be set",
@@ -40,19 +41,43 @@ def note(
 ) -> None:
     """Note every mistake pydantic found in the table `at`; `also` are keys known besides."""
     told: dict[Keys, list[str]] = {}
-    for mistake in error.errors(include_url=False):
-        keys = at + tuple(mistake["loc"])
-        keys = _in_file(source, keys, len(at), missing=mistake["type"] == "missing")
-        inner = tuple(mistake["loc"])[:-1]
+    meant: set[Keys] = set()
+    for mistake in sorted(error.errors(include_url=False), key=lambda m: m["type"] == "missing"):
+        loc = tuple(mistake["loc"])
         if mistake["type"] == "extra_forbidden":
-            known = [*_known(model, inner), *(also if not inner else ())]
-            text = "unknown key" + did_you_mean(str(mistake["loc"][-1]), known)
+            known = [*_known(model, loc[:-1]), *(also if len(loc) == 1 else ())]
+            text = "unknown key" + did_you_mean(str(loc[-1]), known)
+            meant.add((*loc[:-1], *nearest(str(loc[-1]), known)))
+        elif mistake["type"] == "missing" and loc in meant:
+            continue  # it is there, misspelt, and that was told
         else:
             text = _words(mistake)
+        keys = _in_file(source, at + loc, len(at), missing=mistake["type"] == "missing")
         told.setdefault(keys, []).append(text)
     for keys, texts in told.items():
         # A value that may be one of several things fails once for each of them.
         source.mistake(keys, ", or ".join(dict.fromkeys(texts)))
+
+
+def note_bare_sizes(
+    source: Source, table: Mapping[str, Any], model: type[BaseModel], at: Keys
+) -> None:
+    """Note every size that is a bare number: in a file it has no unit, in code it is bytes."""
+    for key, value in table.items():
+        option = model.model_fields.get(key)
+        number = isinstance(value, int) and not isinstance(value, bool)
+        if number and option and _is_size((option.annotation, *option.metadata)):
+            source.mistake((*at, key), 'write a size with its unit, like "512 MiB"')
+
+
+def _is_size(parts: Iterable[Any]) -> bool:
+    mark = get_args(Size)[1]
+    return any(
+        part is mark
+        or _is_size(getattr(part, "__metadata__", ()))
+        or (get_origin(part) in (Union, types.UnionType) and _is_size(get_args(part)))
+        for part in parts
+    )
 
 
 def _in_file(source: Source, keys: Keys, floor: int, *, missing: bool) -> Keys:

@@ -23,7 +23,7 @@ def index(text: str) -> Mapping[Keys, int]:
     table: Keys = ()
     counts: dict[Keys, int] = {}
     for number, statement in _statements(text):
-        parsed = tomli.loads(statement)
+        parsed = tomli.loads(statement + "\n")
         if statement.lstrip().startswith("["):
             keys = _spine(parsed)
             table = tuple(k for k in keys if k != 0)
@@ -41,13 +41,14 @@ def index(text: str) -> Mapping[Keys, int]:
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """Each header or `key = value`, however many lines it takes, with its first line's number."""
     pending, first = "", 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines: a line separator inside a text is no new line to TOML.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not pending and (not line.strip() or line.lstrip().startswith("#")):
             continue
         first = first if pending else number
         pending = f"{pending}\n{line}" if pending else line
         try:
-            tomli.loads(pending)
+            tomli.loads(pending + "\n")
         except tomli.TOMLDecodeError:
             continue  # a value that goes on on the next line
         yield first, pending

@@ -136,6 +136,7 @@ def _table(
         source.mistake(keys, "write a table")
         return None
     mine = {key: value for key, value in (raw or {}).items() if key not in also}
+    explain.note_bare_sizes(source, mine, model, keys)
     try:
         return model.model_validate(mine)
     except ValidationError as error:

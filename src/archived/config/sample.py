@@ -41,10 +41,12 @@ _OPENING = """\
 """
 
 _EXAMPLES: tuple[Any, ...] = (
-    {"file": "/etc/archived/secret/NAME"}, "/path/to/it", "NAME", "1 min", "1 GiB",
-    False, 1, 1.0, ["/path/to/it"], ["NAME"], [1], {"NAME": "..."},
+    {"file": "/etc/archived/secret/NAME"}, "NAME", "1 min", "1 GiB",
+    False, 1, 1.0, ["NAME"], [1], {"NAME": "..."},
 )  # fmt: skip
 """What an option without default may look like; the first that its type accepts is shown."""
+
+_PATHS: tuple[Any, ...] = ("/path/to/it", ["/path/to/it"])
 
 _ORDER = ("archive", "store", "spool", "intake", "plugins")
 _REST = ("retry", "web", "control", "log")
@@ -183,7 +185,9 @@ def _example(option: FieldInfo) -> Any:
         return {k: _example(o) for k, o in required.items()}
     choices = get_args(kind) if get_origin(kind) is Literal else ()
     adapter: TypeAdapter[Any] = TypeAdapter(_as_written(option))
-    for value in (*choices, *_EXAMPLES):
+    # Nearly anything passes as a path, so paths have examples of their own.
+    examples = (*_PATHS, *_EXAMPLES) if "Path" in repr(kind) else _EXAMPLES
+    for value in (*choices, *examples):
         try:
             adapter.validate_python(value)
         except ValidationError:

@@ -82,7 +82,11 @@ def _level(value: object) -> object:
 
 
 def _lane(value: object) -> object:
-    return {"width": value} if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"width": value}
+    if not isinstance(value, dict | Lane):
+        raise ValueError("write a number, or a table like { width = 2 }")  # noqa: TRY004 - pydantic
+    return value
 
 
 def _pattern(value: str) -> str:

@@ -4,8 +4,8 @@ Installed is not enabled: nothing is imported that `[plugins] enabled` does not 
 gives is checked here, once, so that nobody behind this door meets a malformed stage.
 """
 
-from archived.plugins.contract import did_you_mean
+from archived.plugins.contract import did_you_mean, nearest
 from archived.plugins.enabled import PluginInfo, Plugins, find
 from archived.plugins.sources import installed, load_file
 
-__all__ = ["PluginInfo", "Plugins", "did_you_mean", "find", "installed", "load_file"]
+__all__ = ["PluginInfo", "Plugins", "did_you_mean", "find", "installed", "load_file", "nearest"]

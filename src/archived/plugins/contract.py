@@ -26,9 +26,14 @@ NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _TYPE = re.compile(r"(\*/\*|[a-z0-9][a-z0-9.+-]*/(\*|[a-z0-9][a-z0-9.+-]*))")
 
 
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The one of `known` that is close to `word`, or nothing."""
+    return difflib.get_close_matches(word, sorted(known), n=1)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean "..."?` when one of `known` is close to `word`, else nothing."""
-    near = difflib.get_close_matches(word, sorted(known), n=1)
+    near = nearest(word, known)
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
