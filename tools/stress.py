@@ -1,0 +1,249 @@
+"""Throw whole folders of difficult files at one daemon and see that none gets lost.
+
+Every file dropped must end as archived, held with a code, or ignored by a named rule, and the
+daemon must live. Run by `./run stress [FOLDER ...]`; the table is also written as TSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from trial import HOT, Sampler, Trial, TrialError
+
+from archived.testing import samples
+
+NOTES = frozenset({"MANIFEST.json", "documents.json", "texts.json", "README.md"})
+"""Lists that describe a corpus; they are not part of it."""
+
+ENDINGS = ("archived", "held", "ignored")
+"""The only endings there are; anything else is a fault."""
+
+_STATE = """
+SELECT arrival.path AS path, arrival.state AS state, arrival.code AS code,
+       arrival.present AS present, document.state AS document, document.code AS document_code
+FROM arrival LEFT JOIN document ON document.id = arrival.document
+ORDER BY arrival.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one file ended. `ending` outside `ENDINGS` says what was seen last instead."""
+
+    path: bytes
+    """Relative to the hot folder."""
+    ending: str
+    code: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether this is one of the three endings, with its reason."""
+        return self.ending in ENDINGS and (self.ending == "archived" or bool(self.code))
+
+    @property
+    def name(self) -> str:
+        """The path for people: what cannot be shown is escaped."""
+        shown = os.fsdecode(self.path).encode("utf-8", "backslashreplace").decode()
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+
+
+def ending_of(row: sqlite3.Row) -> Ending:
+    """What the catalog says about one arrival."""
+    path, state = bytes(row["path"]), row["state"]
+    if state in {"held", "ignored"}:
+        return Ending(path, state, row["code"] or "")
+    if row["document"] is None:
+        return Ending(path, f"arrival {state}")
+    document, code = row["document"], row["document_code"] or ""
+    if document in {"held", "refused"}:
+        return Ending(path, "held", code)
+    if document != "safe":
+        return Ending(path, f"document {document}", code)
+    if row["present"]:
+        return Ending(path, "archived but still in the hot folder")
+    return Ending(path, "archived")
+
+
+def endings(trial: Trial, dropped: Sequence[bytes]) -> list[Ending]:
+    """The ending of every file dropped, in that order; a file seen twice counts once."""
+    latest = {bytes(row["path"]): ending_of(row) for row in trial.rows(_STATE)}
+    return [latest.get(path, Ending(path, "never seen")) for path in dropped]
+
+
+# -- feeding ------------------------------------------------------------------------------------
+
+
+def files_in(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """(file, path below the hot folder) for everything in `folder` but its own lists."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in NOTES:
+            yield path, Path(folder.name) / path.relative_to(folder)
+
+
+def feed(trial: Trial, folders: Sequence[Path]) -> list[bytes]:
+    """Copy every file into the hot folder, the way a scanner writes: under its final name."""
+    dropped = []
+    for folder in folders:
+        for source, below in files_in(folder):
+            trial.check_alive()
+            target = trial.hot / below
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            dropped.append(os.fsencode(below))
+    return dropped
+
+
+def wait(trial: Trial, dropped: Sequence[bytes], seconds: float, console: Console) -> list[Ending]:
+    """Until every file has ended, or the time is up; tells how far it is now and then."""
+    deadline = time.monotonic() + seconds
+    told = 0.0
+    while True:
+        trial.check_alive()
+        now = endings(trial, dropped)
+        open_ones = sum(not ending.final for ending in now)
+        if time.monotonic() - told > 20:
+            told = time.monotonic()
+            console.print(f"  {len(now) - open_ones} of {len(now)} files have ended")
+        if not open_ones or time.monotonic() > deadline:
+            return now
+        time.sleep(0.5)
+
+
+# -- report -------------------------------------------------------------------------------------
+
+
+def totals(found: Sequence[Ending], console: Console) -> None:
+    """How many ended how."""
+    table = Table("ending", "code or rule", "files")
+    counted = Counter((ending.ending, ending.code) for ending in found)
+    for (ending, code), count in sorted(counted.items()):
+        table.add_row(ending, code, str(count))
+    table.add_row("", "", str(len(found)), style="bold")
+    console.print(table)
+
+
+def every_file(found: Sequence[Ending], console: Console) -> None:
+    """One line per file."""
+    table = Table("file", "ending", "code or rule")
+    for each in found:
+        style = None if each.final else "bold red"
+        table.add_row(each.name, each.ending, each.code, style=style)
+    console.print(table)
+
+
+def write_tsv(found: Sequence[Ending], path: Path) -> None:
+    """The same table for programs."""
+    lines = ["file\tending\tcode", *(f"{e.name}\t{e.ending}\t{e.code}" for e in found)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def default_folders(console: Console) -> list[Path]:
+    """The shared corpora, where they are; says so where they are not."""
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    shared = Path(os.environ.get("ARCHIVED_SHARED_DATA", beside))
+    found = []
+    for name in ("stress", "vn"):
+        if (shared / name).is_dir():
+            found.append(shared / name)
+        else:
+            console.print(f"[bold]not run: {name}: no folder {shared / name}[/]")
+    return found
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="./run stress", description=__doc__)
+    parser.add_argument("folders", nargs="*", type=Path, help="folders of files (shared corpora)")
+    parser.add_argument("--without-made", action="store_true", help="no bad input of our own")
+    parser.add_argument("--deadline", type=float, default=5400, help="seconds for all (5400)")
+    parser.add_argument("--timeout", default="2 min", help="for one attempt of ocr (2 min)")
+    parser.add_argument("--tsv", type=Path, default=Path("out/stress.tsv"), help="table as TSV")
+    parser.add_argument("--work", type=Path, help="where scratch files go (the temporary folder)")
+    parser.add_argument("--keep", action="store_true", help="leave the scratch folder behind")
+    return parser.parse_args()
+
+
+def tables(given: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """Shorter waits than in an archive: what fails shall fail today."""
+    timeout = json.dumps(given.timeout)
+    return {
+        "intake": {"quiet": '"1 s"', "rescan": '"5 s"', "arrival_deadline": '"30 s"'},
+        "retry": {"first_wait": '"1 s"', "longest_wait": '"5 s"'},
+        "stage.ocr": {"timeout": timeout, "attempts": "2"},
+        "stage.classify": {"timeout": timeout, "attempts": "2"},
+        "stage.sign": {"timeout": timeout, "attempts": "2"},
+    }
+
+
+def run(given: argparse.Namespace, console: Console) -> int:
+    """Feed one daemon, wait, judge."""
+    folders = given.folders or default_folders(console)
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        console.print(f"[bold red]no folder {missing[0]}[/]")
+        return 2
+    if not given.without_made:
+        samples.nasty(given.folder / "made" / "nasty")
+        samples.make(given.folder / "made" / "papers", count=14)
+        shutil.rmtree(given.folder / "made" / "papers" / "truth")
+        folders = [*folders, given.folder / "made"]
+    if not folders:
+        console.print("[bold red]nothing to do: no folder of files[/]")
+        return 2
+    started = time.monotonic()
+    with Trial(given.folder, tables(given)) as trial, Sampler(trial.pid) as memory:
+        dropped = feed(trial, folders)
+        console.print(f"{len(dropped)} files dropped from {', '.join(map(str, folders))}")
+        found = wait(trial, dropped, given.deadline, console)
+        lost = round(trial.metric("archived_unaccounted_files"))
+        extra = {bytes(row["path"]) for row in trial.rows(_STATE)} - set(dropped)
+        status = trial.stop()
+    every_file(found, console)
+    totals(found, console)
+    write_tsv(found, given.tsv)
+    wrong = [ending for ending in found if not ending.final]
+    console.print(
+        f"{time.monotonic() - started:.0f} s, daemon at most {memory.peak:.0f} MiB (PSS), "
+        f"hot folder {HOT!r}: {lost} unaccounted, {len(extra)} seen that were not dropped, "
+        f"daemon ended with status {status}; table: {given.tsv}"
+    )
+    if wrong or lost or status:
+        console.print(f"[bold red]FAILED: {len(wrong)} files without one of the three endings[/]")
+        return 1
+    console.print("[bold]every file is archived, held with a code, or ignored by a named rule[/]")
+    return 0
+
+
+def main() -> int:
+    """Run in a scratch folder of its own."""
+    given = options()
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    given.folder = Path(tempfile.mkdtemp(prefix="archived-stress-", dir=given.work))
+    try:
+        return run(given, console)
+    except TrialError as error:
+        console.print(f"[bold red]FAILED:[/] {error}")
+        return 1
+    finally:
+        if given.keep:
+            console.print(f"scratch folder: {given.folder}")
+        else:
+            shutil.rmtree(given.folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
