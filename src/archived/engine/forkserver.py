@@ -88,6 +88,7 @@ class ForkServer:
             self.tell({"did": "failed", "message": error.message, "hint": error.hint})
             raise SystemExit(1) from error
         signal.alarm(0)
+        sys.stdout.flush()  # else every child would print again what an import printed
         gc.collect()
         gc.freeze()  # else every child's first collection would copy all of it
         self.tell(

@@ -191,20 +191,27 @@ class LocalRunner:
             self._running[step] = running
             try:
                 await server.send({"do": "job", "seconds": seconds, **job})
-                async with asyncio.timeout(seconds + _GRACE):
-                    return await asyncio.shield(running.ended)
-            except TimeoutError:
-                _log.error("lane %s: fork server does not answer; killing it", self.lane)
-                await server.kill()
-                return await running.ended
+                return await self._end_of(running, server, seconds + _GRACE)
             except asyncio.CancelledError:
-                await server.send({"do": "kill", "step": step, "why": "cancelled"})
+                with contextlib.suppress(_Lost):
+                    await server.send({"do": "kill", "step": step, "why": "cancelled"})
                 raise
             except _Lost as lost:
-                return runner_lost(str(lost))
+                return SHUTDOWN if self._stopping else runner_lost(str(lost))
             finally:
                 self._running.pop(step, None)
                 running.ended.cancel()
+
+    async def _end_of(
+        self, running: _Running, server: _Server, seconds: float
+    ) -> Mapping[str, Any]:
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(running.ended)
+        except TimeoutError:
+            _log.error("lane %s: the fork server does not answer; killing it", self.lane)
+            await server.kill()
+            return await running.ended
 
     async def _live_server(self) -> _Server:
         async with self._starting:

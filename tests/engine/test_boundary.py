@@ -1,0 +1,98 @@
+"""What crosses the process boundary arrives as it left, or is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from archived.api import Artifact, Role, Sealed
+from archived.engine.boundary import (
+    DocumentCard,
+    Limits,
+    Request,
+    outcome_from_json,
+    outcome_to_json,
+)
+from archived.model.outcome import CopyMade, Ending, Made, Outcome, Usage
+
+NOW = datetime(2026, 3, 2, 1, 30, 0, 250, tzinfo=UTC)
+REQUEST = Request(
+    step="7",
+    stage="ocr",
+    options={"languages": ["vie"]},
+    document=DocumentCard(
+        "id",
+        NOW,
+        "scans",
+        "Công văn.tif",
+        (Artifact(Path("/spool/0001.tif"), "0001.tif", "image/tiff", Role.ORIGINAL, "ab", 3),),
+        facts={"classify": {"kind": "công văn"}},
+        secrecy="mật",
+        sealed=Sealed(Path("/store/x"), "a/x", 1, "cd"),
+    ),
+    folder=Path("/work/7"),
+    deadline=NOW,
+    targets={"offsite": {"kind": "directory", "options": {"path": "/mnt"}}},
+    limits=Limits(memory=5, network=True),
+)
+OUTCOME = Outcome(
+    Ending.FINISHED,
+    made=(Made("access/a.pdf", "a.pdf", "application/pdf", "access"),),
+    main=0,
+    facts={"pages": 2},
+    tools={"t": "1"},
+    copies=(CopyMade("offsite", "a/x", "cd", 3, 4, NOW),),
+    notes=("n",),
+    usage=Usage(1.5, 0.5, 9),
+)
+
+
+def test_a_request_survives_json():
+    again = Request.from_json(json.loads(json.dumps(REQUEST.to_json())))
+    assert again == REQUEST
+
+
+def test_a_card_builds_the_document_and_is_built_from_it():
+    document = REQUEST.document.document()
+    assert document.main is document.artifacts[0] and document.sealed.key == "a/x"
+    assert DocumentCard.of(document) == REQUEST.document
+    with pytest.raises(TypeError):
+        document.facts["classify"]["kind"] = "other"
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        OUTCOME,
+        Outcome(Ending.POSTPONED, "c", "m", "h", after=timedelta(seconds=90)),
+        replace(OUTCOME, main=None),
+    ],
+)
+def test_an_outcome_survives_json(outcome):
+    assert outcome_from_json(json.loads(json.dumps(outcome_to_json(outcome)))) == outcome
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ending": "superb"},
+        {"main": 1},
+        {"main": True},
+        {"main": "0"},
+        {"facts": []},
+        {"tools": {"t": 1}},
+        {"notes": [1]},
+        {"message": None},
+        {"made": [{"path": "x"}]},
+        {"made": [{"path": 1, "name": "a", "media_type": "b", "role": "c"}]},
+        {"copies": [{}]},
+        {"after": "soon"},
+    ],
+)
+def test_an_outcome_of_another_shape_is_refused(change):
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        outcome_from_json({**outcome_to_json(OUTCOME), **change})

@@ -1,0 +1,229 @@
+"""No process outlives its step, its deadline, its fork server or the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from archived.engine.runner import LocalRunner
+from archived.errors import PluginError
+from archived.model.outcome import Ending
+
+
+async def test_at_the_deadline_the_step_dies_with_all_it_started(runner, ask, tmp_path, mentioning):
+    request = ask("hang", seconds=1.0, text=str(tmp_path))
+    began = time.monotonic()
+    done = await runner.run(request)
+    assert (done.ending, done.code) == (Ending.BROKE, "timed-out"), done
+    assert time.monotonic() - began < 3
+    assert (tmp_path / "ready").exists(), "it had started its children"
+    assert mentioning(request.folder) == [], "also those that made a session of their own"
+
+
+async def test_what_a_finished_step_leaves_running_is_killed_before_its_end_is_told(
+    runner, ask, tmp_path, mentioning
+):
+    neighbour = asyncio.create_task(runner.run(ask("wait", text=str(tmp_path))))
+    request = ask("orphans", text=str(tmp_path))
+    done = await runner.run(request)
+    assert done.ending is Ending.FINISHED, done
+    assert mentioning(request.folder) == []
+    (tmp_path / "go").touch()
+    assert (await neighbour).ending is Ending.FINISHED, "the neighbour's step went on"
+
+
+async def test_fifty_steps_one_after_another_leak_nothing(runner, ask):
+    fds = _fds(os.getpid())
+    [server] = _children_of(os.getpid())
+    theirs = _fds(server)
+    costs = []
+    for _ in range(50):
+        done = await runner.run(ask("finish"))
+        assert done.ending is Ending.FINISHED, done
+        costs.append(done.usage.wall)
+    print(f"a step's own cost: {min(costs) * 1000:.1f} to {max(costs) * 1000:.1f} ms")
+    assert _fds(os.getpid()) == fds
+    assert _fds(server) == theirs
+    assert _children_of(server) == []
+
+
+async def test_no_more_than_width_run_at_once(plugin, ask, tmp_path):
+    runner = LocalRunner("cpu", 3, plugin)
+    await runner.start()
+    most = 0
+
+    async def one() -> Ending:
+        nonlocal most
+        done = await runner.run(ask("finish"), on_progress=lambda _: count())
+        return done.ending
+
+    def count() -> None:
+        nonlocal most
+        most = max(most, len(runner.running))
+
+    endings = await asyncio.gather(*(one() for _ in range(8)))
+    await runner.stop()
+    assert endings == [Ending.FINISHED] * 8
+    assert 1 < most <= 3
+
+
+async def test_a_cancelled_step_is_put_back(runner, ask, tmp_path, mentioning):
+    request = ask("hang", text=str(tmp_path))
+    running = asyncio.create_task(runner.run(request))
+    await _until((tmp_path / "ready").exists)
+    await runner.cancel(request.step)
+    assert (await running).ending is Ending.PUT_BACK
+    assert mentioning(request.folder) == []
+    await runner.cancel("no such step")
+
+
+async def test_stopping_puts_running_steps_back_and_takes_no_more(
+    plugin, ask, tmp_path, mentioning
+):
+    runner = LocalRunner("cpu", 2, plugin)
+    await runner.start()
+    request = ask("hang", text=str(tmp_path))
+    running = asyncio.create_task(runner.run(request))
+    await _until((tmp_path / "ready").exists)
+    [server] = _children_of(os.getpid())
+    await runner.stop(grace=0.1)
+    done = await running
+    assert (done.ending, done.code) == (Ending.PUT_BACK, "shutdown")
+    assert (await runner.run(ask("finish"))).ending is Ending.PUT_BACK
+    assert mentioning(request.folder) == []
+    assert not _exists(server)
+
+
+async def test_stopping_lets_a_step_end_within_the_grace(plugin, ask, tmp_path):
+    runner = LocalRunner("cpu", 1, plugin)
+    await runner.start()
+    running = asyncio.create_task(runner.run(ask("wait", text=str(tmp_path))))
+    await _until((tmp_path / "ready").exists)
+    stopping = asyncio.create_task(runner.stop(grace=20))
+    (tmp_path / "go").touch()
+    await stopping
+    assert (await running).ending is Ending.FINISHED
+
+
+async def test_a_killed_fork_server_costs_an_attempt_and_comes_back(
+    runner, ask, tmp_path, mentioning
+):
+    request = ask("hang", text=str(tmp_path))
+    running = asyncio.create_task(runner.run(request))
+    await _until((tmp_path / "ready").exists)
+    [server] = _children_of(os.getpid())
+    os.kill(server, signal.SIGKILL)
+    done = await running
+    assert (done.ending, done.code) == (Ending.BROKE, "runner-lost"), done
+    assert mentioning(request.folder) == [], "also what had left its group"
+    assert (await runner.run(ask("finish"))).ending is Ending.FINISHED
+
+
+async def test_a_stuck_fork_server_does_not_hold_up_the_deadline_for_ever(
+    runner, ask, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("archived.engine.runner._GRACE", 0.5)
+    request = ask("hang", seconds=1.0, text=str(tmp_path))
+    running = asyncio.create_task(runner.run(request))
+    await _until((tmp_path / "ready").exists)
+    [server] = _children_of(os.getpid())
+    os.kill(server, signal.SIGSTOP)
+    assert (await running).code == "runner-lost"
+
+
+async def test_a_plugin_that_cannot_be_loaded_stops_the_start_with_its_name(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("import no_such_library\n")
+    runner = LocalRunner("cpu", 1, [{"name": "bad", "file": str(bad)}])
+    with pytest.raises(PluginError, match=r"'bad'.*no_such_library"):
+        await runner.start()
+    await runner.stop()
+
+
+async def test_a_fork_server_that_dies_at_its_start_is_said_to(tmp_path, ask):
+    bad = tmp_path / "bad.py"
+    bad.write_text("import os\nos._exit(7)\n")
+    runner = LocalRunner("cpu", 1, [{"name": "bad", "file": str(bad)}])
+    with pytest.raises(PluginError, match="status 7"):
+        await runner.start()
+    assert (await runner.run(ask("finish"))).code == "runner-lost"
+    await runner.stop()
+
+
+DAEMON = """
+import asyncio, json, sys
+from archived.engine.boundary import Request
+from archived.engine.runner import LocalRunner
+
+async def main():
+    runner = LocalRunner("cpu", 2, json.loads(sys.argv[1]))
+    await runner.start()
+    await runner.run(Request.from_json(json.loads(sys.argv[2])))
+
+asyncio.run(main())
+"""
+
+
+def test_when_the_daemon_is_killed_nothing_of_it_survives(
+    plugin, ask, tmp_path, eventually, mentioning
+):
+    import json
+
+    request = ask("hang", seconds=100, text=str(tmp_path))
+    argv = [sys.executable, "-c", DAEMON, json.dumps(plugin), json.dumps(request.to_json())]
+    daemon = subprocess.Popen(argv)
+    eventually((tmp_path / "ready").exists, "the step has started its children")
+    [server] = _children_of(daemon.pid)
+    before = mentioning(request.folder)
+    assert len(before) >= 4, "the step, sleeps in and out of its group, a daemon"
+    daemon.kill()
+    daemon.wait()
+    eventually(lambda: mentioning(request.folder) == [], "every process of the step is gone")
+    eventually(lambda: not Path(f"/proc/{server}").exists(), "the fork server is gone")
+
+
+def test_when_daemon_and_fork_server_are_killed_together_the_step_dies_too(
+    plugin, ask, tmp_path, eventually
+):
+    import json
+
+    request = ask("wait", seconds=100, text=str(tmp_path))
+    argv = [sys.executable, "-c", DAEMON, json.dumps(plugin), json.dumps(request.to_json())]
+    daemon = subprocess.Popen(argv)
+    eventually((tmp_path / "ready").exists, "the step runs")
+    [server] = _children_of(daemon.pid)
+    [step] = _children_of(server)
+    os.kill(server, signal.SIGSTOP)  # so that it cannot see the daemon's end first
+    daemon.kill()
+    os.kill(server, signal.SIGKILL)
+    daemon.wait()
+    eventually(lambda: not Path(f"/proc/{step}").exists(), "the step's process is gone")
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def _fds(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _children_of(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+async def _until(condition, seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "not so within ten seconds"
+        await asyncio.sleep(0.005)

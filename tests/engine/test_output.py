@@ -1,0 +1,118 @@
+"""A file is taken only if it is what the stage says it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from archived.engine.output import check_output, sniff
+from archived.model.outcome import Ending, Made, Outcome
+
+
+def judge(folder: Path, *made: Made) -> Outcome:
+    return check_output(Outcome(Ending.FINISHED, made=made, main=0, facts={"a": 1}), folder)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content"),
+    [
+        ("application/pdf", b"%PDF-1.7\n"),
+        ("image/tiff", b"II*\0\x08\0\0\0"),
+        ("image/png", b"\x89PNG\r\n\x1a\n...."),
+        ("image/jp2", b"\0\0\0\x0cjP  \r\n\x87\n"),
+        ("text/plain", "Cộng hòa\n".encode()),
+        ("text/plain", b""),
+        ("application/json", b' {"a": 1}'),
+        ("application/xml", b"\xef\xbb\xbf<?xml version='1.0'?><a/>"),
+        ("application/octet-stream", b"\0\1"),
+    ],
+)
+def test_what_is_what_it_says_is_taken_as_it_is(tmp_path, media_type, content):
+    (tmp_path / "f").write_bytes(content)
+    made = Made("f", "f.bin", media_type, "metadata")
+    assert judge(tmp_path, made) == Outcome(Ending.FINISHED, made=(made,), main=0, facts={"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content", "words"),
+    [
+        ("application/pdf", b"II*\0", "begins like image/tiff"),
+        ("application/pdf", b"", "something else"),
+        ("image/jpeg", b"%PDF-1.4", "begins like application/pdf"),
+        ("text/plain", b"caf\xe9 au lait", "not UTF-8"),
+        ("text/plain", b"a\0b", "zero bytes"),
+        ("text/plain", "đ".encode()[:1], "not UTF-8"),
+        ("application/json", b"<a/>", "something else"),
+        ("application/xml", b"{}", "something else"),
+        ("pdf", b"%PDF-1.4", "not a media type"),
+    ],
+)
+def test_what_is_not_what_it_says_is_named_and_refused(tmp_path, media_type, content, words):
+    (tmp_path / "f").write_bytes(content)
+    done = judge(tmp_path, Made("f", "f.bin", media_type, "access"))
+    assert (done.ending, done.code, done.made) == (Ending.BROKE, "bad-output", ())
+    assert done.message.startswith("f: ") and words in done.message
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/etc/hostname", "outside"),
+        ("../beside", "outside"),
+        ("sub/../../beside", "outside"),
+        (".", "outside"),
+        (".tmp/left", "temporary"),
+        ("missing", "does not exist"),
+        ("sub", "not a regular file"),
+        ("fifo", "not a regular file"),
+        ("link", "symbolic link"),
+        ("linked-folder/real", "not a folder"),
+        ("twin", "2 hard links"),
+    ],
+)
+def test_only_plain_files_of_the_folder_itself_are_taken(tmp_path, path, words):
+    (tmp_path / "beside").write_text("x")
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    (folder / ".tmp").mkdir()
+    (folder / ".tmp/left").write_text("x")
+    (folder / "sub/real").write_text("x")
+    os.mkfifo(folder / "fifo")
+    (folder / "link").symlink_to("sub/real")
+    (folder / "linked-folder").symlink_to("sub")
+    (folder / "one").write_text("x")
+    (folder / "twin").hardlink_to(folder / "one")
+    done = judge(folder, Made(path, "f.txt", "text/plain", "text"))
+    assert (done.code, words in done.message) == ("bad-output", True), done
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "words"),
+    [
+        ("a.txt", "original", "only admission"),
+        ("a.txt", "precious", "no role"),
+        ("../a.txt", "text", "plain file name"),
+        (".a", "text", "plain file name"),
+        ("a\nb", "text", "plain file name"),
+        ("đ" * 200, "text", "plain file name"),
+    ],
+)
+def test_roles_and_names_are_legal(tmp_path, name, role, words):
+    (tmp_path / "f").write_text("x")
+    done = judge(tmp_path, Made("f", name, "text/plain", role))
+    assert (done.code, words in done.message) == ("bad-output", True), done
+
+
+def test_nothing_is_returned_twice(tmp_path):
+    for name in "fg":
+        (tmp_path / name).write_text("x")
+    one = Made("f", "a.txt", "text/plain", "text")
+    assert "role and name" in judge(tmp_path, one, Made("g", "a.txt", "text/plain", "text")).message
+    assert "twice" in judge(tmp_path, one, Made("f", "b.txt", "text/plain", "text")).message
+
+
+def test_an_unknown_beginning_is_not_guessed(tmp_path):
+    (tmp_path / "f").write_bytes(b"MZ")
+    assert sniff(tmp_path / "f") is None
