@@ -8,11 +8,15 @@ import stat
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from cryptography.x509.oid import NameOID
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from pydantic import ValidationError
@@ -133,6 +137,41 @@ def test_a_font_without_vietnamese_letters_is_told_at_start(pki, make_pdfa, sign
         sign(make_pdfa(), **options)
     assert raised.value.code == "no-font"
     assert problems(font=str(poor), **pki.key_options()) == [], "an invisible block needs none"
+
+
+def test_a_chain_too_long_for_the_room_postpones(pki, make_pdfa, sign):
+    chain = [pki.certificate("root"), *long_chain(pki)]
+    packed = pkcs12.serialize_key_and_certificates(
+        b"x", pki.private_key("curve"), chain[-1], chain[:-1], NoEncryption()
+    )
+    key = {"key": {"file": str(pki.secret("long.p12", packed))}}
+    with pytest.raises(Postpone) as raised:
+        sign(make_pdfa(), reserve="16 KiB", **key)
+    assert raised.value.code == "reserve-too-small"
+    assert sign(make_pdfa(), reserve="64 KiB", **key).facts["verdict"]["integrity"] == "yes"
+
+
+def long_chain(pki) -> list[x509.Certificate]:
+    """Authorities below the root with long names, then a certificate for the key `curve`."""
+    issuer, key, made = pki.certificate("root"), pki.private_key("root"), []
+    now = datetime.now(UTC)
+    for number in range(10):
+        last = number == 9
+        own = pki.private_key("curve") if last else ec.generate_private_key(ec.SECP256R1())
+        names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"{number}" * 64)] * 6
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name(names))
+            .issuer_name(issuer.subject)
+            .public_key(own.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=90))
+            .add_extension(x509.BasicConstraints(ca=not last, path_length=None), critical=True)
+        )
+        issuer, key = builder.sign(key, hashes.SHA256()), own
+        made.append(issuer)
+    return made
 
 
 KEY = {"key": {"file": "/k.p12"}}

@@ -23,6 +23,7 @@ from pyhanko.pdf_utils.layout import (
 )
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import SigFieldSpec, SigSeedSubFilter
+from pyhanko.sign.general import SigningError
 from pyhanko.sign.signers.pdf_cms import PdfCMSSignedAttributes, Signer
 from pyhanko.sign.signers.pdf_signer import (
     PdfSignatureMetadata,
@@ -41,6 +42,10 @@ _CHUNK = 1024 * 1024
 
 class Unsignable(Exception):
     """The file's own structure does not allow a signature to be appended."""
+
+
+class DoesNotFit(Exception):
+    """The finished signature is larger than the room kept for it."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,18 @@ def append_signature(
 ) -> None:
     """Sign the file in place, by an incremental update: its earlier bytes stay as they are.
 
-    ETSI EN 319 142-1 baseline B-B, or B-T with `timestamper`. Raises `Unsignable`, and whatever
-    the key or the time stamp server raise.
+    ETSI EN 319 142-1 baseline B-B, or B-T with `timestamper`. Raises `Unsignable`, `DoesNotFit`,
+    and whatever the key or the time stamp server raise.
     """
     with path.open("r+b") as file:
         session, tbs, digest = _prepare(file, signature, signer, timestamper)
         attributes = PdfCMSSignedAttributes(signing_time=session.system_time)
-        asyncio.run(tbs.perform_signature(digest, attributes))
+        try:
+            asyncio.run(tbs.perform_signature(digest, attributes))
+        except SigningError as error:
+            if "larger than expected" in str(error):
+                raise DoesNotFit(str(error)) from error
+            raise
 
 
 def _prepare(

@@ -16,6 +16,7 @@ from archived_sign.existing import look
 from archived_sign.keys import Credential, Pkcs12File, common_name, flaws, now_utc, unusable
 from archived_sign.options import SignOptions, TimestampOptions, parse_offset
 from archived_sign.pades import (
+    DoesNotFit,
     Signature,
     Unsignable,
     Visible,
@@ -149,7 +150,15 @@ class _Signing:
     def _append(self, timestamper: HttpTimeStamper | None) -> None:
         # A fresh copy each time: a failed attempt leaves an empty signature behind.
         shutil.copyfile(self.document.main.path, self.output.path)
-        append_signature(self.output.path, self.signature, self.credential.signer, timestamper)
+        try:
+            append_signature(self.output.path, self.signature, self.credential.signer, timestamper)
+        except DoesNotFit as error:
+            raise Postpone(
+                f"the signature does not fit into the room kept for it: {error}",
+                code="reserve-too-small",
+                hint="raise stage.sign.reserve",
+                after="30 min",
+            ) from error
 
     def _timestamper(self, stamp: TimestampOptions) -> HttpTimeStamper:
         try:
@@ -291,8 +300,8 @@ class _Signing:
             )
         if self.document.facts.get("ocr", {}).get("reading_copy"):
             notes.append(
-                "the signature attests the archive's own reading copy; what the original's "
-                "signatures say must be read from the original"
+                "the signature attests the archive's own reading copy and nothing about the "
+                "signatures or restrictions of the original, which is kept beside it"
             )
         if self.document.main.role == Role.ORIGINAL:
             notes.append("signed a copy of the original; the original stays as received")
