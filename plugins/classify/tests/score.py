@@ -66,6 +66,7 @@ def main() -> None:
     given = ask.parse_args()
     documents = json.loads(given.documents.read_text())["documents"]
     profiles, half = load(Options().profiles), halves(documents)
+    sure: dict[str, dict[float, Counter[bool]]] = defaultdict(lambda: defaultdict(Counter))
     table: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for document in documents:
         which, path = (
@@ -79,6 +80,8 @@ def main() -> None:
             truth, field = document[name], reading.found[name]
             said = verdict(name, truth, field.value)
             table[which][name][said] += 1
+            if field.value is not None:
+                sure[which][round(field.confidence, 2)][said in ("right", "near")] += 1
             if given.wrong and said not in ("right", "absent"):
                 print(f"{document['file'][:28]:28} {name:12} {said:8} {truth!r}\n{'':50}"
                       f" {field.value!r} {field.why}")  # fmt: skip
@@ -94,6 +97,9 @@ def main() -> None:
                 f"{name:13} {present:7} {c['right']:5} {c['near']:4} {c['wrong']:5} {c['lost']:4} |"
                 f" {c['absent']:12} {c['invented']:8} | {precise:>9}"
             )
+        print("confidence: right of all")
+        for level, c in sorted(sure[which].items()):
+            print(f"  {level:.2f}: {c[True]:3} of {c.total():3}")
 
 
 if __name__ == "__main__":

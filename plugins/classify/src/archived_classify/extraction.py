@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archived_classify import header, marks, signature
+from archived_classify import header, marks, signature, subject
 from archived_classify.header import Head, read_head
 from archived_classify.marks import Mark
 from archived_classify.profile import Profile, TypeEntry
@@ -107,7 +107,7 @@ def _fields(head: Head, profile: Profile, whole: Sequence[Page]) -> dict[str, Fi
         "type_abbr": abbreviation,
         "organ": organ,
         "parent_organ": parent,
-        "subject": header.subject(head, profile),
+        "subject": subject.find(head, profile),
         "signer": block.signer,
         "signer_title": block.title,
     }

@@ -17,8 +17,9 @@ from archived_classify.reading import Field, missing, span
 from archived_classify.text import Line, Page, letters, squeeze
 
 HEAD_LINES = 60
-SUBJECT_LINES = 10
 ORGAN_LINES = 8
+FORMULAS = ("body_formulas",)
+OPENERS = ("body_formulas", "body_openers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,12 @@ def read_head(page: Page, profile: Profile) -> Head:
     )
 
 
-def opens_body(line: Line, profile: Profile) -> bool:
+def opens_body(line: Line, profile: Profile, kinds: Sequence[str] = OPENERS) -> bool:
     """Whether the text proper begins with this line."""
     text = line.part(0)
     if not text or not (text.text[0].isupper() or text.text[0].isdigit() or text.text[0] == "("):
         return False
-    for opener in profile.words("body_openers"):
+    for opener in (word for kind in kinds for word in profile.words(kind)):
         # A line in capitals is a title or an authority; only an ordinal opens the text there.
         if not text.folded.startswith(opener) or (text.capitals and opener[-1] not in "1I.-"):
             continue
@@ -126,10 +127,10 @@ def organs(head: Head, profile: Profile) -> tuple[Field, Field]:
             groups[-1].append(part)
         else:
             groups.append([part])
-    own = _joined(head.page, groups[-1])
+    own = joined(head.page, groups[-1])
     if len(groups) == 1:
         return own, missing("the head names one organ only")
-    return own, _joined(head.page, [line for group in groups[:-1] for line in group])
+    return own, joined(head.page, [line for group in groups[:-1] for line in group])
 
 
 def _organ_lines(head: Head, profile: Profile) -> list[Line]:
@@ -155,7 +156,10 @@ def _capitals_only(part: Line) -> Line:
     for word in re.finditer(r"\S+", part.text):
         if sum(c.islower() for c in word.group()) > 1:
             return part.part(0, word.start())
-    return part.part(0)
+    # Specks and rules after a name hold no capital.
+    words = [w for w in re.finditer(r"\S+", part.text) if any(map(str.isupper, w.group()))]
+    part = part.part(0, words[-1].end() if words else 0)
+    return part.part(0, len(re.sub(r"[^\w)\"”’]+$", "", part.text)))
 
 
 def _with_joint(part: Line) -> Line:
@@ -186,61 +190,6 @@ def _starts_organ(part: Line, above: Line, profile: Profile) -> bool:
     return not places or len(longest) > len(places[0])
 
 
-def _joined(page: Page, parts: list[Line], confidence: float = 0.85) -> Field:
+def joined(page: Page, parts: list[Line], confidence: float = 0.85) -> Field:
+    """Several lines as one field, joined by a space."""
     return Field(squeeze(" ".join(p.text for p in parts)), confidence, span(page, parts))
-
-
-def subject(head: Head, profile: Profile) -> Field:
-    """What stands below the title; of a dispatch, what follows "V/v"."""
-    if head.title is not None:
-        parts = _below_title(head, head.title, profile)
-        return (
-            _joined(head.page, parts, 0.8)
-            if parts
-            else missing("no line stands between the title and the text", head.title.line)
-        )
-    parts = _about(head, profile)
-    if parts:
-        return _joined(head.page, parts, 0.75)
-    return missing("there is neither a title nor a line that begins with V/v")
-
-
-def _below_title(head: Head, title: Title, profile: Profile) -> list[Line]:
-    parts = [title.rest] if title.rest else []
-    for line in head.lines:
-        if line.start <= title.line.start or (not line.key and not parts):
-            continue
-        if not line.key or len(parts) >= SUBJECT_LINES or opens_body(line, profile):
-            break
-        text = _from_lead(line) if not parts else line.part(0)
-        if parts and text.capitals and not parts[0].capitals and len(text.key) > 5:
-            break
-        parts.append(text)
-    return parts
-
-
-_LEAD = re.compile(r"\bV\s?[/Ee]\s?[.,]?\s?V(?:IEC)?\b")
-
-
-def _from_lead(line: Line) -> Line:
-    match = _LEAD.search(line.folded)
-    return line.part(match.start() if match else 0)
-
-
-def _about(head: Head, profile: Profile) -> list[Line]:
-    parts: list[Line] = []
-    for line in head.lines:
-        match = _LEAD.search(line.folded)
-        if not parts and not match:
-            continue
-        if parts and (not line.key or opens_body(line, profile)):
-            break
-        text = line.part(match.start() if match and not parts else 0)
-        if head.place_date and head.place_date.line.start == line.start:
-            text = Line(line.page, line.index, text.start, line.start + head.place_date.start)
-        text = text.part(0)
-        if text.key:
-            parts.append(text)
-        if len(parts) >= SUBJECT_LINES:
-            break
-    return parts

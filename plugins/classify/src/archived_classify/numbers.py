@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from archived_classify.profile import NumberForm
@@ -29,6 +29,10 @@ _PARTY = re.compile(
 _BARE = re.compile(
     r"^[^A-Z0-9]{0,3}(?P<num>\d{1,5})(?P<gap>\s*)/\s*"
     rf"(?:{_YEAR})?(?P<notation>[A-Z]{{1,6}}\s?-\s?[A-Z0-9&.]{{2,15}})"
+)
+# The slash lost: digits and a code in one. Which digit is the slash, nobody knows.
+_FUSED = re.compile(
+    _SO + r"(?P<num>\d{1,5})(?P<gap>\s?)(?P<notation>[A-Z]{1,5}\s?-\s?[A-Z0-9&.]{2,15})"
 )
 _DIGITS = str.maketrans("OQDILS|!", "00011511")
 _DRAFT = re.compile(r"[\s._:…-]*")
@@ -64,10 +68,20 @@ def find_number(lines: Iterable[Line]) -> Number | None:
             match = pattern.match(line.folded)
             if match and _plausible(line, match):
                 return _number(line, match, party=pattern is _PARTY)
-        match = _BARE.match(line.folded)
-        if match and bare is None:
-            bare = _number(line, match, party=False)
+        for pattern in (_BARE, _FUSED):
+            match = pattern.match(line.folded)
+            if match and bare is None and line.text[match.start("notation")].isupper():
+                bare = _unsure(_number(line, match, party=False))
     return bare
+
+
+def _unsure(number: Number) -> Number:
+    seen, code = number.number, number.code
+    return replace(
+        number,
+        number=replace(seen, confidence=min(seen.confidence, 0.4)),
+        code=replace(code, confidence=min(code.confidence, 0.4)),
+    )
 
 
 def _plausible(line: Line, match: re.Match[str]) -> bool:

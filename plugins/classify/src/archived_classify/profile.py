@@ -46,6 +46,7 @@ class Words(_Table):
 
     organ_heads: tuple[Word, ...] = ()
     place_heads: tuple[Word, ...] = ()
+    body_formulas: tuple[Word, ...] = ()
     body_openers: tuple[Word, ...] = ()
     recipients: tuple[Word, ...] = ()
     honorifics: tuple[Word, ...] = ()

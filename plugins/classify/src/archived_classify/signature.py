@@ -68,17 +68,17 @@ def _titles(line: Line, profile: Profile) -> list[Line]:
     """The stretch of a line that names an office, in capitals, with or without TM., KT., ..."""
     authority = _authority(profile.words("authority"))
     offices = "|".join(re.escape(w) for w in profile.words("signer_titles"))
-    match = re.search(rf"(?<![A-Z])(?:{authority}[A-Z]|(?:{offices})(?![A-Z]))", line.folded)
-    if match is None:
-        return []
-    part = _capitals_run(line, match.start())
-    bare = not re.match(authority, part.folded)
-    if len(part.key) < 4 or (bare and not _office(part, profile)):
-        return []
-    # Running text in capitals ("CHỦ TỊCH ỦY BAN ... ,") is no office; recipients are not either.
-    if line.text[: match.start()].strip(" .~_-*:—") and not _beside_recipients(line, match.start()):
-        return []
-    return [part]
+    pattern = rf"(?<![A-Z])(?:{authority}[A-Z]|(?:{offices})(?![A-Z]))"
+    for match in re.finditer(pattern, line.folded):
+        part = _capitals_run(line, match.start())
+        bare = not re.match(authority, part.folded)
+        if len(part.key) < 4 or (bare and not _office(part, profile)):
+            continue
+        # Running text in capitals is no office, unless it stands beside the recipients.
+        before = line.text[: match.start()].strip(" .~_-*:—")
+        if not before or _beside_recipients(line, match.start()):
+            return [part]
+    return []
 
 
 def _office(part: Line, profile: Profile) -> bool:
