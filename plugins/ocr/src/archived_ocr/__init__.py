@@ -35,7 +35,7 @@ class OcrOptions(StageConfig):
     """What to do with the invisible text layer of an earlier OCR."""
     overlay_words: int = Field(40, ge=0)
     """A scanned page with fewer printed words than this on top is still read: stamps, seals."""
-    owner_password: Literal["refuse", "record"] = "record"
+    owner_password: Literal["refuse", "record"] = "record"  # noqa: S105 - a choice, not a secret
     """A PDF that opens without a password but restricts its use: refuse it, or record that."""
     max_megapixels: int = Field(250, ge=1, le=2000)
     """Pixels, in millions, that one image may have."""

@@ -22,6 +22,7 @@ class Account:
         self.flags: list[str] = []
         self.notes: list[str] = []
         self._found: list[PageText] = []
+        self._shown: list[PageText] = []
         self._text: list[str] = []
         self._words: list[int] = []
         self._confidence: list[float | None] = []
@@ -77,20 +78,29 @@ class Account:
             if yes:
                 self.tell(flag, note)
 
-    def found(self, on_pages: Sequence[PageText], unread: frozenset[int], *, redo: bool) -> None:
-        """The text that is on the pages, before the engine reads the `unread` ones."""
+    def found(
+        self,
+        on_pages: Sequence[PageText],
+        shown: Sequence[PageText],
+        unread: frozenset[int],
+    ) -> None:
+        """The text that is on the pages, before the engine reads the `unread` ones.
+
+        `shown`: the same with what stamps and fields show, which is not page content.
+        """
         self._found = list(on_pages)
+        self._shown = list(shown)
         for n, page in enumerate(on_pages):
             if n in unread:
                 continue
-            self._text[n] = page.text
-            self._words[n] = words(page.text)
+            self._text[n] = shown[n].text
+            self._words[n] = words(shown[n].text)
             if page.hidden:
                 self._how[n] = "ocr"
             elif page.visible:
                 self._how[n] = "born-digital"
-        if any(p.hidden for p in on_pages) and not redo:
-            self.tell("prior-ocr", "Pages hold the text layer of an earlier OCR; it was kept.")
+        if any(p.hidden for p in on_pages):
+            self.tell("prior-ocr", "The document came with the text layer of an earlier OCR.")
         odd = [n + 1 for n, p in enumerate(on_pages) if p.unmapped > UNMAPPED]
         if odd:
             self.tell(
@@ -101,27 +111,23 @@ class Account:
 
     @property
     def overlaid(self) -> frozenset[int]:
-        """Pages with printed text on them."""
+        """Pages with printed text on them, which OCRmyPDF hides from the engine."""
         return frozenset(n for n, page in enumerate(self._found) if page.visible)
 
-    def read(
-        self, readings: Mapping[int, Reading], turned: Mapping[int, int], *, overlay: bool
-    ) -> None:
-        """What the engine read. `overlay`: printed text was hidden from it and is added here."""
+    def read(self, readings: Mapping[int, Reading], turned: Mapping[int, int]) -> None:
+        """What the engine read; printed text that it was not shown or misread is added."""
         blank, silent = [], []
         for n, reading in sorted(readings.items()):
             text = plain(reading.text)
-            over = self._found[n].text if overlay and n in self.overlaid else ""
-            if self._found and self._found[n].hidden:
-                over = ""
+            over = self._printed(n, text)
             self._text[n] = f"{text}\n\n{over}".strip("\n") if over else text
             self._words[n] = len(reading.words) + words(over)
             confidence = reading.confidence
             self._confidence[n] = None if confidence is None else round(confidence, 1)
-            self._how[n] = "ocr" if self._words[n] else "none"
+            self._how[n] = "ocr" if reading.words else "born-digital" if over else "none"
             if reading.blank:
                 blank.append(n + 1)
-            elif not self._words[n]:
+            elif not reading.words:
                 silent.append(n + 1)
         self._extra["blank_pages"] = blank
         if silent:
@@ -136,15 +142,21 @@ class Account:
                 f"Page(s) {_list(n + 1 for n in sorted(turned))} were not upright in the scan.",
             )
 
+    def _printed(self, page: int, read: str) -> str:
+        """The lines of text printed or stamped on a scan that are not in what was `read`."""
+        if not self._shown or self._found[page].hidden:
+            return ""
+        have = " ".join(read.split())
+        lines = self._shown[page].text.split("\n")
+        return "\n".join(n for n in lines if n.strip() and " ".join(n.split()) not in have)
+
     def text(self) -> str:
         """The sidecar: one text per page, in order, separated by form feeds."""
         return "\f".join(self._text)
 
     def facts(self, languages: str, *, made: bool) -> dict[str, Any]:
         """The stage's facts. `made`: a PDF/A was delivered."""
-        sure = [
-            (c, w) for c, w in zip(self._confidence, self._words, strict=True) if c is not None
-        ]
+        sure = [(c, w) for c, w in zip(self._confidence, self._words, strict=True) if c is not None]
         weight = sum(w for _, w in sure)
         kinds = set(self._how) - {"none"}
         return {

@@ -6,35 +6,206 @@ whole: a broken signature makes a genuine deed look forged. The original is neve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pikepdf
+import pypdfium2 as pdfium
+from PIL import Image
 
+from archived_ocr.raster import MAX_PIXELS
 from archived_ocr.survey import Survey
 
 SIGNED_LABEL = "Reading copy without signatures. The signed original is kept unchanged beside it."
 LOCKED_LABEL = "Reading copy without the owner's restrictions. The original is kept unchanged."
 
+_STAMP_DPI = 300
+_TREE_KEYS = {
+    "/Type", "/Parent", "/Kids", "/Count", "/Resources", "/MediaBox", "/CropBox", "/Rotate",
+}  # fmt: skip
+_PAGE_KEYS = {
+    "/Type", "/Parent", "/Resources", "/MediaBox", "/CropBox", "/Rotate", "/Contents",
+    "/UserUnit", "/Annots", "/Group",
+}  # fmt: skip
 
-def working_copy(source: Path, target: Path, survey: Survey) -> None:
+
+def working_copy(source: Path, target: Path, survey: Survey, *, scanned: bool) -> None:
     """Write `source` to `target` without encryption and without anything signed.
 
-    Forms of unsigned documents are left as they are.
+    `scanned`: every page is a picture, and only the pages are taken over. Of other documents
+    everything is kept that says something.
     """
     with pikepdf.open(source) as pdf:
+        _drop_broken_metadata(pdf)
         if survey.signed:
-            flatten(pdf)
+            stamps_to_pictures(source, pdf)
         if survey.signed or survey.empty_signature_fields:
             strip_signatures(pdf)
+        for name in list(pdf.attachments):
+            del pdf.attachments[name]
+        if scanned:
+            _only_pages(pdf).save(target)
+            return
+        _tidy(pdf)
         pdf.save(target, encryption=False)
+
+
+def drop_hidden_text(path: Path, pages: frozenset[int]) -> None:
+    """Take the text out of `pages` of the PDF at `path`, all of whose text is invisible."""
+    with pikepdf.open(path, allow_overwriting_input=True) as pdf:
+        for index in sorted(pages):
+            page = pdf.pages[index]
+            kept: list[Any] = []
+            inside = False
+            for instruction in pikepdf.parse_content_stream(page):
+                operator = str(instruction.operator)
+                inside = inside or operator == "BT"
+                if not inside:
+                    kept.append(instruction)
+                inside = inside and operator != "ET"
+            page.Contents = pdf.make_stream(pikepdf.unparse_content_stream(kept))
+            if "/Font" in page.resources:
+                # A copy of its own: other pages may share the dictionary and need the fonts.
+                own = pikepdf.Dictionary(dict(page.resources.as_dict()))
+                del own["/Font"]
+                page.obj["/Resources"] = own
+        pdf.save(path)
+
+
+def _only_pages(pdf: pikepdf.Pdf) -> pikepdf.Pdf:
+    """A new PDF with the pages of `pdf` and its title, and nothing scanners leave beside them."""
+    fresh = pikepdf.Pdf.new()
+    for page in pdf.pages:
+        for key in list(page.obj.keys()):
+            if key not in _PAGE_KEYS:
+                del page.obj[key]
+    fresh.pages.extend(pdf.pages)
+    for key in ("/Title", "/Author", "/CreationDate"):
+        value = pdf.docinfo.get(key)
+        if isinstance(value, pikepdf.String):
+            fresh.docinfo[key] = str(value)
+    return fresh
+
+
+def _tidy(pdf: pikepdf.Pdf) -> None:
+    """Take out keys that say nothing, but would keep the copy from being PDF/A."""
+    settings = pdf.Root.get("/ViewerPreferences")
+    if isinstance(settings, pikepdf.Dictionary) and "/Type" in settings:
+        del settings["/Type"]
+    for item in pdf.objects:
+        if isinstance(item, pikepdf.Dictionary) and item.get("/Type") == "/Pages":
+            for key in list(item.keys()):
+                if key not in _TREE_KEYS:
+                    del item[key]
 
 
 def flattened_copy(source: Path, target: Path) -> None:
     """Write `source` to `target` with what its fields show put on the page as content."""
     with pikepdf.open(source) as pdf:
+        _drop_broken_metadata(pdf)
         flatten(pdf)
         pdf.save(target, encryption=False)
+
+
+def stamps_to_pictures(source: Path, pdf: pikepdf.Pdf) -> None:
+    """Paint what fields and stamps show onto the pages of `pdf`, as pictures.
+
+    Not as the drawings they are: the fonts of signature stamps are rarely embedded, and a single
+    one of them would keep the whole copy from being PDF/A.
+    """
+    document: pdfium.PdfDocument | None = None
+    try:
+        for index, page in enumerate(pdf.pages):
+            boxes = [box for box in map(_shown_box, _annotations(page)) if box is not None]
+            if not boxes:
+                continue
+            if document is None:
+                document = pdfium.PdfDocument(source)
+                document.init_forms()
+            _paint(pdf, page, document, index, boxes)
+    finally:
+        if document is not None:
+            document.close()
+
+
+def _shown_box(annotation: pikepdf.Dictionary) -> tuple[float, float, float, float] | None:
+    """The rectangle of an annotation that shows something of its own on the screen."""
+    appearance = annotation.get("/AP")
+    hidden = int(annotation.get("/F", 0)) & 0b100010  # Hidden, NoView
+    if str(annotation.get("/Subtype")) in ("/Link", "/Popup") or hidden:
+        return None
+    if not isinstance(appearance, pikepdf.Dictionary) or "/N" not in appearance:
+        return None
+    try:
+        x1, y1, x2, y2 = (float(v) for v in annotation["/Rect"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+    return box if box[2] - box[0] >= 1 and box[3] - box[1] >= 1 else None
+
+
+def _paint(
+    pdf: pikepdf.Pdf,
+    page: pikepdf.Page,
+    document: pdfium.PdfDocument,
+    index: int,
+    boxes: list[tuple[float, float, float, float]],
+) -> None:
+    drawn = document[index]
+    drawn.set_rotation(0)
+    left, bottom, right, top = drawn.get_cropbox()
+    scale = min(_STAMP_DPI / 72, (MAX_PIXELS / max(1.0, (right - left) * (top - bottom))) ** 0.5)
+    bitmap = drawn.render(scale=scale)
+    whole = bitmap.to_pil().convert("RGB").copy()
+    bitmap.close()
+    drawn.close()
+    commands = [b"Q"]
+    for x1, y1, x2, y2 in boxes:
+        pixels = (
+            max(0, math.floor((x1 - left) * scale)),
+            max(0, math.floor((top - y2) * scale)),
+            min(whole.width, math.ceil((x2 - left) * scale)),
+            min(whole.height, math.ceil((top - y1) * scale)),
+        )
+        if pixels[2] <= pixels[0] or pixels[3] <= pixels[1]:
+            continue
+        name = page.add_resource(_picture(pdf, whole.crop(pixels)), pikepdf.Name.XObject)
+        place = (
+            (pixels[2] - pixels[0]) / scale,
+            (pixels[3] - pixels[1]) / scale,
+            left + pixels[0] / scale,
+            top - pixels[3] / scale,
+        )
+        commands.append(
+            b"q %.4f 0 0 %.4f %.4f %.4f cm %s Do Q" % (*place, str(name).encode("ascii"))
+        )
+    page.contents_add(b"q", prepend=True)
+    page.contents_add(b"\n".join(commands))
+
+
+def _picture(pdf: pikepdf.Pdf, image: Image.Image) -> pikepdf.Stream:
+    return pikepdf.Stream(
+        pdf,
+        image.tobytes(),
+        Type=pikepdf.Name.XObject,
+        Subtype=pikepdf.Name.Image,
+        Width=image.width,
+        Height=image.height,
+        ColorSpace=pikepdf.Name.DeviceRGB,
+        BitsPerComponent=8,
+    )
+
+
+def _drop_broken_metadata(pdf: pikepdf.Pdf) -> None:
+    """Metadata that cannot be read would keep the file from being saved."""
+    try:
+        metadata = pdf.Root.get("/Metadata")
+        if metadata is not None:
+            metadata.read_bytes()
+    except (pikepdf.PdfError, AttributeError, TypeError):
+        del pdf.Root["/Metadata"]
 
 
 def flatten(pdf: pikepdf.Pdf) -> None:
@@ -55,7 +226,8 @@ def strip_signatures(pdf: pikepdf.Pdf) -> None:
         if key in root:
             del root[key]
     for page in pdf.pages:
-        kept = [a for a in _annotations(page) if a.get("/Subtype") != "/Widget"]
+        # What was shown is on the page by now; links stay links.
+        kept = [a for a in _annotations(page) if a.get("/Subtype") == "/Link"]
         if kept:
             page.obj["/Annots"] = pikepdf.Array(kept)
         elif "/Annots" in page.obj:

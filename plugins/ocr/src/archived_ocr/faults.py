@@ -7,6 +7,7 @@ stage's fault, to be tried again and then looked at by whoever maintains it.
 from __future__ import annotations
 
 import errno
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from archived.api import Failure, Refuse
 
-_PASSWORD = "Open it with the password, save it without one, and drop it in again."
-_AGAIN = "Scan the paper again, or ask the sender for the file again; then release or replace this one."
+_UNLOCK = "Open it with the password, save it without one, and drop it in again."
+_AGAIN = "Scan the paper again, or ask the sender for the file again."
 
 
 def encrypted() -> Refuse:
@@ -28,13 +29,22 @@ def encrypted() -> Refuse:
     return Refuse(
         "The document is encrypted and cannot be opened without its password or key",
         code="encrypted",
-        hint=_PASSWORD,
+        hint=_UNLOCK,
     )
 
 
 def damaged(why: str) -> Refuse:
     """The document is broken beyond what can be repaired."""
     return Refuse(f"The document is damaged: {why}", code="damaged", hint=_AGAIN)
+
+
+def no_pages() -> Refuse:
+    """There is nothing to read."""
+    return Refuse(
+        "The document has no pages",
+        code="no-pages",
+        hint="Scan it again, or ask the sender for a complete file.",
+    )
 
 
 def bomb(why: str) -> Refuse:
@@ -56,8 +66,11 @@ def unsupported(why: str) -> Refuse:
 
 
 def _pdf_error(error: Exception) -> Refuse | None:
-    text = " ".join(str(error).split())[:300]
+    # qpdf starts with the file's path, which says nothing to the desk.
+    text = re.sub(r"^/\S.*?: ", "", " ".join(str(error).split()))[:300]
     low = text.lower()
+    if "no pages found" in low:
+        return no_pages()
     if "limit" in low or "memory" in low or "nesting" in low or "too many" in low:
         return bomb(text)
     if "encrypt" in low or "security handler" in low or "password" in low:

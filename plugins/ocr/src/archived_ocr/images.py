@@ -61,7 +61,7 @@ def place(source: Path, media_type: str, target: Path, rules: Rules) -> Placed:
         Image.open(source, formats=[FORMATS[media_type]]) as image,
     ):
         placed.frames = _frames(image, placed, rules)
-        if image.format == "JPEG" or image.format == "MPO":
+        if image.format in {"JPEG", "MPO"}:
             parts = [_jpeg(source, image, placed, rules)]
         else:
             parts = [_stored(image, placed, rules) for _ in _each(image, placed.frames)]
@@ -198,12 +198,12 @@ def _plain(image: Image.Image, placed: Placed, rules: Rules) -> Image.Image:
         _note_depth(image, placed, rules)
         return frame
     if frame.mode in ("I", "F"):
-        low, high = frame.getextrema()
+        low, high = (float(str(v)) for v in frame.getextrema())
         _inexact(
             rules, placed, "depth-reduced",
             "The image has 32 bits per pixel; its page shows 8 of them. The original keeps all.",
         )  # fmt: skip
-        span = max(1.0, float(high) - float(low))
+        span = max(1.0, high - low)
         return frame.point(lambda v: (v - low) * (255.0 / span)).convert("L")
     if frame.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
         _inexact(
@@ -249,7 +249,7 @@ def _png_depth(image: Image.Image) -> int:
 def _inexact(rules: Rules, placed: Placed, flag: str, note: str) -> None:
     if rules.lossless:
         raise Refuse(
-            f"The page cannot show the image exactly, and images = \"lossless\" asks for that. {note}",
+            f"The page cannot show the image exactly, as lossless pages must. {note}",
             code="not-lossless",
             hint='Scan as 8-bit gray or 24-bit colour, or set images = "keep" for this stage.',
         )

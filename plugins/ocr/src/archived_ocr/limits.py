@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pikepdf
 from PIL import Image
@@ -24,7 +25,7 @@ def in_force(max_megapixels: int) -> Iterator[None]:
     # One page of gray or colour pixels may be as large as the pixel limit allows.
     unpacked = max(STREAM_BYTES, pixels * 4)
     before = Image.MAX_IMAGE_PIXELS
-    qpdf = pikepdf.settings.set_qpdf_limits(
+    qpdf: dict[str, Any] = pikepdf.settings.set_qpdf_limits(
         doc_max_warnings=5000,
         parser_max_nesting=200,
         dct_max_memory=unpacked,

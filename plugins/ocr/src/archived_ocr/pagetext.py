@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pypdfium2 as pdfium
-import pypdfium2.raw as raw
+from pypdfium2 import raw
 
 _WORD = re.compile(r"\w*[^\W\d_]\w*|\d+")
 _LINE_ENDS = re.compile(r"\r\n?|\x0b|\x0c|\x85|\u2028|\u2029")
@@ -86,10 +86,9 @@ def _page(document: pdfium.PdfDocument, index: int) -> PageText:
     odd -= text.count("\ufffe")
     text = plain(text)
     count = words(text)
-    hidden = round(count * hidden_share)
-    return PageText(
-        text, count - hidden, hidden, covered, marked, max(0, odd) / max(1, len(text))
-    )
+    # Without a picture below it, invisible text is no text layer of a scan.
+    hidden = round(count * hidden_share) if covered >= COVERED else 0
+    return PageText(text, count - hidden, hidden, covered, marked, max(0, odd) / max(1, len(text)))
 
 
 def _objects(page: pdfium.PdfPage, text: pdfium.PdfTextPage) -> tuple[float, bool, float]:

@@ -40,7 +40,7 @@ class Job:
     dpi: float
     masked: frozenset[int] = frozenset()
     """Pages whose printed text OCRmyPDF hides from the engine: read only after that."""
-    done: Callable[[int], None] = lambda page: None
+    done: Callable[[int], None] = lambda _: None
     readings: dict[int, Reading] = field(default_factory=dict)
     turned: dict[int, int] = field(default_factory=dict)
     """Page -> degrees clockwise it was turned by."""
@@ -185,9 +185,7 @@ class Engine(OcrEngine):
         return _tree(reading, dpi, page_number), reading.text
 
     @staticmethod
-    def generate_hocr(
-        input_file: Path, output_hocr: Path, output_text: Path, options: Any
-    ) -> None:
+    def generate_hocr(input_file: Path, output_hocr: Path, output_text: Path, options: Any) -> None:
         """Not used by the renderer we choose."""
         raise NotImplementedError
 
@@ -263,7 +261,7 @@ def get_ocr_engine(options: Any) -> OcrEngine:  # noqa: ARG001
 
 
 @hookimpl
-def rasterize_pdf_page(  # noqa: PLR0917
+def rasterize_pdf_page(
     input_file: Path,
     output_file: Path,
     raster_dpi: Any,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pikepdf
 import pypdfium2 as pdfium
@@ -78,7 +79,7 @@ def _only_image(page: pikepdf.Page) -> pikepdf.Stream | None:
     for annotation in page.obj.get("/Annots", []):
         if str(annotation.get("/Subtype")) not in _QUIET_ANNOTATIONS:
             return None
-    names = page.resources.get("/XObject", {})
+    names: Any = page.resources.get("/XObject", {})
     if len(names) > 50 or len(_content(page)) > 2000:
         return None
     matrix: list[float] | None = None
@@ -102,9 +103,10 @@ def _only_image(page: pikepdf.Page) -> pikepdf.Stream | None:
         and abs(e + a - right) <= slack_x
         and abs(f + d - top) <= slack_y
     )
-    found = names[name]
-    whole = isinstance(found, pikepdf.Stream) and found.get("/Subtype") == "/Image"
-    return found if upright and fills and whole else None
+    found: Any = names[name]
+    if not isinstance(found, pikepdf.Stream) or found.get("/Subtype") != "/Image":
+        return None
+    return found if upright and fills else None
 
 
 def _content(page: pikepdf.Page) -> bytes:

@@ -22,6 +22,7 @@ from pikepdf import pdfa
 from archived.api import Context, Document, Refuse, Result, Role
 from archived_ocr import copies, faults, images, limits, pagetext, plugin, sameness, survey
 from archived_ocr.account import Account
+from archived_ocr.raster import turned
 from archived_ocr.reading import Reader
 
 if TYPE_CHECKING:
@@ -104,10 +105,7 @@ class _Work:
 
     def result(self) -> Result:
         kind = kind_of(self.source)
-        if kind == PDF:
-            delivered = self._from_pdf()
-        else:
-            delivered = self._from_image(kind)
+        delivered = self._from_pdf() if kind == PDF else self._from_image(kind)
         if not delivered:
             self.main.path.unlink(missing_ok=True)
         text = self.context.new_file("document.txt", media_type="text/plain", role=Role.TEXT)
@@ -134,24 +132,24 @@ class _Work:
         self.account.begin(len(placed.frames))
         for flag, note in zip(placed.flags, placed.notes, strict=True):
             self.account.tell(flag, note)
-        return self._make(pages, frozenset(range(len(placed.frames))))
+        if not self._make(pages, frozenset(range(len(placed.frames)))):
+            raise RuntimeError("a page made from an image could not become PDF/A")
+        return True
 
     def _from_pdf(self) -> bool:
         options = self.options
         seen = survey.look(self.source, options.max_pages, options.max_megapixels)
-        if seen.encrypted and options.owner_password == "refuse":
+        if seen.encrypted and options.owner_password == "refuse":  # noqa: S105 - a choice
             raise Refuse(
                 "The document's owner restricts its use with a password",
                 code="owner-password",
-                hint="Ask the owner for a free copy, or set owner_password = \"record\".",
+                hint='Ask the owner for a free copy, or set owner_password = "record".',
             )
         self.account.begin(seen.pages)
         self.account.describe(seen)
         on_pages = pagetext.of(self.source)
         if len(on_pages) != seen.pages:
-            raise faults.damaged(
-                f"one reader counts {seen.pages} pages, another {len(on_pages)}"
-            )
+            raise faults.damaged(f"one reader counts {seen.pages} pages, another {len(on_pages)}")
         redo = options.existing_text == "redo"
         unread = frozenset(
             n
@@ -163,27 +161,46 @@ class _Work:
             flat = self.work / "flat.pdf"
             copies.flattened_copy(self.source, flat)
             shown = pagetext.of(flat)
-        self.account.found(shown, unread, redo=redo)
-        if seen.kept_as_is or (seen.pdfa and not unread and not seen.altered):
-            return self._keep(seen, unread)
-        source = self.source
-        if seen.altered or seen.empty_signature_fields:
-            source = self.work / "copy.pdf"
-            copies.working_copy(self.source, source, seen)
-            self.label = copies.SIGNED_LABEL if seen.signed else None
-            if seen.encrypted and not seen.signed:
-                self.label = copies.LOCKED_LABEL
+        self.account.found(on_pages, shown, unread)
+        lost = seen.lost_by_copying(scanned=bool(unread))
+        if lost or (seen.pdfa and not unread and not seen.altered):
+            return self._keep(seen, unread, lost)
+        source = self.work / "copy.pdf"
+        copies.working_copy(self.source, source, seen, scanned=len(unread) == seen.pages)
+        self.label = copies.SIGNED_LABEL if seen.signed else None
+        if seen.encrypted and not seen.signed:
+            self.label = copies.LOCKED_LABEL
         made = self._make(source, unread)
+        earlier = frozenset(n for n, page in enumerate(on_pages) if page.hidden) - unread
+        if not made and earlier:
+            # The fonts of such a layer are rarely embedded, which PDF/A asks for.
+            self.account.tell(
+                "ocr-replaced",
+                "The text layer of an earlier OCR cannot be part of a PDF/A; the pages were read "
+                "anew.",
+            )
+            copies.working_copy(
+                self.source, source, seen, scanned=len(unread | earlier) == seen.pages
+            )
+            hidden_only = frozenset(n for n in earlier if not on_pages[n].visible)
+            copies.drop_hidden_text(source, hidden_only)
+            made = self._make(source, unread | earlier)
+        if not made:
+            self.account.tell(
+                "no-pdfa",
+                "The document cannot become PDF/A without losing something; the original stays "
+                "the document and its text was kept.",
+            )
         self.account.reading_copy = made and seen.altered
         return made
 
-    def _keep(self, seen: survey.Survey, unread: frozenset[int]) -> bool:
+    def _keep(self, seen: survey.Survey, unread: frozenset[int], lost: str) -> bool:
         """Leave the document as it came, and only get its text."""
-        if seen.kept_as_is:
+        if lost:
             self.account.tell(
                 "no-pdfa",
                 "No PDF/A was made, because it would lose what the original does: "
-                f"{seen.kept_as_is}. The original stays the document.",
+                f"{lost}. The original stays the document.",
             )
         else:
             self.account.tell(
@@ -195,8 +212,8 @@ class _Work:
             for page in sorted(unread):
                 image, dpi = job.image(self.source, page)
                 turn = job.facing(page, image, dpi) if self.options.turn_pages else 0
-                job.read(page, plugin.turned(image, turn), dpi)
-            self.account.read(job.readings, job.turned, overlay=False)
+                job.read(page, turned(image, turn), dpi)
+            self.account.read(job.readings, job.turned)
         return False
 
     def _make(self, source: Path, unread: frozenset[int]) -> bool:
@@ -207,17 +224,17 @@ class _Work:
             except PdfaConversionFailedError as error:
                 code = ExitCode.pdfa_conversion_failed
                 self.context.log.info("no PDF/A: %s", " ".join(str(error).split())[:1000])
+            except Exception as error:
+                # OCRmyPDF stumbles in many ways over a broken file; a sound one is not to blame.
+                if faults.blamed(error) is None and (broken := survey.broken(source)):
+                    raise faults.damaged(broken) from error
+                raise
             missing = unread - set(job.readings)
             if missing:
                 pages = ", ".join(str(n + 1) for n in sorted(missing)[:20])
                 raise RuntimeError(f"page(s) {pages} were to be read and were not")
-            self.account.read(job.readings, job.turned, overlay=True)
+            self.account.read(job.readings, job.turned)
         if code == ExitCode.pdfa_conversion_failed:
-            self.account.tell(
-                "no-pdfa",
-                "The document cannot become PDF/A without losing something; the original stays "
-                "the document and its text was kept.",
-            )
             return False
         if code != ExitCode.ok:
             raise RuntimeError(f"OCRmyPDF ended with {code!r}")

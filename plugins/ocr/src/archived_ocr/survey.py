@@ -51,11 +51,11 @@ class Survey:
         """A copy cannot be the same in law: it lacks the signatures or the restrictions."""
         return self.signed or self.encrypted
 
-    @property
-    def kept_as_is(self) -> str:
-        """What a PDF/A would lose, in words; empty when it would lose nothing that is known.
+    def lost_by_copying(self, *, scanned: bool) -> str:
+        """Why no PDF/A is made of this document, in words; empty when one is.
 
-        A signed document is copied all the same: its original is kept beside the copy.
+        A signed document is copied all the same: its original is kept beside the copy. So is a
+        `scanned` one with attachments: scanners attach what nobody asked for.
         """
         if self.portfolio:
             return "it is a portfolio"
@@ -65,7 +65,7 @@ class Survey:
             (self.xfa, "it holds an XFA form"),
             (self.javascript, "it holds JavaScript"),
             (self.form_fields, "it is a form"),
-            (self.attachments, "it has attached files"),
+            (self.attachments and not scanned, "it has attached files"),
         ):
             if yes:
                 return what
@@ -81,7 +81,7 @@ def look(path: Path, max_pages: int, max_megapixels: int) -> Survey:
         form = root.get("/AcroForm")
         form = form if isinstance(form, pikepdf.Dictionary) else None
         xfa = form is not None and "/XFA" in form
-        if bool(root.get("/NeedsRendering", False)) and xfa:
+        if bool(root.get("/NeedsRendering", False)):
             raise Refuse(
                 "The document is a dynamic XFA form: only Adobe Reader can show its content",
                 code="dynamic-xfa",
@@ -93,7 +93,9 @@ def look(path: Path, max_pages: int, max_megapixels: int) -> Survey:
             encrypted=pdf.is_encrypted,
             restrictions=_restrictions(pdf),
             signatures=_signatures(path, pdf),
-            empty_signature_fields=any(k == "/Sig" and "/V" not in f for f, k in _walk_fields(form)),
+            empty_signature_fields=any(
+                k == "/Sig" and "/V" not in f for f, k in _walk_fields(form)
+            ),
             xfa=xfa,
             portfolio="/Collection" in root,
             javascript=_scripted(pdf),
@@ -234,6 +236,16 @@ def signatures_in(path: Path) -> int:
         return _signatures(path, pdf)
 
 
+def broken(path: Path) -> str:
+    """The first thing that is structurally wrong with the PDF at `path`; empty when it is sound."""
+    try:
+        with pikepdf.open(path) as pdf:
+            problems = pdf.check_pdf_syntax()
+    except pikepdf.PdfError as error:
+        problems = [str(error)]
+    return problems[0].split("\n")[0][:300] if problems else ""
+
+
 def _by_pyhanko(path: Path) -> int:
     from pyhanko.pdf_utils.reader import PdfFileReader
 
@@ -256,9 +268,10 @@ def _scripted(pdf: pikepdf.Pdf) -> bool:
 
 def _claim(pdf: pikepdf.Pdf) -> str:
     try:
-        with pdf.open_metadata() as metadata:
-            part = str(metadata.get("pdfaid:part", "")).strip()
-            level = str(metadata.get("pdfaid:conformance", "")).strip().lower()
+        # Only read: leaving a `with` block would write the metadata anew.
+        metadata = pdf.open_metadata(set_pikepdf_as_editor=False, update_docinfo=False)
+        part = str(metadata.get("pdfaid:part", "")).strip()
+        level = str(metadata.get("pdfaid:conformance", "")).strip().lower()
     except Exception:  # noqa: BLE001 - metadata is free text; what cannot be read claims nothing
         return ""
     return f"{part}{level}" if part in ("1", "2", "3", "4") else ""
