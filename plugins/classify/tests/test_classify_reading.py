@@ -241,6 +241,56 @@ def test_the_title_decides_where_a_party_code_stands_for_two_types() -> None:
     assert "Quyết định or Quy định" in untitled.found["type_name"].why
 
 
+@pytest.mark.parametrize(
+    ("below", "subject"),
+    [
+        ("Thực hiện phòng cháy trong kho\n\nNhiệt độ trong kho giữ ở mức 17 độ.", None),
+        ("Thực hiện phòng cháy trong kho\nCăn cứ Luật Lưu trữ;", None),
+        ("Thực hiện phòng cháy\ntrong kho\nĐiều 1. Giữ ấm.", None),
+        ("Thực hiện phòng cháy trong kho\nBà Nguyễn Xuân Sửu kiểm tra\ntừng trang ảnh.", None),
+        ("THỰC HIỆN PHÒNG CHÁY\n2019\nCăn cứ", "THỰC HIỆN PHÒNG CHÁY 2019"),
+        ("V/v: phòng cháy\nKính gửi: Ông A", "V/v: phòng cháy"),
+        ("| Đến ngày 3 Về việc phòng cháy\n\nI. MỤC ĐÍCH", "Về việc phòng cháy"),
+    ],
+)
+def test_the_subject_ends_where_the_text_begins(below: str, subject: str | None) -> None:
+    found = values(head("Số: 12/KH-BNV Hà Nội, ngày 24 tháng 9 năm 2025", "KẾ HOẠCH") + below)
+    assert found["subject"] == (subject or "Thực hiện phòng cháy trong kho")
+
+
+def test_a_party_dispatch_has_its_subject_below_the_number() -> None:
+    found = values(PARTY.replace("64-QĐ/", "64-CV/").replace("\nQUYẾT ĐỊNH\n", "\n"))
+    assert (found["type_name"], found["type_abbr"]) == ("Công văn", "CV")
+    assert found["subject"] == "về việc giao nhiệm vụ số hoá tài liệu"
+
+
+def test_a_number_that_lost_its_slash_is_read_with_little_confidence() -> None:
+    reading = read(head("Số:1046KH-SXD _. Trường Thủy, ngày 30 tháng 12 năm 2007", "KẾ HOẠCH"))
+    assert reading.found["number"].value == "1046"
+    assert reading.found["number"].confidence < 0.5
+    assert reading.found["place"].value == "Trường Thủy"
+
+
+@pytest.mark.parametrize(
+    ("lines", "organ", "parent"),
+    [
+        ("UBND TỈNH BẮC HẢI|SỞ NỘI VỤ", "SỞ NỘI VỤ", "UBND TỈNH BẮC HẢI"),
+        ("BỘ GIÁO DỤC|VÀ ĐÀO TẠO", "BỘ GIÁO DỤC VÀ ĐÀO TẠO", None),
+        ("ỦY BAN NHÂN DÂN|HUYỆN A|PHÒNG NỘI VỤ ˆ", "PHÒNG NỘI VỤ", "ỦY BAN NHÂN DÂN HUYỆN A"),
+        ("LIÊN ĐOÀN B -|SỞ VĂN HÓA|TỈNH A", "LIÊN ĐOÀN B - SỞ VĂN HÓA TỈNH A", None),
+    ],
+)
+def test_lines_of_the_head_are_put_together_to_organs(
+    lines: str, organ: str, parent: str | None
+) -> None:
+    left = lines.split("|")
+    right = ["CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM", "Độc lập - Tự do - Hạnh phúc", "———"]
+    merged = "\n".join(f"{a} {b}" for a, b in zip(left, right, strict=False))
+    for head_text in (merged, "\n".join([*left, *right])):
+        found = values(f"{head_text}\nSố: 12/QĐ-X Bắc Hải, ngày 02 tháng 3 năm 2024\nQUYẾT ĐỊNH\n")
+        assert (found["organ"], found["parent_organ"]) == (organ, parent)
+
+
 def test_half_a_signers_office_is_not_given_as_the_whole() -> None:
     field = read(STATE.replace("- Như Điều 3; PHÓ CHỦ TỊCH", "- Như Điều 3;")).found["signer_title"]
     assert field.value is None
