@@ -199,6 +199,17 @@ def test_the_systems_own_disk_counts_as_not_mounted(directory, tmp_path):
     assert problem.code == "target-missing"
 
 
+def test_a_plain_folder_is_missing_where_a_mount_point_is_required(directory, source, tmp_path):
+    plain = directory(tmp_path / "second", require_mount=True, allow_same_filesystem=True)
+
+    with pytest.raises(Postpone, match="not a mount point") as waiting:
+        plain.put(source, "key", SHA)
+
+    assert waiting.value.code == "target-missing"
+    assert len(list(plain.check(tmp_path))) == 1
+    assert not list(plain.options.path.iterdir())
+
+
 def test_another_file_system_is_fit(directory, tmp_path):
     shm = Path("/dev/shm")
     if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:

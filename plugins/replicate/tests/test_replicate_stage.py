@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -119,6 +120,29 @@ def test_a_damaged_source_is_never_copied(name, store, second, versions, copy_to
     assert refused.value.code == "source-damaged"
     assert refused.value.hint
     assert tree(second.options.path) == good
+
+
+def test_an_inventory_that_still_reads_well_but_is_not_the_sealed_one_is_damage(
+    store, second, versions, copy_to
+):
+    sealed = store.add(versions[0])
+    inventory = store.object / "inventory.json"
+    inventory.write_bytes(inventory.read_bytes().replace(b'"sealed"', b'"forged"'))
+
+    with pytest.raises(Refuse, match="not the one that was sealed"):
+        copy_to(sealed, second)
+
+    assert not list(second.options.path.iterdir())
+
+
+def test_an_object_forged_from_top_to_bottom_is_damage(
+    store, second, versions, copy_to, make_store, tmp_path
+):
+    sealed = store.add(versions[0])
+    forged = make_store(tmp_path / "forged").add(versions[1])
+
+    with pytest.raises(Refuse, match="not the one that was sealed"):
+        copy_to(replace(forged, inventory_sha512=sealed.inventory_sha512), second)
 
 
 @pytest.mark.parametrize("loss", ["unlink", "symlink", "folder"])
