@@ -301,6 +301,13 @@ def test_a_folder_named_like_a_file_is_told(etc):
     assert etc.mistakes() == ["archived.toml: cannot be read: Is a directory"]
 
 
+def test_a_conf_d_that_cannot_be_listed_is_no_empty_one(etc, good):
+    (etc.folder / "conf.d").rmdir()
+    etc.write("", "conf.d")
+
+    assert etc.mistakes(good) == ["conf.d: cannot be read: Not a directory"]
+
+
 def test_hot_folders_are_compared_behind_links(etc, good, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,9 @@ import tomli
 
 from archived.config.lines import Keys, index
 from archived.errors import ConfigError
+
+_LAST = sys.maxsize
+"""Position of what is told after all files."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -125,7 +129,7 @@ def read(path: Path) -> Source:
     path = path.absolute()
     source = Source(path)
     drop_ins = path.parent / "conf.d"
-    paths = [path, *sorted(p for p in drop_ins.glob("*.toml") if not p.name.startswith("."))]
+    paths = [path, *_drop_ins(source, drop_ins)]
     files = []
     for position, file in enumerate(paths):
         name = file.relative_to(path.parent).as_posix()
@@ -137,8 +141,6 @@ def read(path: Path) -> Source:
         except tomli.TOMLDecodeError as error:
             at = f"{name}:{error.lineno}:{error.colno}"
             source.about(position, f"{at}: not TOML: {error.msg}", line=error.lineno)
-    if drop_ins.is_dir():
-        _unwritable(source, len(paths), drop_ins, "conf.d")
     source.stop_if_wrong()
     source.files = files
     for file_read in files:
@@ -163,11 +165,16 @@ def _text(source: Source, position: int, path: Path, name: str) -> str | None:
     return None
 
 
-def _unwritable(source: Source, position: int, path: Path, name: str) -> None:
+def _drop_ins(source: Source, folder: Path) -> list[Path]:
+    """`*.toml` in `conf.d`, sorted. A folder that cannot be read is a mistake, not an empty one."""
     try:
-        _check_mode(source, position, path, name, path.stat())
+        _check_mode(source, _LAST, folder, folder.name, folder.stat())
+        return sorted(p for p in folder.iterdir() if p.match("*.toml") and p.name[0] != ".")
+    except FileNotFoundError:
+        return []
     except OSError as error:
-        source.about(position, f"{name}: cannot be read: {error.strerror}")
+        source.about(_LAST, f"{folder.name}: cannot be read: {error.strerror}")
+        return []
 
 
 def _check_mode(
