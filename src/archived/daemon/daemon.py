@@ -15,13 +15,14 @@ import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from archived import AGENT
+from archived import AGENT, __version__
 from archived.config import Settings, changes, reload
 from archived.daemon import cards
 from archived.daemon.health import Health
@@ -29,11 +30,13 @@ from archived.daemon.house import House
 from archived.daemon.reception import Reception
 from archived.daemon.snapshot import snapshot
 from archived.engine.boundary import Limits as ChildLimits
+from archived.engine.commit import release
 from archived.engine.runner import LocalRunner
 from archived.engine.scheduler import Runner, Scheduler, StepEnded
 from archived.engine.sealing import Sealer
 from archived.errors import ArchivedError, CatalogError
 from archived.intake.desk import Desk, Sweep
+from archived.observe.answers import Answers
 from archived.observe.control import Control
 from archived.observe.metrics import Metrics
 from archived.observe.notify import Notifier
@@ -62,6 +65,7 @@ class Daemon:
         self.spool = Spool(settings.archive.state)
         self.store = Store(settings.store.path)
         self.catalog: Catalog
+        self.answers: Answers
         self.scheduler: Scheduler
         self.receptions: dict[str, Reception] = {}
         self.problems: dict[str, list[str]] = {}
@@ -107,7 +111,8 @@ class Daemon:
                 self._open_desks(self.settings)
                 self._spawn("scheduler", self.scheduler.run())
                 self._spawn(
-                    "observers", Observers(self.catalog, self._tell_plugins).run(self._news)
+                    "observers",
+                    Observers(self.catalog, self._tell_plugins).run(self._for_observers),
                 )
                 self._start_publisher(self.settings)
                 self._spawn("heartbeat", self._heartbeat())
@@ -153,6 +158,7 @@ class Daemon:
             self.spool, self.store, self.catalog, sealer, clock=self.house.now, wake=self._wake,
             tell=self._step_ended,
         )  # fmt: skip
+        self.answers = Answers(self.catalog, self.settings.store.path, self.live)
         self.metrics.watch(lambda: snapshot(self))
 
     def _close(self) -> None:
@@ -248,6 +254,36 @@ class Daemon:
         """There may be news in the outbox."""
         self._for_observers.set()
         self._for_broker.set()
+
+    def ask(self, question: str, arguments: dict[str, str]) -> Any:
+        """Answer a question of `archivectl`; see `observe.answers`. Blocking."""
+        return self.answers.answer(question, arguments)
+
+    def live(self) -> Mapping[str, Any]:
+        """What only a running daemon knows, as JSON, for `archivectl status`."""
+        return {
+            "version": __version__,
+            "started": self.started,
+            "config": str(self.settings.path),
+            "not_ready": self.health.not_ready(),
+            "metrics": f"http://{self.settings.web.listen}/metrics",
+            "hotfolders": [asdict(r.status) for r in self.receptions.values()],
+            "lanes": dict(self.scheduler.widths),
+            "running": [asdict(active) for active in list(self.scheduler.active.values())],
+            "problems": self.problems,
+            "plugins": [asdict(plugin) for plugin in self.settings.plugins.catalogue()],
+        }
+
+    async def decide(self, what: str, document: str, operator: str, note: str) -> Any:
+        """Carry out a person's decision: `retry` or `release`."""
+        if what not in {"retry", "release"}:
+            raise ArchivedError(f"{what!r} is not a decision", code="bad-question")
+        state = await asyncio.to_thread(
+            release, self.catalog, self.scheduler.deck, self.answers.resolve(document), operator,
+            note, self.house.now(), skip=what == "release",
+        )  # fmt: skip
+        self.woken()
+        return {"document": document, "state": str(state)}
 
     async def reload(self) -> list[str]:
         """Read the configuration again; returns what changed, in sentences.

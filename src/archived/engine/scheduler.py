@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -20,7 +21,7 @@ from archived.engine import commit
 from archived.engine.boundary import DocumentCard, Limits, Request
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
 from archived.engine.custody import document_card
-from archived.engine.sealing import Sealer
+from archived.engine.sealing import Sealer, of_os_error
 from archived.errors import CatalogError, NotNow
 from archived.model.document import IllegalStep
 from archived.model.outcome import Ending, Outcome, Usage
@@ -158,7 +159,7 @@ class Scheduler:
         self.active[row.id] = Active(row.id, row.name, stage, lane, row.attempts + 1, now)
         task = asyncio.create_task(self._attempt(row, stage), name=f"{stage} {row.id}")
         self._tasks[row.id] = task
-        task.add_done_callback(lambda done, document=row.id: self._ended(document, done))
+        task.add_done_callback(partial(self._ended, row.id))
 
     def _ended(self, document: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(document, None)
@@ -236,7 +237,7 @@ class Scheduler:
             )  # fmt: skip
             return await self._runners[card.lane].run(request, progress, log)
         except OSError as error:
-            return _of_os_error(error)
+            return of_os_error(error)
 
     async def _missing(self, row: DocumentRow, step: StepRow) -> None:
         await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
@@ -268,7 +269,7 @@ class Scheduler:
         try:
             await self._insist(lambda: self._commit_once(row, step, outcome))
         except OSError as error:
-            outcome = replace(_of_os_error(error), usage=outcome.usage)
+            outcome = replace(of_os_error(error), usage=outcome.usage)
             await self._insist(lambda: self._commit_once(row, step, outcome))
         self._report(row, step, outcome)
 
@@ -321,21 +322,8 @@ class Scheduler:
         )  # fmt: skip
 
 
-def _of_os_error(error: OSError) -> Outcome:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Outcome(
-            Ending.POSTPONED, code="no-space", message=f"a disk is full: {error.filename or ''}",
-            hint="make room; the document goes on by itself", after=timedelta(seconds=30),
-        )  # fmt: skip
-    return Outcome(
-        Ending.POSTPONED, code="store-io", message=f"a disk cannot be used: {error}",
-        hint="look at the disk (dmesg); the document goes on by itself",
-        after=timedelta(minutes=1),
-    )  # fmt: skip
-
-
 def _is_catalog(error: OSError, catalog: Catalog) -> bool:
-    return error.filename == str(catalog.path)
+    return bool(error.filename == str(catalog.path))
 
 
 def _cpu_seconds(timeout: timedelta) -> int:

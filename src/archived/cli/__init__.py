@@ -1,0 +1,1 @@
+"""The command lines: they compose everything, and nobody imports them."""

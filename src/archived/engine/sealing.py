@@ -1,0 +1,166 @@
+"""The core's own step: a document's current artifacts and its description become one OCFL object.
+
+Blocking and idempotent: after a crash between the store's rename and the catalog's commit, the
+object that is there already is checked and adopted.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from archived import AGENT, __version__
+from archived.api import Role
+from archived.engine.custody import logical_path
+from archived.errors import StoreError
+from archived.model.dublin import dublin_core
+from archived.model.identity import object_id
+from archived.model.manifest import (
+    DUBLIN_CORE,
+    PREMIS,
+    RECORD,
+    ArrivedFile,
+    Decision,
+    LedgerPosition,
+    Record,
+    RecordedFile,
+    RecordedStep,
+    to_json,
+)
+from archived.model.outcome import Ending, Outcome
+from archived.model.premis import premis
+from archived.storage.catalog import Catalog
+from archived.storage.records import ArtifactRow, DocumentRow, LedgerRow, StepRow
+from archived.storage.spool import Spool
+from archived.storage.staged import Deed, StoreFile
+from archived.storage.store import SealedObject, Store
+
+_MOST_WORDS = 4 << 20
+"""Characters of a document's text that are made searchable; the whole text is in the object."""
+_DECISIONS = {"document-released": "released", "document-retried": "retried"}
+
+
+class Sealer:
+    """Makes objects; `organisation` is named in each version's inventory."""
+
+    def __init__(self, spool: Spool, store: Store, catalog: Catalog, organisation: str) -> None:
+        self._spool = spool
+        self._store = store
+        self._catalog = catalog
+        self._organisation = organisation
+
+    def seal(self, row: DocumentRow, step: StepRow) -> tuple[dict[str, Any], str] | Outcome:
+        """Make the object durable in the store; returns where it lies and the words to find it by.
+
+        What goes wrong is returned as an outcome, for `policy` to judge like any other step's.
+        """
+        artifacts = self._catalog.artifacts(row.id)
+        try:
+            sealed = self._object(row, step, artifacts)
+            words = self._words(row, artifacts)
+        except StoreError as error:
+            return Outcome(Ending.BROKE, code=error.code, message=error.message, hint=error.hint)
+        except OSError as error:
+            return of_os_error(error)
+        place = {
+            "object_key": sealed.key,
+            "object_version": sealed.version,
+            "inventory_sha512": sealed.inventory_sha512,
+        }
+        return place, words
+
+    def _object(
+        self, row: DocumentRow, step: StepRow, artifacts: list[ArtifactRow]
+    ) -> SealedObject:
+        identifier = object_id(row.id)
+        try:
+            return self._store.seal(
+                identifier, self._files(row, artifacts), self._deed(step.started)
+            )
+        except StoreError as error:
+            if error.code != "already-sealed":
+                raise
+        expected = {logical_path(a): a.sha512 for a in artifacts}
+        return self._store.adopt(identifier, expected)
+
+    def _deed(self, created: datetime) -> Deed:
+        name = f"{self._organisation}, {AGENT}" if self._organisation else AGENT
+        return Deed(created, "Archived", name, "about:archived")
+
+    def _files(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> list[StoreFile]:
+        folder = self._spool.folder(row.id)
+        files = [
+            StoreFile(logical_path(a), folder / a.path, sha512=a.sha512, sha256=a.sha256)
+            for a in artifacts
+        ]
+        record = self._record(row, artifacts)
+        return [
+            *files,
+            StoreFile(RECORD, to_json(record)),
+            StoreFile(PREMIS, premis(record)),
+            StoreFile(DUBLIN_CORE, dublin_core(record)),
+        ]
+
+    def _record(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> Record:
+        entries = self._catalog.ledger_of(row.id)
+        last = entries[-1]
+        originals = [a for a in artifacts if a.role == Role.ORIGINAL]
+        return Record(
+            document=row.id, object=object_id(row.id), hotfolder=row.hotfolder, path=row.path,
+            pipeline=row.pipeline, stages=tuple(row.stages), media_type=row.media_type,
+            secrecy=row.secrecy, received=row.received, sealed=datetime.now(UTC),
+            archived=__version__,
+            arrived=tuple(
+                ArrivedFile(a.path, logical_path(originals[0]), a.size, a.mtime_ns, a.first_seen)
+                for a in self._catalog.arrivals(document=row.id)
+            ),
+            files=tuple(
+                RecordedFile(a.role, a.name, a.media_type, a.size, a.sha512, a.sha256, a.step,
+                             a.main)
+                for a in artifacts
+            ),
+            steps=tuple(_step(s) for s in self._catalog.steps(row.id) if s.ending is not None),
+            facts=self._catalog.facts(row.id),
+            ledger=LedgerPosition(last.sequence, last.hash),
+            decisions=tuple(_decision(e) for e in entries if e.kind in _DECISIONS),
+        )  # fmt: skip
+
+    def _words(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> str:
+        texts = [a for a in artifacts if a.role == Role.TEXT and a.media_type == "text/plain"]
+        read = []
+        for artifact in texts:
+            path = self._spool.folder(row.id) / artifact.path
+            with path.open(encoding="utf-8", errors="replace") as file:
+                read.append(file.read(_MOST_WORDS))
+        return "\n".join(read)
+
+
+def of_os_error(error: OSError) -> Outcome:
+    """What a disk's refusal means for a step: the world's fault, and it waits."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Outcome(
+            Ending.POSTPONED, code="no-space", message=f"a disk is full: {error.filename or ''}",
+            hint="make room; the document goes on by itself", after=timedelta(seconds=30),
+        )  # fmt: skip
+    return Outcome(
+        Ending.POSTPONED, code="store-io", message=f"a disk cannot be used: {error}",
+        hint="look at the disk (dmesg); the document goes on by itself",
+        after=timedelta(minutes=1),
+    )  # fmt: skip
+
+
+def _step(step: StepRow) -> RecordedStep:
+    return RecordedStep(
+        id=step.id, position=step.position, stage=step.stage, attempt=step.attempt,
+        version=step.version, distribution=step.distribution, options_digest=step.options_digest,
+        started=step.started, ended=step.ended, ending=step.ending or "", code=step.code or "",
+        message=step.message or "", tools=step.tools or {}, notes=tuple(step.notes or ()),
+    )  # fmt: skip
+
+
+def _decision(entry: LedgerRow) -> Decision:
+    body = json.loads(entry.entry)
+    note = str(body.get("facts", {}).get("note", ""))
+    return Decision(entry.at, body["agent"], _DECISIONS[entry.kind], note)

@@ -1,0 +1,196 @@
+"""Answers to `archivectl`'s questions, as JSON. Reads the catalog only, so that they can be had
+from a running daemon or, when it is down, from the catalog itself.
+
+The shapes are documented in docs/archivectl.md and are an interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from archived.errors import ArchivedError, NoSuchDocument
+from archived.model import description
+from archived.model.document import State
+from archived.observe.explain import explain
+from archived.storage import ledger
+from archived.storage.catalog import Catalog
+from archived.storage.records import DocumentRow
+
+_MOST = 1000
+
+Arguments = Mapping[str, str]
+
+
+class Answers:
+    """`live` gives what only a running daemon knows; `None` when there is none."""
+
+    def __init__(
+        self, catalog: Catalog, store: Path, live: Callable[[], Mapping[str, Any]] | None = None
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._live = live
+        self._questions: dict[str, Callable[[Arguments], Any]] = {
+            "status": self._status,
+            "documents": self._documents,
+            "show": self._show,
+            "explain": self._explain,
+            "search": self._search,
+            "ledger-verify": self._ledger_verify,
+        }
+
+    def answer(self, question: str, arguments: Arguments) -> Any:
+        """The answer as JSON values. Raises `ArchivedError`."""
+        if question not in self._questions:
+            raise ArchivedError(f"unknown question {question!r}", code="bad-question")
+        return plain(self._questions[question](arguments))
+
+    def resolve(self, typed: str) -> str:
+        """The full id for what a person typed: an id, or the beginning or end of one.
+
+        Raises `NoSuchDocument`, also when several documents fit.
+        """
+        found = self._catalog.documents_like(typed.strip().lower()) if typed.strip() else []
+        if len(found) == 1 or typed in found:
+            return typed if typed in found else found[0]
+        if not found:
+            raise NoSuchDocument(
+                f"no document's id begins or ends with {typed!r}",
+                hint="archivectl documents lists them; archivectl search finds them",
+            )
+        raise NoSuchDocument(
+            f"{len(found)} documents fit {typed!r}: {', '.join(found)}", hint="type more of the id"
+        )
+
+    def _status(self, _arguments: Arguments) -> Any:
+        catalog = self._catalog
+        documents: dict[str, int] = {}
+        for (_, state), n in catalog.count_documents().items():
+            documents[str(state)] = documents.get(str(state), 0) + n
+        return {
+            "daemon": self._live() if self._live is not None else None,
+            "documents": documents,
+            "held": catalog.count_held(),
+            "balance": [
+                asdict(sheet) | {"unaccounted": sheet.unaccounted} for sheet in catalog.balance()
+            ],
+            "oldest_unclaimed_file": catalog.oldest_unclaimed(),
+            "oldest_document_in_work": catalog.oldest_waiting(),
+            "pages_archived": catalog.pages_archived(),
+            "ledger": asdict(catalog.ledger_head()),
+        }
+
+    def _documents(self, arguments: Arguments) -> Any:
+        states = [_state(word) for word in arguments.get("states", "").split(",") if word]
+        rows = self._catalog.documents(
+            states=states, hotfolder=arguments.get("hotfolder"),
+            limit=min(_MOST, _number(arguments, "limit", 100)), before=arguments.get("before"),
+        )  # fmt: skip
+        return {"documents": [_brief(row) for row in rows]}
+
+    def _show(self, arguments: Arguments) -> Any:
+        row = self._catalog.document(self.resolve(arguments.get("document", "")))
+        facts = self._catalog.facts(row.id)
+        return {
+            **_brief(row),
+            "path": row.path.hex(),
+            "pipeline": row.pipeline,
+            "stages": list(row.stages),
+            "position": row.position,
+            "secrecy": row.secrecy,
+            "copies_wanted": row.copies,
+            "object": self._place(row),
+            "fields": description.fields(facts),
+            "facts": facts,
+            "arrivals": [
+                asdict(a) | {"path": a.path.hex()} for a in self._catalog.arrivals(document=row.id)
+            ],
+            "artifacts": [asdict(a) for a in self._catalog.artifacts(row.id, current=False)],
+            "steps": [asdict(s) for s in self._catalog.steps(row.id)],
+            "replicas": [asdict(r) for r in self._catalog.replicas(row.id)],
+            "ledger": [
+                {"sequence": e.sequence, "kind": e.kind, "at": e.at, "hash": e.hash}
+                for e in self._catalog.ledger_of(row.id)
+            ],
+        }
+
+    def _place(self, row: DocumentRow) -> Mapping[str, Any] | None:
+        if row.object_key is None:
+            return None
+        return {
+            "key": row.object_key,
+            "path": self._store / "ocfl" / row.object_key,
+            "version": row.object_version,
+            "inventory_sha512": row.inventory_sha512,
+        }
+
+    def _explain(self, arguments: Arguments) -> Any:
+        row = self._catalog.document(self.resolve(arguments.get("document", "")))
+        story = explain(
+            row,
+            arrivals=self._catalog.arrivals(document=row.id),
+            steps=self._catalog.steps(row.id),
+            replicas=self._catalog.replicas(row.id),
+            entries=self._catalog.ledger_of(row.id),
+        )
+        return {"document": row.id, "name": row.name, "state": row.state, **asdict(story)}
+
+    def _search(self, arguments: Arguments) -> Any:
+        words = arguments.get("words", "")
+        found = self._catalog.search(words, min(_MOST, _number(arguments, "limit", 20)))
+        return {"words": words, "found": [asdict(f) for f in found]}
+
+    def _ledger_verify(self, _arguments: Arguments) -> Any:
+        head = ledger.verify(self._catalog.ledger_rows())
+        return {"verdict": "yes", "entries": head.sequence, "head": head.hash}
+
+
+def _brief(row: DocumentRow) -> dict[str, Any]:
+    return {
+        "id": row.id, "name": row.name, "state": row.state, "hotfolder": row.hotfolder,
+        "media_type": row.media_type, "size": row.size, "pages": row.pages,
+        "received": row.received, "changed": row.changed, "sealed_at": row.sealed_at,
+        "safe_at": row.safe_at, "next_stage": _next(row), "running": row.running is not None,
+        "attempts": row.attempts, "postponed": row.postponed, "due": row.due, "code": row.code,
+        "reason": row.reason, "hint": row.hint,
+    }  # fmt: skip
+
+
+def _next(row: DocumentRow) -> str | None:
+    return row.stages[row.position] if row.position < len(row.stages) else None
+
+
+def _state(word: str) -> State:
+    try:
+        return State(word)
+    except ValueError:
+        known = ", ".join(State)
+        raise ArchivedError(
+            f"{word!r} is not a state", hint=f"states: {known}", code="bad-question"
+        ) from None
+
+
+def _number(arguments: Arguments, name: str, default: int) -> int:
+    try:
+        return max(1, int(arguments.get(name, default)))
+    except ValueError:
+        raise ArchivedError(f"{name}: write a number", code="bad-question") from None
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses' values as JSON has them: instants as ISO 8601, paths and enums as text."""
+    match value:
+        case Mapping():
+            return {str(k): plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [plain(v) for v in value]
+        case datetime():
+            return value.isoformat()
+        case bool() | int() | float() | None:
+            return value
+        case _:
+            return str(value)

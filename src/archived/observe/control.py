@@ -1,0 +1,122 @@
+"""The control socket: what `archivectl` asks of a running daemon. HTTP over a unix socket, JSON.
+
+Who may connect is decided by the socket's mode and group; a caller says which person it speaks
+for, and the kernel's word (SO_PEERCRED) is recorded beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from aiohttp import web
+
+from archived.errors import ArchivedError
+from archived.model.document import IllegalStep
+
+_STATUS_OF = {"no-such-document": 404, "not-now": 409, "bad-config": 422, "bad-question": 400}
+
+
+class ControlSetting(Protocol):
+    """Where the socket is; `[control]` fits."""
+
+    @property
+    def socket(self) -> Path: ...
+    @property
+    def group(self) -> str | None: ...
+
+
+class Controlled(Protocol):
+    """What can be asked of the daemon."""
+
+    def ask(self, question: str, arguments: dict[str, str]) -> Any: ...
+    async def decide(self, what: str, document: str, operator: str, note: str) -> Any: ...
+    async def reload(self) -> list[str]: ...
+
+
+class Control:
+    """An async context manager: listens while it is open."""
+
+    def __init__(self, setting: ControlSetting, daemon: Controlled) -> None:
+        self._setting = setting
+        self._daemon = daemon
+        app = web.Application(middlewares=[_explained])
+        app.router.add_get("/v1/{question}", self._ask)
+        app.router.add_post("/v1/reload", self._reload)
+        app.router.add_post("/v1/{what}/{document}", self._decide)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+
+    async def __aenter__(self) -> Self:
+        path = self._setting.socket
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # of a daemon that died: the state's lock is ours
+            await self._runner.setup()
+            await web.UnixSite(self._runner, str(path)).start()
+            self._open_to_group(path)
+        except (OSError, KeyError) as error:
+            await self._runner.cleanup()
+            raise ArchivedError(
+                f"{path}: the control socket cannot be made ({error})",
+                hint="look at [control] socket and group", code="no-control",
+            ) from error  # fmt: skip
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+        self._setting.socket.unlink(missing_ok=True)
+
+    def _open_to_group(self, path: Path) -> None:
+        if self._setting.group is not None:
+            os.chown(path, -1, grp.getgrnam(self._setting.group).gr_gid)
+        path.chmod(0o660 if self._setting.group is not None else 0o600)
+
+    async def _ask(self, request: web.Request) -> web.Response:
+        question, arguments = request.match_info["question"], dict(request.query)
+        return web.json_response(await asyncio.to_thread(self._daemon.ask, question, arguments))
+
+    async def _reload(self, _request: web.Request) -> web.Response:
+        return web.json_response({"changes": await self._daemon.reload()})
+
+    async def _decide(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        operator = _operator(request, str(body.get("operator", "")))
+        what, document = request.match_info["what"], request.match_info["document"]
+        note = str(body.get("note", ""))
+        return web.json_response(await self._daemon.decide(what, document, operator, note))
+
+
+def _operator(request: web.Request, says: str) -> str:
+    """The person: the login name by the kernel's word, and whom they say they act for."""
+    login = "unknown"
+    line = request.transport.get_extra_info("socket") if request.transport else None
+    if line is not None:
+        credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        user = struct.unpack("3i", credentials)[1]
+        try:
+            login = pwd.getpwuid(user).pw_name
+        except KeyError:
+            login = f"uid {user}"
+    return f"{login} ({says})" if says and says != login else login
+
+
+@web.middleware
+async def _explained(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Errors of ours become JSON that the command line can show as they are."""
+    try:
+        return await handler(request)
+    except ArchivedError as error:
+        body = {"code": error.code, "message": error.message, "hint": error.hint}
+        return web.json_response({"error": body}, status=_STATUS_OF.get(error.code, 500))
+    except IllegalStep as error:
+        body = {"code": "not-now", "message": str(error), "hint": ""}
+        return web.json_response({"error": body}, status=409)
