@@ -271,6 +271,7 @@ class Desk:
         assert last is not None  # noqa: S101 - _attend set it
         ours = self._house.find_bytes(arrival.document or "")
         if ours is None:
+            report.stuck.append(arrival.name)  # the bytes in custody cannot be read to compare
             return
         found = Look("", "", Whole.UNKNOWN)
         candidate = _candidate(self.card, watched, last, found, None)
