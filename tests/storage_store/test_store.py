@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -41,14 +45,13 @@ def store(template, tmp_path) -> Store:
     return Store(tmp_path / "store")
 
 
-def test_the_independent_judge_has_nothing_to_say(store):
-    assert judge(store.ocfl) == []
-
-
-def test_the_independent_judge_is_awake(store):
-    root = store.read(ID).root
-    (root / "v1/content/stray").write_text("x")
-    assert any("stray" in said for said in judge(store.ocfl))
+def test_the_independent_judge_has_nothing_to_say_and_is_awake(store, tmp_path):
+    harmed = Store(tmp_path / "harmed")
+    shutil.copytree(store.root, harmed.root)
+    (harmed.read(ID).root / "v1/content/stray").write_text("x")
+    said = judge(store.ocfl, harmed.ocfl)
+    assert said
+    assert all(str(harmed.ocfl) in line and "stray" in line for line in said)
 
 
 def test_an_object_lies_where_the_layout_extension_says(tmp_path):
@@ -79,7 +82,8 @@ def test_what_was_sealed_is_read_back_byte_for_byte(store):
 
 def test_stored_files_are_read_only_and_folders_can_be_repaired(store):
     for path in store.read(ID).root.rglob("*"):
-        assert path.stat().st_mode & 0o777 == (0o444 if path.is_file() else 0o755), path
+        mode = path.stat().st_mode & 0o777
+        assert mode == 0o444 if path.is_file() else mode & 0o700 == 0o700, path
 
 
 def test_earlier_versions_keep_their_files(store):
@@ -159,7 +163,7 @@ def test_a_path_cannot_be_taken_twice_or_be_a_folder_too(tmp_path):
     with pytest.raises(StoreError, match="folder"):
         store.add_version(ID, [StoreFile("a/b", b"y")], DEED)
     assert store.add_version(ID, [StoreFile("a/b", b"y")], DEED, removes=["a"]).version == 2
-    assert judge(store.ocfl) == []
+    assert store.verify(ID).answer is Answer.YES
 
 
 def test_symbolic_links_are_never_followed(store, tmp_path):
@@ -339,6 +343,47 @@ def test_the_store_explains_itself_to_someone_with_only_a_shell(store):
     assert done.returncode == 0, done.stderr
     readme = (store.ocfl / "README.txt").read_text()
     assert "sha512sum -c inventory.json.sha512" in readme
+
+
+def test_a_disk_that_takes_no_more_leaves_the_store_as_it_was(store, tmp_path):
+    """A file size limit stands in for a full disk: the kernel refuses in the middle of a write."""
+
+    def refused(write) -> bool:
+        child = os.fork()
+        if child == 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            code = 1
+            with suppress(BaseException):
+                try:
+                    write()
+                except OSError as error:
+                    code = error.errno
+            os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == errno.EFBIG
+
+    before = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
+    big = [StoreFile("access/small", b"x"), StoreFile("original/big", bytes(1_000_000))]
+    assert refused(lambda: store.seal("urn:example:big", big, DEED))
+    assert refused(lambda: store.add_version(ID, big, DEED))
+    assert {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()} == before
+    assert list((store.root / "staging").iterdir()) == []
+
+
+def test_a_check_during_the_adding_of_a_version_does_not_cry_wolf(store):
+    answers, adding = [], threading.Event()
+
+    def check() -> None:
+        while not adding.is_set():
+            answers.append(store.verify(ID).answer)
+
+    checker = threading.Thread(target=check)
+    checker.start()
+    for number in range(12):
+        store.add_version(ID, [StoreFile("metadata/note.txt", b"%d" % number)], DEED)
+    adding.set()
+    checker.join()
+    assert set(answers) <= {Answer.YES, Answer.NOT_ESTABLISHED}
+    assert store.verify(ID).answer is Answer.YES
 
 
 def test_a_version_without_a_time_zone_is_a_mistake_of_the_caller(tmp_path):

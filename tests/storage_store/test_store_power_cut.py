@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from documents import DEED, ID, correction, document, new_store, originals
-from ocfl_judge import judge, judges_python
+from ocfl_judge import judge
 from power import cut
 
 from archived.errors import StoreError
@@ -39,6 +39,16 @@ def head(store: Store) -> int:
     return store.read(ID).head
 
 
+def on_disk(root: Path) -> dict[str, bytes]:
+    """What a repair finds to go by; an fsync changes nothing in it, nor do unfinished files."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for folder in ("ocfl", "pending")
+        for path in (root / folder).rglob("[!.]*")
+        if path.is_file()
+    }
+
+
 def test_power_may_fail_at_any_point_of_making_a_store(tmp_path):
     for calls in itertools.count():
         root = tmp_path / str(calls)
@@ -47,7 +57,6 @@ def test_power_may_fail_at_any_point_of_making_a_store(tmp_path):
         new_store(root)
         after_crash(root)
     assert calls > 10
-    assert judges_python()
     assert judge(*(tmp_path / str(done) / "ocfl" for done in range(calls))) == []
 
 
@@ -76,7 +85,7 @@ def test_power_may_fail_at_any_point_of_sealing(tmp_path):
 def test_power_may_fail_at_any_point_of_adding_a_version_and_again_in_its_repair(tmp_path):
     plain = new_store(tmp_path / "plain")
     plain.seal(ID, document(tmp_path / "scans"), DEED)
-    heads, judged, repairs_cut = [], [], 0
+    heads, judged, repairs_cut, before = [], [], 0, on_disk(plain.root)
 
     def add(store: Store) -> None:
         store.add_version(ID, correction(), DEED, removes=["original/0002.tif"])
@@ -86,7 +95,8 @@ def test_power_may_fail_at_any_point_of_adding_a_version_and_again_in_its_repair
         shutil.copytree(plain.root, root)
         if not cut(lambda root=root: add(Store(root)), calls):
             break
-        if list((root / "pending").iterdir()):
+        if (now := on_disk(root)) != before:
+            before = now
             for more in itertools.count():
                 again = tmp_path / f"add-{calls}-repair-{more}"
                 shutil.copytree(root, again)
@@ -99,7 +109,7 @@ def test_power_may_fail_at_any_point_of_adding_a_version_and_again_in_its_repair
         judged.append(root)
     assert heads == sorted(heads)
     assert set(heads) == {1, 2}
-    assert repairs_cut > 20
+    assert repairs_cut > 10, repairs_cut
     assert judge(*(root / "ocfl" for root in judged)) == []
 
     for root in judged:

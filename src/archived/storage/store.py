@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archived.errors import StoreError
@@ -76,6 +76,8 @@ class Store:
         self._staging = root / "staging"
         self._pending = root / "pending"
         self._aside = root / "aside"
+        self._adding: set[str] = set()
+        """Keys of objects that another thread is adding a version to at this moment."""
 
     # Life of the store
 
@@ -242,7 +244,11 @@ class Store:
                 version_of(state, deed), content, {path: sha256[path] for path in content}
             )
             written = stage_inventory(body, inventory)
-            self._add(current.root, hashed, body, inventory.to_bytes())
+            self._adding.add(key)
+            try:
+                self._add(current.root, hashed, body, inventory.to_bytes())
+            finally:
+                self._adding.discard(key)
         return SealedObject(object_id, key, current.root, number, written)
 
     def _add(self, root: Path, hashed: str, body: Path, inventory: bytes) -> None:
@@ -287,7 +293,10 @@ class Store:
         return inside(found.root, content)
 
     def verify(self, object_id: str) -> Verdict:
-        """Re-hash all of an object. `StoreError` (`no-such-object`) when there is none."""
+        """Re-hash all of an object. `StoreError` (`no-such-object`) when there is none.
+
+        Not established, rather than no, when a version was being added at the same time.
+        """
         key = layout.key_of(object_id)
         try:
             inside(self.ocfl, key)
@@ -297,7 +306,13 @@ class Store:
             ) from error
         except (OSError, StoreError):
             pass  # may be there: what is in the way belongs into the verdict
-        return check_object(self.ocfl, key)
+        before = self._glimpse(key)
+        verdict = check_object(self.ocfl, key)
+        changing = key in self._adding or self._glimpse(key) != before
+        if verdict.answer is Answer.NO and changing:
+            why = "a version was being added meanwhile; check again"
+            return replace(verdict, answer=Answer.NOT_ESTABLISHED, problems=(why,))
+        return verdict
 
     def objects(self) -> Iterator[str]:
         """The key of everything in the store that is or should be an object, by walking all of it
@@ -311,6 +326,12 @@ class Store:
         with suppress(FileNotFoundError):
             inside(self.ocfl, key)
         return self.ocfl / key
+
+    def _glimpse(self, key: str) -> bytes | None:
+        """The inventory as it stands, to see whether it changes; `None` when out of reach."""
+        with suppress(OSError, StoreError):
+            return _read(self.ocfl, f"{key}/{FILE_NAME}")
+        return None
 
     @contextmanager
     def _staged(self, hashed: str) -> Iterator[Path]:
