@@ -204,6 +204,8 @@ def test_a_mistake_is_told_with_its_line_and_what_to_write(etc, good, before, af
          "/var/lib/archived/spool, which belongs to archive.state"),
         ("[archive]\nstate = \"/srv/archived/store/state\"", "19: archive.state: lies inside "
          "store.path (/srv/archived/store)"),
+        ("[intake]\nquiet = \"20 min\"", '5: hotfolder.scans.arrival_deadline: "15 min" is not '
+         'longer than quiet ("20 min"): every file would be held as incomplete'),
         ("[archive]\nname = 3", '19: archive.name: write a text, in quotes: "..."'),
     ],
 )  # fmt: skip
@@ -293,6 +295,16 @@ def test_a_file_that_anybody_may_write_is_refused(etc, good):
         f"conf.d/x.toml: anybody may write it; run: chmod o-w {etc.folder}/conf.d/x.toml",
         f"conf.d: anybody may write it; run: chmod o-w {etc.folder}/conf.d",
     ]
+
+
+def test_a_folder_in_which_anybody_may_replace_the_file_is_refused(etc, good):
+    etc.folder.chmod(0o777)
+    assert etc.mistakes(good) == [
+        f"{etc.folder}: anybody may write it; run: chmod o-w {etc.folder}"
+    ]
+
+    etc.folder.chmod(0o1777)
+    etc.load(good)
 
 
 def test_a_folder_named_like_a_file_is_told(etc):

@@ -69,6 +69,7 @@ def choose_pipeline(document, pipelines):
         (["None", "None"], None, {}),
         (['"nowhere"', '"fast"'], None, {("p0", "choose_pipeline"): 1}),
         (["1 / 0", '"fast"'], None, {("p0", "choose_pipeline"): 1}),
+        (['exit("bye")', '"fast"'], None, {("p0", "choose_pipeline"): 1}),
         (["[]"], None, {("p0", "choose_pipeline"): 1}),
         (['"fast" if document.size > 2 else None'], "fast", {}),
     ],

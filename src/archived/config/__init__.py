@@ -3,11 +3,12 @@
 May know every table and every plug-in's options; never what the daemon does with them.
 """
 
+from archived.config.kinds import Address
 from archived.config.loading import FindPlugins, load
 from archived.config.reload import changes, needing_restart, reload
 from archived.config.sample import sample_config
 from archived.config.settings import HotFolderSetting, Settings, StageSetting, TargetSetting
-from archived.config.tables import Address, Lane, Mqtt, Pipeline, Retry
+from archived.config.tables import Lane, Mqtt, Pipeline, Retry
 
 __all__ = [
     "Address",

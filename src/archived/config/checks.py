@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from archived.api.options import duration_text
 from archived.config.files import Source
 from archived.config.settings import Settings
 from archived.model import plan
@@ -22,7 +23,7 @@ def note(source: Source, settings: Settings) -> None:
         check(source, settings)
 
 
-def _hotfolders_lead_to_pipelines(source: Source, settings: Settings) -> None:
+def _hotfolders_can_work(source: Source, settings: Settings) -> None:
     written = source.tables.get("pipeline", {})
     known: Sequence[str] = list(written) if isinstance(written, dict) else []
     for name, folder in settings.hotfolders.items():
@@ -31,6 +32,12 @@ def _hotfolders_lead_to_pipelines(source: Source, settings: Settings) -> None:
                 ("hotfolder", name, "pipeline"),
                 f'unknown pipeline "{folder.pipeline}"{did_you_mean(folder.pipeline, known)} '
                 f"(pipelines: {', '.join(sorted(known)) or 'none'})",
+            )
+        if folder.arrival_deadline <= folder.quiet:
+            source.mistake(
+                ("hotfolder", name, "arrival_deadline"),
+                f'"{duration_text(folder.arrival_deadline)}" is not longer than quiet '
+                f'("{duration_text(folder.quiet)}"): every file would be held as incomplete',
             )
     if not any(folder.enabled for folder in settings.hotfolders.values()):
         source.warnings.append("no hot folder is enabled: nothing will arrive")
@@ -143,7 +150,7 @@ def _written_targets(source: Source) -> Mapping[str, object]:
 
 
 _CHECKS: Sequence[Callable[[Source, Settings], None]] = (
-    _hotfolders_lead_to_pipelines,
+    _hotfolders_can_work,
     _folders_do_not_collide,
     _stages_fit,
     _lanes_have_runners,

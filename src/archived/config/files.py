@@ -141,6 +141,7 @@ def read(path: Path) -> Source:
         except tomli.TOMLDecodeError as error:
             at = f"{name}:{error.lineno}:{error.colno}"
             source.about(position, f"{at}: not TOML: {error.msg}", line=error.lineno)
+    _check_folder(source, path.parent)
     source.stop_if_wrong()
     source.files = files
     for file_read in files:
@@ -185,6 +186,16 @@ def _check_mode(
         source.about(position, f"{name}: anybody may write it; run: chmod o-w {path}")
     elif status.st_mode & stat.S_IWGRP:
         source.warnings.append(f"{name}: group {status.st_gid} may write it; chmod g-w {path}")
+
+
+def _check_folder(source: Source, folder: Path) -> None:
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return  # that the file cannot be read was told already
+    # Whoever may rename files here can put another in the place of ours; not so where "sticky".
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        source.about(_LAST, f"{folder}: anybody may write it; run: chmod o-w {folder}")
 
 
 def _merge(

@@ -5,116 +5,27 @@ A string under a field is shown to people by `archived sample-config`.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
-import unicodedata
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, model_validator
 
-from archived.api import Duration, Options, SecretRef, Size, parse_duration, parse_size
+from archived.api import Options, SecretRef, Size, parse_duration, parse_size
 from archived.api.options import duration_text
-from archived.model import secrecy
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def _address(value: object) -> Address:
-    if isinstance(value, Address):
-        return value
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):(\d{1,5})", str(value))
-    try:
-        if match is None or not 0 < int(match[2]) < 65536:
-            raise ValueError  # noqa: TRY301 - one sentence for all that can be wrong
-        return Address(str(ipaddress.ip_address(match[1].strip("[]"))), int(match[2]))
-    except ValueError:
-        raise ValueError(
-            'write an address and a port, like "127.0.0.1:9477" or "[::1]:9477"'
-        ) from None
-
-
-def _absolute(value: Path) -> Path:
-    if not value.is_absolute() or ".." in value.parts:
-        raise ValueError('write the whole path, from "/"')
-    return value
-
-
-def _more_than_nothing(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError('must be more than "0 s"')
-    return value
-
-
-def _some_bytes(value: int) -> int:
-    if value <= 0:
-        raise ValueError('must be more than "0 B"')
-    return value
-
-
-def _level(value: object) -> object:
-    if not isinstance(value, str) or not value:
-        return value
-    return secrecy.level(unicodedata.normalize("NFC", value)).printed.casefold()
-
-
-def _lane(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return {"width": value}
-    if not isinstance(value, dict | Lane):
-        raise ValueError("write a number, or a table like { width = 2 }")  # noqa: TRY004 - pydantic
-    return value
-
-
-def _pattern(value: str) -> str:
-    if not value or value.startswith("/") or ".." in value.split("/"):
-        raise ValueError('write a pattern for names below the hot folder, like "*.tmp"')
-    return value
-
-
-def _topic(value: str) -> str:
-    if not value or value[0] == "/" or value[-1] == "/" or set(value) & set("+#\0"):
-        raise ValueError('write levels joined by "/", without "+" or "#"')
-    return value
-
-
-def _once(names: tuple[str, ...]) -> tuple[str, ...]:
-    if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise ValueError(f'"{twice[0]}" stands in the list twice')
-    return names
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-Wait = Annotated[Duration, AfterValidator(_more_than_nothing)]
-"""A duration that is longer than nothing."""
-Bytes = Annotated[Size, AfterValidator(_some_bytes)]
-"""A size that is more than nothing."""
-Pattern = Annotated[str, AfterValidator(_pattern)]
-Listen = Annotated[Address, PlainValidator(_address), PlainSerializer(str, return_type=str)]
-Secrecy = Annotated[Literal["", "thường", "mật", "tối mật", "tuyệt mật"], BeforeValidator(_level)]
+from archived.config.kinds import (
+    AbsolutePath,
+    Address,
+    Bytes,
+    Listen,
+    Names,
+    Pattern,
+    Secrecy,
+    Topic,
+    Wait,
+)
 
 
 class Archive(Options):
@@ -253,6 +164,14 @@ class Lane(Options):
     """Who runs them: "local", or a runner that a plug-in gives."""
 
 
+def _lane(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"width": value}
+    if not isinstance(value, dict | Lane):
+        raise ValueError("write a number, or a table like { width = 2 }")  # noqa: TRY004 - pydantic
+    return value
+
+
 LaneTable = Annotated[Lane, BeforeValidator(_lane)]
 
 
@@ -292,7 +211,7 @@ class Mqtt(Options):
     """User name at the broker."""
     password: Annotated[SecretRef | None, Field(examples=[{"credential": "mqtt-password"}])] = None
     """Where the password is kept; never the password itself."""
-    topic_prefix: Annotated[str, AfterValidator(_topic)] = "archived"
+    topic_prefix: Topic = "archived"
     """What every topic begins with."""
     client_id: str = "archived"
     """Name of this daemon at the broker; two daemons with one name throw each other out."""
@@ -325,7 +244,7 @@ class Log(Options):
 class PluginTable(Options):
     """Which plug-ins are used. One that is installed and not named here is never loaded."""
 
-    enabled: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
+    enabled: Names = ()
     """Plug-ins by name."""
     folders: tuple[AbsolutePath, ...] = (Path("/etc/archived/plugins"),)
     """Where plug-ins of a single file, NAME.py, are looked for. Files and folders that others may
@@ -347,6 +266,9 @@ SINGLE: dict[str, type[Options]] = {
 
 TABLES = (*SINGLE, "hotfolder", "pipeline", "stage", "target", "lanes", "mqtt")
 """Every table there is."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 
 
 def name_problem(name: str) -> str | None:

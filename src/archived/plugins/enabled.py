@@ -161,7 +161,7 @@ class Plugins:
         for name in self._with("on_event"):
             try:
                 self._only("on_event", name)(event=event)
-            except Exception:  # noqa: BLE001 - one bad observer must not silence the rest
+            except (Exception, SystemExit):  # noqa: BLE001 - one bad observer must not silence the rest
                 self._failed(name, "on_event", f"event {event.name}")
 
     def choose_pipeline(self, document: Arrived, pipelines: Sequence[str]) -> str | None:
@@ -171,7 +171,7 @@ class Plugins:
                 answers = self._only("choose_pipeline", name)(
                     document=document, pipelines=pipelines
                 )
-            except Exception:  # noqa: BLE001 - a bad answer holds nobody up
+            except (Exception, SystemExit):  # noqa: BLE001 - a bad answer holds nobody up
                 self._failed(name, "choose_pipeline", f"file {document.name!r}")
                 return None
             if answers is None:
@@ -194,7 +194,7 @@ class Plugins:
         for name in self._with("register_commands"):
             try:
                 self._only("register_commands", name)(cli=_Guarded(cli))
-            except Exception as error:  # noqa: BLE001 - the command line goes on without it
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the command line goes on without it
                 self.failures[name, "register_commands"] += 1
                 warnings.append(f'plug-in "{name}" adds no commands: {said(error)}')
         return warnings
@@ -243,7 +243,7 @@ class Plugins:
                 self._only(hook, name)(register=register)
             except PluginError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise PluginError(f'plug-in "{name}": {hook} failed: {said(error)}') from error
         return given
 

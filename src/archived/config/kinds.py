@@ -1,0 +1,97 @@
+"""Kinds of values that stand in the tables, each with the sentence that says how to write it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator
+
+from archived.api import Duration, Size
+from archived.model import secrecy
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):(\d{1,5})", str(value))
+    try:
+        if match is None or not 0 < int(match[2]) < 65536:
+            raise ValueError  # noqa: TRY301 - one sentence for all that can be wrong
+        return Address(str(ipaddress.ip_address(match[1].strip("[]"))), int(match[2]))
+    except ValueError:
+        raise ValueError(
+            'write an address and a port, like "127.0.0.1:9477" or "[::1]:9477"'
+        ) from None
+
+
+def _absolute(value: Path) -> Path:
+    if not value.is_absolute() or ".." in value.parts:
+        raise ValueError('write the whole path, from "/"')
+    return value
+
+
+def _more_than_nothing(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError('must be more than "0 s"')
+    return value
+
+
+def _some_bytes(value: int) -> int:
+    if value <= 0:
+        raise ValueError('must be more than "0 B"')
+    return value
+
+
+def _level(value: object) -> object:
+    if not isinstance(value, str) or not value:
+        return value
+    return secrecy.level(unicodedata.normalize("NFC", value)).printed.casefold()
+
+
+def _pattern(value: str) -> str:
+    if not value or value.startswith("/") or ".." in value.split("/"):
+        raise ValueError('write a pattern for names below the hot folder, like "*.tmp"')
+    return value
+
+
+def _topic(value: str) -> str:
+    if not value or value[0] == "/" or value[-1] == "/" or set(value) & set("+#\0"):
+        raise ValueError('write levels joined by "/", without "+" or "#"')
+    return value
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise ValueError(f'"{twice[0]}" stands in the list twice')
+    return names
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Wait = Annotated[Duration, AfterValidator(_more_than_nothing)]
+"""A duration that is longer than nothing."""
+Bytes = Annotated[Size, AfterValidator(_some_bytes)]
+"""A size that is more than nothing."""
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Listen = Annotated[Address, PlainValidator(_address), PlainSerializer(str, return_type=str)]
+Topic = Annotated[str, AfterValidator(_topic)]
+Names = Annotated[tuple[str, ...], AfterValidator(_once)]
+"""A list of names, each once."""
+Secrecy = Annotated[Literal["", "thường", "mật", "tối mật", "tuyệt mật"], BeforeValidator(_level)]
