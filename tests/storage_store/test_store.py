@@ -268,6 +268,18 @@ def test_an_object_without_any_sound_inventory_is_left_untouched(store):
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
+def test_a_repair_names_what_a_person_must_look_at(store):
+    root = store.read(ID).root
+    for where in ("inventory.json", "v2/inventory.json"):
+        damage(root / where)
+    (store.root / "pending" / layout.id_hash(ID)).write_text(layout.key_of(ID))
+    (store.root / "pending/odd").write_text("odd")
+    for _ in range(2):
+        found = store.repair()
+        assert [each.mended for each in found] == [False, False]
+        assert layout.key_of(ID) in " ".join(str(each) for each in found)
+
+
 def test_a_newer_version_that_is_not_whole_is_set_aside_not_deleted(store):
     root = store.read(ID).root
     shutil.copytree(root / "v2", root / "v3")

@@ -61,10 +61,16 @@ class SealedObject:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """One thing `repair` put right, in a sentence; `key` is the object's, or empty."""
+    """One thing `repair` found, in a sentence; `key` is the object's, or empty. `mended` is false
+    where a person has to look.
+    """
 
     key: str
     what: str
+    mended: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.what}" if self.key else self.what
 
 
 class Store:
@@ -195,7 +201,7 @@ class Store:
             raise StoreError(
                 f"object {object_id} cannot be adopted: {'; '.join(verdict.problems)}",
                 code="object-unreadable" if unread else "object-damaged",
-                hint="Look at the object in the store, then let `archivectl` seal it again.",
+                hint="Move the damaged object out of the store, then retry the document.",
             )
         found = self.read(object_id)
         state = found.inventory.state
@@ -361,12 +367,12 @@ class Store:
     def _repair_marked(self, marker: Path) -> list[Repaired]:
         key = atomic.read_bytes(marker).decode(errors="replace")
         if key.rpartition("/")[0] != layout.tuples_of(marker.name):
-            return [Repaired("", f"the marker {marker.name} cannot be understood; it was left")]
+            return [Repaired("", f"the marker {marker.name} cannot be understood", mended=False)]
         try:
             root = inside(self.ocfl, key)
             done = mend_object(root, scratch=self._staging, aside=self._aside)
         except (StoreError, OSError) as error:
-            return [Repaired(key, f"the object could not be mended: {error}")]
+            return [Repaired(key, f"the object could not be mended: {error}", mended=False)]
         atomic.remove_file(marker)
         return [Repaired(key, what) for what in done]
 
