@@ -88,6 +88,16 @@ def test_an_admins_own_profile_is_tried_beside_the_others(tmp_path: Path) -> Non
     assert facts["fields"]["type_name"]["value"] == "Mệnh lệnh"
 
 
+def test_an_own_profile_cannot_leave_the_secrecy_marks_out(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "bare.toml").write_text(
+        'name = "bare"\nnumber_forms = ["state"]\ntypes = [{ name = "Quyết định" }]\n'
+    )
+    with pytest.raises(Refuse):
+        run(tmp_path, STATE.format("MẬT"), profiles=["bare"], profile_folder=own)
+
+
 def test_all_mistakes_of_profile_files_are_told_at_once_with_file_and_place(
     tmp_path: Path,
 ) -> None:

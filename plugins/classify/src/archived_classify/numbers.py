@@ -103,7 +103,7 @@ def _number(line: Line, match: re.Match[str], *, party: bool) -> Number:
     year = groups.get("year") or ""
     form: NumberForm = "party" if party else ("state-year" if year else "state")
     start, end = match.span("num")
-    number = _digits(line, start, end, filled=bool(match["gap"].strip(" ") or match["gap"]))
+    number = _digits(line, start, end, filled=bool(match["gap"]))
     first, last = match.span("notation")
     printed = re.sub(r"\s*[-–—−‐‑]\s*", "-", squeeze(line.text[first:last])).replace(" ", "")
     printed = printed.rstrip(".,")

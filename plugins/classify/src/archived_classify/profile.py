@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from archived_classify.text import fold, letters
 
 NumberForm = Literal["state", "state-year", "party"]
+BASE = "vietnamese"
+"""Every chain ends here, so that no profile can leave the secrecy marks out."""
 Word = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -181,7 +183,7 @@ def _chain(name: str, files: dict[str, ProfileFile]) -> tuple[tuple[ProfileFile,
         if files[wanted] in chain:
             return (), f"profile {name!r}: extends itself by way of {chain[-1].name!r}"
         chain.append(files[wanted])
-        wanted = chain[-1].extends
+        wanted = chain[-1].extends or (BASE if chain[-1].name != BASE else None)
     return tuple(chain), ""
 
 
