@@ -40,7 +40,7 @@ TREES = st.dictionaries(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(TREES)
 def test_every_file_gives_settings_or_mistakes_with_a_file_name(etc, tree):

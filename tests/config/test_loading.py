@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import FrozenInstanceError
 from datetime import timedelta
 from pathlib import Path
@@ -220,3 +221,10 @@ def test_a_file_that_the_group_may_write_is_warned_about(etc, good):
     (warning,) = etc.load().warnings
     assert warning.startswith("archived.toml: group ")
     assert warning.endswith(f"may write it; chmod g-w {etc.path}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_a_file_of_somebody_else_is_warned_about(etc, good):
+    os.chown(etc.write(good), 4711, -1)
+
+    assert etc.load().warnings == (f"archived.toml: belongs to user 4711; chown root {etc.path}",)

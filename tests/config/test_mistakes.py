@@ -244,6 +244,12 @@ def test_a_stage_whose_plugin_is_not_enabled_says_which_to_enable(etc, good):
     ]
 
 
+def test_a_required_option_of_a_stage_without_a_table_has_no_line_and_none_is_made_up(etc, good):
+    assert etc.mistakes(good.replace('[stage.copies]\nto = ["second"]', "[stage.note]")) == [
+        "archived.toml: stage.copies.to: must be set"
+    ]
+
+
 def test_a_plugin_that_cannot_be_loaded_does_not_make_its_stages_unknown(etc, good):
     etc.plugin("noter", "raise RuntimeError('no such library')")
 

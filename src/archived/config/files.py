@@ -101,7 +101,9 @@ class Source:
 
     def _where(self, keys: Keys) -> tuple[int, int]:
         """File and line of the key, or of the nearest table around it; line 0 when in none."""
-        for length in range(len(keys), 0, -1):
+        # [stage.b] says nothing about where a [stage.a] that nobody wrote would stand.
+        nearest = 1 if len(keys) > 2 else 0
+        for length in range(len(keys), nearest, -1):
             for position, file in enumerate(self.files):
                 if line := file.lines.get(keys[:length]):
                     return position, line
@@ -186,6 +188,8 @@ def _check_mode(
         source.about(position, f"{name}: anybody may write it; run: chmod o-w {path}")
     elif status.st_mode & stat.S_IWGRP:
         source.warnings.append(f"{name}: group {status.st_gid} may write it; chmod g-w {path}")
+    if status.st_uid not in (0, os.geteuid()):
+        source.warnings.append(f"{name}: belongs to user {status.st_uid}; chown root {path}")
 
 
 def _check_folder(source: Source, folder: Path) -> None:
