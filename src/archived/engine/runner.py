@@ -151,7 +151,8 @@ class LocalRunner:
     async def cancel(self, step: str) -> None:
         """Kill a running step; its `run` returns `put-back`. Unknown steps are fine."""
         if step in self._running and self._server is not None:
-            await self._server.send({"do": "kill", "step": step, "why": "cancelled"})
+            with contextlib.suppress(_Lost):  # then it is dead already
+                await self._server.send({"do": "kill", "step": step, "why": "cancelled"})
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more steps, give running ones `grace` seconds, kill the rest, end all processes.
@@ -365,7 +366,8 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
         ("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
     )
     # Many arenas take address space, which is what the memory limit counts.
-    return {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2", **one_thread, **passed, **more}
+    fixed = {"PATH": os.defpath, "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+    return {**fixed, **one_thread, **passed, **more}
 
 
 def _kill_marked(mark: str, rounds: int = 50) -> None:

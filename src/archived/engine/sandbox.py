@@ -59,7 +59,8 @@ class NotPermitted(OSError):
 def confine(limits: Limits, parent: int) -> Confinement:
     """Confine the calling process, for good. `parent` is the pid it was forked from.
 
-    Must be called while single-threaded. Never raises for want of permission.
+    Must be called while single-threaded. Never raises for want of permission. A further kind of
+    isolation is one more attempt here and one more verdict in `Confinement`.
     """
     privileges = _attempt(lambda: _prctl(_PR_SET_NO_NEW_PRIVS, 1))
     # Changing credentials in a namespace clears the parent-death signal, so the network goes first.

@@ -18,7 +18,7 @@ from archived.testing.stage_contract import _undocumented
 
 _KIND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 BAD_KEYS = ("", "/etc/x", "..", "../x", "a/../../x", "a/../b", "./a", "a/./b", "a//b", "a/", "a\0b")
-_BIG = 24 * 2**20
+_BIG = 8 * 2**20
 
 
 class TargetContract:
