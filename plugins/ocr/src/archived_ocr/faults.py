@@ -65,9 +65,14 @@ def unsupported(why: str) -> Refuse:
     )
 
 
+def _bare(error: Exception) -> str:
+    """An exception's text without the path of our own copy, which says nothing to the desk."""
+    text = " ".join(str(error).split())
+    return re.sub(r"( '/[^']*'|^/\S.*?(: | (?=\()))", "", text)[:300]
+
+
 def _pdf_error(error: Exception) -> Refuse | None:
-    # qpdf starts with the file's path, which says nothing to the desk.
-    text = re.sub(r"^/\S.*?: ", "", " ".join(str(error).split()))[:300]
+    text = _bare(error)
     low = text.lower()
     if "no pages found" in low:
         return no_pages()
@@ -124,7 +129,7 @@ def while_decoding(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.EACCES):
             raise  # the machine's fault
-        raise damaged(f"{what}: {error}") from error
+        raise damaged(f"{what}: {_bare(error)}") from error
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error,
             OverflowError, ZeroDivisionError, AttributeError) as error:  # fmt: skip
-        raise damaged(f"{what}: {error}") from error
+        raise damaged(f"{what}: {_bare(error)}") from error

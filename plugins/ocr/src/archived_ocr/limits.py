@@ -13,7 +13,7 @@ from PIL import Image
 from archived.api import Refuse
 
 STREAM_BYTES = 256 * 1024 * 1024
-"""What one compressed stream (other than an image's pixels) may unpack to."""
+"""What one compressed stream may unpack to here; PDFium draws larger images by itself."""
 CONTENT_BYTES = 1024 * 1024 * 1024
 """What all of a document's page descriptions together may unpack to."""
 
@@ -22,18 +22,16 @@ CONTENT_BYTES = 1024 * 1024 * 1024
 def in_force(max_megapixels: int) -> Iterator[None]:
     """Make Pillow and qpdf refuse bombs. Process-wide: for a child that does one document."""
     pixels = max_megapixels * 1_000_000
-    # One page of gray or colour pixels may be as large as the pixel limit allows.
-    unpacked = max(STREAM_BYTES, pixels * 4)
     before = Image.MAX_IMAGE_PIXELS
     qpdf: dict[str, Any] = pikepdf.settings.set_qpdf_limits(
         doc_max_warnings=5000,
         parser_max_nesting=200,
-        dct_max_memory=unpacked,
+        dct_max_memory=STREAM_BYTES,
         dct_max_progressive_scans=200,
-        flate_max_memory=unpacked,
-        png_max_memory=unpacked,
-        run_length_max_memory=unpacked,
-        tiff_max_memory=unpacked,
+        flate_max_memory=STREAM_BYTES,
+        png_max_memory=STREAM_BYTES,
+        run_length_max_memory=STREAM_BYTES,
+        tiff_max_memory=STREAM_BYTES,
     )
     Image.MAX_IMAGE_PIXELS = pixels
     try:

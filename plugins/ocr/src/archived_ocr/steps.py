@@ -98,7 +98,9 @@ class _Work:
         self.context = context
         self.options = context.options
         self.work = work
-        self.source = document.main.path
+        # A name of our own: received paths may hold what libraries in C cannot open.
+        self.source = work / "source"
+        self.source.symlink_to(document.main.path.resolve())
         self.account = Account()
         self.label: str | None = None
         self.main = context.new_file("document.pdf", media_type=PDF, role=Role.ACCESS)
@@ -234,6 +236,8 @@ class _Work:
                 pages = ", ".join(str(n + 1) for n in sorted(missing)[:20])
                 raise RuntimeError(f"page(s) {pages} were to be read and were not")
             self.account.read(job.readings, job.turned)
+        if code == ExitCode.invalid_output_pdf and survey.broken(source):
+            return False  # what was odd in the original is odd in the copy
         if code == ExitCode.pdfa_conversion_failed:
             return False
         if code != ExitCode.ok:

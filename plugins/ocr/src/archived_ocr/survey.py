@@ -260,10 +260,25 @@ def _scripted(pdf: pikepdf.Pdf) -> bool:
     names = pdf.Root.get("/Names")
     if isinstance(names, pikepdf.Dictionary) and "/JavaScript" in names:
         return True
-    return any(
-        isinstance(item, pikepdf.Dictionary) and item.get("/S") == "/JavaScript"
-        for item in pdf.objects
-    )
+    return any(_is_script(item, 3) for item in pdf.objects)
+
+
+def _is_script(item: Any, levels: int) -> bool:
+    """Whether an object, or one written inside it, is a JavaScript action."""
+    if isinstance(item, pikepdf.Array):
+        inside: list[Any] = list(item)
+    elif isinstance(item, pikepdf.Dictionary | pikepdf.Stream):
+        if item.get("/S") == "/JavaScript":
+            return True
+        inside = [item.get(key) for key in item.keys()]  # noqa: SIM118 - not a Python dict
+    else:
+        return False
+    written = [
+        part
+        for part in inside
+        if isinstance(part, pikepdf.Dictionary | pikepdf.Array) and part.objgen == (0, 0)
+    ]
+    return levels > 0 and any(_is_script(part, levels - 1) for part in written)
 
 
 def _claim(pdf: pikepdf.Pdf) -> str:
