@@ -297,7 +297,7 @@ def report(measures: Sequence[Measure], console: Console) -> None:
 
 def ratios(measures: Sequence[Measure], arms: Sequence[str], console: Console) -> None:
     """Pages per minute of (b) over the others, round by round."""
-    if "b" not in arms:
+    if "b" not in arms or len(arms) < 2:
         return
     speed = {(m.arm, m.round): m.pages_per_minute for m in measures}
     rounds = sorted({m.round for m in measures})

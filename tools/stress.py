@@ -33,7 +33,9 @@ ENDINGS = ("archived", "held", "ignored")
 
 _STATE = """
 SELECT arrival.path AS path, arrival.state AS state, arrival.code AS code,
-       arrival.present AS present, document.state AS document, document.code AS document_code
+       arrival.present AS present, document.state AS document, document.code AS document_code,
+       (SELECT group_concat(DISTINCT step.stage) FROM step
+        WHERE step.document = document.id AND step.ending = 'skipped') AS skipped
 FROM arrival LEFT JOIN document ON document.id = arrival.document
 ORDER BY arrival.id
 """
@@ -47,6 +49,7 @@ class Ending:
     """Relative to the hot folder."""
     ending: str
     code: str = ""
+    """Why it is held or ignored; for `archived`, the stages that passed it over."""
 
     @property
     def final(self) -> bool:
@@ -74,7 +77,8 @@ def ending_of(row: sqlite3.Row) -> Ending:
         return Ending(path, f"document {document}", code)
     if row["present"]:
         return Ending(path, "archived but still in the hot folder")
-    return Ending(path, "archived")
+    skipped = row["skipped"]
+    return Ending(path, "archived", f"without {skipped.replace(',', ', ')}" if skipped else "")
 
 
 def endings(trial: Trial, dropped: Sequence[bytes]) -> list[Ending]:
@@ -127,7 +131,7 @@ def wait(trial: Trial, dropped: Sequence[bytes], seconds: float, console: Consol
 
 def totals(found: Sequence[Ending], console: Console) -> None:
     """How many ended how."""
-    table = Table("ending", "code or rule", "files")
+    table = Table("ending", "code, rule or note", "files")
     counted = Counter((ending.ending, ending.code) for ending in found)
     for (ending, code), count in sorted(counted.items()):
         table.add_row(ending, code, str(count))
@@ -137,7 +141,7 @@ def totals(found: Sequence[Ending], console: Console) -> None:
 
 def every_file(found: Sequence[Ending], console: Console) -> None:
     """One line per file."""
-    table = Table("file", "ending", "code or rule")
+    table = Table("file", "ending", "code, rule or note")
     for each in found:
         style = None if each.final else "bold red"
         table.add_row(each.name, each.ending, each.code, style=style)
