@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from pyhanko.pdf_utils.misc import PdfError
 
 from archived.api import Context, Document, Postpone, Refuse, Result, Role
 from archived_sign.existing import look
@@ -209,13 +210,17 @@ class _Signing:
                 hint="check stage.sign.trusted_roots and stage.sign.timestamp.trusted_roots",
                 after="30 min",
             ) from error
-        verdict = judge(
-            self.output.path,
-            self.signature.field,
-            own_roots=self.credential.roots,
-            roots=roots,
-            timestamp_roots=stamp_roots,
-        )
+        try:
+            verdict = judge(
+                self.output.path,
+                self.signature.field,
+                own_roots=self.credential.roots,
+                roots=roots,
+                timestamp_roots=stamp_roots,
+            )
+        except PdfError as error:
+            # Odd tokens in the document that the library reads but does not write as they were.
+            raise Unsignable(f"what was written cannot be read back: {error}") from error
         self._insist(verdict)
         return verdict
 
