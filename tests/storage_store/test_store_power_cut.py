@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from documents import DEED, ID, correction, document, new_store, originals
@@ -15,6 +18,17 @@ from archived.errors import StoreError
 from archived.storage.store import Answer, Store
 
 pytestmark = pytest.mark.fault
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory where that can be: these tests are about the order of fsyncs, not their patience,
+    and the power switch tears what was not fsynced on any file system.
+    """
+    memory = Path("/dev/shm")
+    usable = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 64 << 20
+    with TemporaryDirectory(dir=memory if usable else None) as folder:
+        yield Path(folder)
 
 
 def after_crash(root: Path) -> Store:
