@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any
-from urllib.parse import urlsplit
 
-from cryptography import x509
 from pyhanko.pdf_utils.misc import PdfError
 
 from archived.api import Context, Document, Postpone, Refuse, Result, Role
 from archived_sign.existing import look
-from archived_sign.keys import Credential, Pkcs12File, common_name, flaws, now_utc, unusable
+from archived_sign.keys import Credential, Pkcs12File, flaws, now_utc, unusable
 from archived_sign.options import SignOptions, TimestampOptions, parse_offset
 from archived_sign.pades import (
     DoesNotFit,
@@ -25,15 +21,12 @@ from archived_sign.pades import (
     first_page,
     new_field_name,
 )
+from archived_sign.report import Report, left_alone, tools
 from archived_sign.timestamps import HttpTimeStamper, ServerDown, ServerRefused
-from archived_sign.verdict import YES, TimestampVerdict, Verdict, judge, read_roots
+from archived_sign.verdict import YES, Verdict, judge, read_roots
 
 FILE_NAME = "document.pdf"
-CLOCK_TOLERANCE = 300.0
-"""Seconds between our clock and the time stamp server's before a note says so."""
-
 _AFTERWARDS = 15.0
-_REVOCATION = "not established (nobody was asked when it was signed)"
 
 
 def sign_document(document: Document, context: Context[SignOptions]) -> Result:
@@ -41,7 +34,7 @@ def sign_document(document: Document, context: Context[SignOptions]) -> Result:
     main = document.main
     existing = look(main.path)
     if main.role == Role.ORIGINAL and (existing.signed or existing.broken):
-        return _left_alone(existing.signed, existing.broken)
+        return left_alone(existing.signed, existing.broken)
     if existing.broken:
         raise _unsignable(existing.broken)
     if existing.signed:
@@ -55,19 +48,8 @@ def sign_document(document: Document, context: Context[SignOptions]) -> Result:
         return _Signing(document, context, credential).result()
     except Unsignable as error:
         if main.role == Role.ORIGINAL:
-            return _left_alone("", str(error))
+            return left_alone("", str(error))
         raise _unsignable(str(error)) from error
-
-
-def _left_alone(signed: str, broken: str) -> Result:
-    if signed:
-        reason = "original-signed"
-        note = f"not signed: {signed}; a signed original is never rewritten"
-    else:
-        reason = "original-unsignable"
-        note = f"not signed: nothing can be appended to this original: {broken}"
-    facts = {"level": "none", "pending": None, "reason": reason, "pades": False}
-    return Result(facts=facts, tools=_tools(), notes=[note])
 
 
 def _unsignable(why: str) -> Refuse:
@@ -85,10 +67,6 @@ def _credential(options: SignOptions) -> Credential:
         if flaw.code:
             raise unusable(flaw)
     return credential
-
-
-def _tools() -> dict[str, str]:
-    return {name: version(name) for name in ("pyhanko", "cryptography")}
 
 
 class _Signing:
@@ -115,12 +93,15 @@ class _Signing:
     def result(self) -> Result:
         self._sign()
         self.context.progress(0.8)
-        verdict = self._judged()
+        report = Report(
+            self.credential, self.signature, self._judged(), self.pending, self.appearance,
+            self.options.timestamp.url if self.options.timestamp else "",
+        )  # fmt: skip
         return Result(
             replace_main=self.output,
-            facts=self._facts(verdict),
-            tools=_tools(),
-            notes=self._notes(verdict),
+            facts=report.facts(),
+            tools=tools(),
+            notes=report.notes(self.document),
         )
 
     def _sign(self) -> None:
@@ -249,70 +230,3 @@ class _Signing:
                     hint="check trusted_roots, and that the PKCS#12 file holds the whole chain",
                     after="30 min",
                 )
-
-    def _facts(self, verdict: Verdict) -> Mapping[str, Any]:
-        certificate = self.credential.certificate
-        stamped = verdict.timestamp
-        return {
-            "level": "B-T" if stamped else "B-B",
-            "pending": "B-T" if self.pending else None,
-            "pades": True,
-            "signer": self.credential.name,
-            "issuer": common_name(certificate.issuer),
-            "serial": f"{certificate.serial_number:x}",
-            "not_after": certificate.not_valid_after_utc.isoformat(),
-            "throwaway": self.credential.throwaway,
-            "algorithm": self._algorithm(),
-            "signed_at": self.signature.moment.isoformat(),
-            "field": self.signature.field,
-            "appearance": self.appearance,
-            "timestamp": self._stamp_facts(stamped) if stamped else None,
-            "verdict": {
-                "integrity": verdict.integrity,
-                "trust": verdict.trust,
-                "revocation": _REVOCATION,
-            },
-        }
-
-    def _algorithm(self) -> str:
-        mechanism = self.credential.signer.get_signature_mechanism_for_digest("sha256")
-        return str(mechanism["algorithm"].native)
-
-    def _stamp_facts(self, stamped: TimestampVerdict) -> dict[str, Any]:
-        server = urlsplit(self.options.timestamp.url if self.options.timestamp else "")
-        authority = x509.load_der_x509_certificate(stamped.certificate.dump())
-        return {
-            "at": stamped.at.isoformat(),
-            "server": server._replace(query="", fragment="").geturl(),
-            "authority": common_name(authority.subject),
-            "not_after": authority.not_valid_after_utc.isoformat(),
-            "policy": stamped.policy,
-            "serial": f"{stamped.serial:x}",
-            "ahead_of_us": round(self._ahead(stamped), 1),
-            "integrity": stamped.integrity,
-            "trust": stamped.trust,
-        }
-
-    def _ahead(self, stamped: TimestampVerdict) -> float:
-        return (stamped.at - self.signature.moment).total_seconds()
-
-    def _notes(self, verdict: Verdict) -> list[str]:
-        notes = []
-        if self.pending:
-            notes.append(
-                f"signed B-B without a time stamp, B-T is pending: the server is down "
-                f"({self.pending})"
-            )
-        if self.document.facts.get("ocr", {}).get("reading_copy"):
-            notes.append(
-                "the signature attests the archive's own reading copy and nothing about the "
-                "signatures or restrictions of the original, which is kept beside it"
-            )
-        if self.document.main.role == Role.ORIGINAL:
-            notes.append("signed a copy of the original; the original stays as received")
-        if verdict.timestamp and abs(self._ahead(verdict.timestamp)) > CLOCK_TOLERANCE:
-            seconds = self._ahead(verdict.timestamp)
-            notes.append(f"this machine's clock differs from the time stamp by {seconds:.0f} s")
-        if self.credential.throwaway:
-            notes.append("signed with a throw-away demonstration key, which proves nothing")
-        return notes
