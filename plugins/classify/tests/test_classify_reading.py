@@ -291,6 +291,19 @@ def test_lines_of_the_head_are_put_together_to_organs(
         assert (found["organ"], found["parent_organ"]) == (organ, parent)
 
 
+def test_what_a_digital_signature_shows_above_the_head_is_no_organ() -> None:
+    shown = (
+        "TRUNG TÂM CÔNG BÁO\n\nVÀ TIN HỌC\ncbth(quangngai.gov.vn\n17.01.2025 09:17:04 +07:00\n\n"
+    )
+    assert values(shown + STATE) == values(STATE)
+    assert values("Người ký: Sở Y tế\nTHÀNH PHỐ B\nEmail: a@b.vn\n\n" + STATE) == values(STATE)
+
+
+def test_nobody_signs_for_himself() -> None:
+    field = read(STATE.replace("Như Điều 3; PHÓ CHỦ", "Như Điều 3; CHỦ")).found["signer_title"]
+    assert field.value is None
+
+
 def test_half_a_signers_office_is_not_given_as_the_whole() -> None:
     field = read(STATE.replace("- Như Điều 3; PHÓ CHỦ TỊCH", "- Như Điều 3;")).found["signer_title"]
     assert field.value is None

@@ -51,16 +51,12 @@ class Head:
 
 def read_head(page: Page, profile: Profile) -> Head:
     """Find number, date and title, each at its first place in the head."""
-    lines = [
-        line
-        for line in page.lines[: HEAD_LINES * 2]
-        if not any(line.key.startswith(g) for g in profile.gazette)
-    ][:HEAD_LINES]
+    lines = _head_lines(page, profile)
     title_at, title = _title(lines, profile)
     body_at = next((i for i, ln in enumerate(lines) if opens_body(ln, profile)), len(lines))
     above = lines[: min(title_at, body_at) if title else body_at]
     number = find_number(above)
-    regime = [line for line in above if regime_start(line, profile.regime) is not None]
+    regime = [line for line in above if _is_regime(line, profile)]
     return Head(
         page=page,
         lines=tuple(lines),
@@ -70,6 +66,31 @@ def read_head(page: Page, profile: Profile) -> Head:
         place_date=find_place_date(above, number),
         title=title,
     )
+
+
+_STAMPED = re.compile(r"@|\bGOV\.VN|\d\d[:.]\d\d[:.]\d\d|[-+]\s?0?7[:.]00\b")
+
+
+def _head_lines(page: Page, profile: Profile) -> list[Line]:
+    """The page's first lines, without a gazette's running head and without what a digital
+    signature shows of itself above the document's own head."""
+    lines = [
+        line
+        for line in page.lines[: HEAD_LINES * 2]
+        if not any(line.key.startswith(g) for g in profile.gazette)
+    ][:HEAD_LINES]
+    first = next((i for i, ln in enumerate(lines) if _is_regime(ln, profile)), 0)
+    shown = [i for i, line in enumerate(lines[:first]) if _is_signature(line, profile)]
+    return lines[shown[-1] + 1 :] if shown else lines
+
+
+def _is_regime(line: Line, profile: Profile) -> bool:
+    return regime_start(line, profile.regime) is not None
+
+
+def _is_signature(line: Line, profile: Profile) -> bool:
+    words = profile.words("signature_words")
+    return bool(_STAMPED.search(line.folded)) or any(w in line.folded for w in words)
 
 
 def opens_body(line: Line, profile: Profile, kinds: Sequence[str] = OPENERS) -> bool:

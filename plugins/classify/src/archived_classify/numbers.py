@@ -12,7 +12,7 @@ from datetime import date
 
 from archived_classify.profile import NumberForm
 from archived_classify.reading import Field, missing, read
-from archived_classify.text import Line, squeeze
+from archived_classify.text import Line, fold, squeeze
 
 _SO = r"^[^A-Z0-9]{0,4}(?:(?P<lead>[A-Z][A-Z ]{2,30}?)\s+)?S[O06Q](?![B-Z])\s*[:.;,]?\s*"
 _TAIL = r"(?:\s?-\s?[A-Z0-9&.]{1,15}(?:,[A-Z0-9&.]{1,12})*){0,4}"
@@ -137,9 +137,12 @@ def _digits(line: Line, start: int, end: int, *, filled: bool) -> Field:
         )
     part = line.part(start, end)
     plain = re.sub(r"[\s.:_]", "", part.text)
-    if filled and re.fullmatch(r"\d", plain):
-        # Numbers below ten are written with a 0 before (Decree 30, Appendix I): a digit is lost.
-        return missing(f"only the digit {plain!r} was read in the place of the number", part)
+    if re.fullmatch(r"\d", plain):
+        # Numbers below ten are written with a 0 before (Decree 30, Appendix I): a digit may be
+        # lost, and where a gap shows that it was filled in by hand or stamp, surely is.
+        if filled:
+            return missing(f"only the digit {plain!r} was read in the place of the number", part)
+        return read(part, 0.4, plain)
     if re.fullmatch(r"\d{1,5}[A-Za-z]?", plain):
         # A gap before the slash was left to be filled by hand or stamp: less sure.
         return read(part, 0.7 if filled else 0.95, plain)
@@ -150,7 +153,7 @@ def _digits(line: Line, start: int, end: int, *, filled: bool) -> Field:
 
 
 _DATE = re.compile(
-    r"NG[AE]Y(?P<d>.{0,8}?)T\s?H[AE]NG(?P<m>.{0,6}?)N[AE]M\s*[:.]?\s*(?P<y>[12IL][0-9OQILSB|]{3})"
+    r"NG[AE]Y(?P<d>.{0,8}?)T\s?H?[AE]NG(?P<m>.{0,6}?)N[AE]M\s*[:.]?\s*(?P<y>[12IL][0-9OQILSB|]{3})"
 )
 _DATE_FIGURES = re.compile(
     r"NG[AE]Y\s*(?P<d>\d{1,2})\s*[-/.]\s*(?P<m>\d{1,2})\s*[-/.]\s*(?P<y>(?:19|20)\d{2})(?!\d)"
@@ -204,7 +207,7 @@ def _place(line: Line, after: int, until: int) -> Line | None:
         text = word.group()
         if (
             (text[0].isupper() and (len(text) == 1 or not text.isupper() or text in ("TP", "H")))
-            or text == "phố"
+            or fold(text) == "PHO"
             or (text in ("-", "–") and run)
         ):
             run.insert(0, word)

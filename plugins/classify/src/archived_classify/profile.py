@@ -51,6 +51,7 @@ class Words(_Table):
     body_formulas: tuple[Word, ...] = ()
     body_openers: tuple[Word, ...] = ()
     recipients: tuple[Word, ...] = ()
+    signature_words: tuple[Word, ...] = ()
     honorifics: tuple[Word, ...] = ()
     surnames: tuple[Word, ...] = ()
     authority: tuple[Word, ...] = ()

@@ -106,7 +106,9 @@ def _title(titles: list[Line], profile: Profile, *, certain: bool) -> Field:
     where = span(titles[0].page, titles)
     text = "\n".join(squeeze(t.text) for t in titles)
     # "KT. GIÁM ĐỐC" is signed by somebody else, whose own office stands below.
-    if _on_behalf(titles[-1], profile):
+    # Nobody signs for himself: of "KT. GIÁM ĐỐC / GIÁM ĐỐC" the second has lost its "PHÓ".
+    above = titles[-2].key[-len(titles[-1].key) :] if len(titles) > 1 else ""
+    if _on_behalf(titles[-1], profile) or above == titles[-1].key:
         return Field(why=f"only a part of the signer's office was read: {text!r}", evidence=where)
     return Field(text, 0.8 if certain else 0.6, where)
 
