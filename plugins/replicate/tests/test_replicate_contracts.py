@@ -31,8 +31,8 @@ class TestReplicate(StageContract):
 
 class TestDirectory(TargetContract):
     @pytest.fixture(autouse=True)
-    def _directory(self, directory):
-        self.directory = directory
+    def _place(self, directory, memory_disk):
+        self.directory, self.place = directory, memory_disk / "target"
 
     def make_target(self, tmp_path: Path):
-        return self.directory(tmp_path / "target", allow_same_filesystem=True)
+        return self.directory(self.place, allow_same_filesystem=True)

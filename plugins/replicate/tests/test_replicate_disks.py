@@ -19,14 +19,14 @@ from archived.api import Postpone, parse_size
 
 @pytest.mark.fault
 def test_killed_at_any_moment_it_is_incomplete_to_see_and_goes_on(
-    store, directory, versions, copy_to, tree, tmp_path
+    store, directory, versions, copy_to, tree, memory_disk
 ):
     """SIGKILL before every call that opens, makes or renames something at the target."""
     small = {name: content[:2000] for name, content in versions[0].items()}
     sealed = store.add(small)
     moments = 0
     while True:
-        target = directory(tmp_path / f"killed-{moments}", allow_same_filesystem=True)
+        target = directory(memory_disk / f"killed-{moments}", allow_same_filesystem=True)
         status = run_and_die_at(moments, lambda t=target: copy_to(sealed, t))
         replica = target.options.path / "ocfl"
         there = tree(replica) if replica.exists() else {}
@@ -42,8 +42,24 @@ def test_killed_at_any_moment_it_is_incomplete_to_see_and_goes_on(
             assert os.WEXITSTATUS(status) == 0
             break
         assert os.WTERMSIG(status) == signal.SIGKILL
-        moments += 13  # each of the 400 passes; these are every kind of call
+        moments += 7  # each of the 400 passes; these are every kind of call
     assert moments > 50
+
+
+def test_several_steps_may_copy_to_an_empty_target_at_once(
+    make_store, second, versions, copy_to, tree, tmp_path
+):
+    stores = [make_store(tmp_path / f"store-{n}", key=f"a/{n}/object") for n in range(6)]
+    sealed = [store.add(versions[0]) for store in stores]
+    children = []
+    for one in sealed:
+        if (child := os.fork()) == 0:
+            work_and_exit(lambda one=one: copy_to(one, second))
+        children.append(child)
+
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 6
+    wanted = {name: text for store in stores for name, text in store.files().items()}
+    assert tree(second.options.path / "ocfl") == wanted
 
 
 def run_and_die_at(moment: int, work: Callable[[], object]) -> int:

@@ -49,9 +49,9 @@ class ErraticConfig(StageConfig):
     """The share of documents struck. Which ones is decided by `seed` and the document's id."""
     seed: int = 0
     """Another number strikes other documents; the same number always the same."""
-    first_attempts: int | None = Field(default=None, ge=1)
+    first_attempts: int | None = Field(default=None, ge=1, examples=[2])
     """Strike a document only this many times, then behave. Needs `counter_folder`."""
-    counter_folder: Path | None = None
+    counter_folder: Path | None = Field(default=None, examples=["/srv/drill"])
     """Where strikes are counted, one file per document; it must exist and be writable."""
     duration: Duration = timedelta(seconds=30)
     """How long `slow` takes, `eat-memory` and `fill-disk` hold on, and children live."""

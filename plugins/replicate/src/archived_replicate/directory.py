@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from archived.api import Postpone, Size, Target, TargetConfig
 from archived_replicate.digests import CHUNK, digest_stream
@@ -37,7 +37,7 @@ _LEFT_BEHIND_AFTER = 24 * 3600.0  # seconds; longer than any timeout a step is g
 class DirectoryConfig(TargetConfig):
     """Options of a target of the kind `directory`."""
 
-    path: Path
+    path: Path = Field(examples=["/mnt/second"])
     """The folder that holds the replicas; absolute. It must exist: archived never creates it."""
     require_mount: bool = False
     """Insist that `path` itself is a mount point. Set it whenever that is so."""

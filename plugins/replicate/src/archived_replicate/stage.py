@@ -26,7 +26,7 @@ from archived_replicate.sealed import read_object, read_storage_root
 class ReplicateConfig(StageConfig):
     """Options of the stage."""
 
-    to: tuple[str, ...] = Field(min_length=1)
+    to: tuple[str, ...] = Field(min_length=1, examples=[["second"]])
     """Names of the targets (`[target.NAME]`) that get a copy of every object. At least one."""
 
     @field_validator("to")
