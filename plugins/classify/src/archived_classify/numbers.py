@@ -145,7 +145,7 @@ def _digits(line: Line, start: int, end: int, *, filled: bool) -> Field:
         return read(part, 0.4, plain)
     if re.fullmatch(r"\d{1,5}[A-Za-z]?", plain):
         # A gap before the slash was left to be filled by hand or stamp: less sure.
-        return read(part, 0.7 if filled else 0.95, plain)
+        return read(part, 0.5 if filled else 0.95, plain)
     swapped = plain.upper().translate(_DIGITS)
     if re.fullmatch(r"\d{2,5}", swapped) and re.search(r"\d", plain):
         return read(part, 0.4, swapped)
