@@ -64,8 +64,8 @@ def register_targets(register: Callable[[type[Target[Any]]], None]) -> None:
 def register_runners(register: Callable[[str, Callable[..., Any]], None]) -> None:
     """Give ways to run a step by calling `register(name, factory)`.
 
-    `factory(lane, width)` returns an object with the local runner's methods (`start`, `run`,
-    `stop`). Chosen by `[lanes.NAME] runner = "name"`; the local fork server is called `local`.
+    `factory(lane, width, sources)` returns an object with the local runner's methods (`start`,
+    `run`, `stop`); `sources` names the enabled plug-ins, as `{"name", "entry_point" or "file"}`. Chosen by `[lanes.NAME] runner = "name"`; the local fork server is called `local`.
 
     When: at start and reload. Process: daemon. Raises: the start stops.
     """

@@ -47,7 +47,8 @@ def duration_text(value: timedelta) -> str:
         amount = seconds / _DURATION_UNITS[unit]
         if amount >= 1 and amount == int(amount):
             return f"{int(amount)} {unit}"
-    return f"{seconds * 1000:g} ms"
+    # Microseconds are the finest a timedelta knows; plain digits, never an exponent.
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + " ms"
 
 
 def size_text(value: int) -> str:

@@ -106,14 +106,14 @@ class Sealer:
     def _record(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> Record:
         entries = self._catalog.ledger_of(row.id)
         last = entries[-1]
-        originals = [a for a in artifacts if a.role == Role.ORIGINAL]
+        (original,) = (a for a in artifacts if a.role == Role.ORIGINAL)
         return Record(
             document=row.id, object=object_id(row.id), hotfolder=row.hotfolder, path=row.path,
             pipeline=row.pipeline, stages=tuple(row.stages), media_type=row.media_type,
             secrecy=row.secrecy, received=row.received, sealed=datetime.now(UTC),
             archived=__version__,
             arrived=tuple(
-                ArrivedFile(a.path, logical_path(originals[0]), a.size, a.mtime_ns, a.first_seen)
+                ArrivedFile(a.path, logical_path(original), a.size, a.mtime_ns, a.first_seen)
                 for a in self._catalog.arrivals(document=row.id)
             ),
             files=tuple(

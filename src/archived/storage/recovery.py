@@ -40,7 +40,9 @@ class Recovered:
     dropped: list[str] = field(default_factory=list)
     """Spool folders whose document is sealed, or whose source is still in the hot folder."""
     repaired: list[str] = field(default_factory=list)
-    """Objects in the store with a half-done version."""
+    """What was half done in the store and is whole again."""
+    unmended: list[str] = field(default_factory=list)
+    """Objects in the store that could not be mended; a person must look at them."""
     unexplained: list[str] = field(default_factory=list)
     """Spool folders that explain nothing; kept, for a person to look at."""
 
@@ -57,7 +59,9 @@ def recover(
 ) -> Recovered:
     """Bring spool, store and catalog into agreement after whatever happened. Idempotent."""
     found = Recovered()
-    found.repaired = [str(repaired) for repaired in store.repair()]
+    mended = store.repair()
+    found.repaired = [str(repaired) for repaired in mended if repaired.mended]
+    found.unmended = [str(repaired) for repaired in mended if not repaired.mended]
     found.cleared = spool.clear_unfinished()
     for document in catalog.running():
         _interrupted(catalog, document, limits_of, now)

@@ -23,7 +23,8 @@ def query(text: str) -> str:
     Nothing in it can be taken for FTS5 syntax. Empty when there is no word in it.
     """
     terms = []
-    for phrase, word in re.findall(r'"([^"]*)"|(\S+)', fold(text)):
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    for phrase, word in re.findall(r'"([^"]*)"|(\S+)', fold(printable)):
         star = "*" if word.endswith("*") else ""
         quoted = (phrase or word.rstrip("*")).replace('"', '""')
         if any(c.isalnum() for c in quoted):

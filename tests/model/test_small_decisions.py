@@ -1,0 +1,127 @@
+"""Ids, plans, secrecy, descriptions: small pure decisions."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archived.model import description, identity, plan, secrecy
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@given(
+    now=st.integers(0, 2**32).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
+    randomness=st.binary(min_size=10, max_size=10),
+)
+def test_a_document_id_is_a_uuid_of_version_7(now: datetime, randomness: bytes) -> None:
+    text = identity.document_id(now, randomness)
+
+    found = uuid.UUID(text)
+    assert (found.version, found.variant) == (7, uuid.RFC_4122)
+    assert identity.is_document_id(text)
+    assert identity.of_object(identity.object_id(text)) == text
+
+
+def test_ids_sort_by_time_of_admission() -> None:
+    ids = [
+        identity.document_id(NOON + timedelta(milliseconds=n), bytes([255 - n % 256]) * 10)
+        for n in range(300)
+    ]
+
+    assert ids == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "ecb2d8a1-93a5-4e3e-8a2b-53b4f9a6a2de", "01A20175-C08F-7616-8877-C23EA51A0421"],
+)
+def test_other_texts_are_no_document_ids(text: str) -> None:
+    assert not identity.is_document_id(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "readable"),
+    [
+        ("Quyết định.pdf".encode(), "Quyết định.pdf"),
+        ("Quyết định.pdf".encode(), "Quyết định.pdf"),
+        (b"a\xffb.pdf", "a\\xffb.pdf"),
+        (b"two\nlines\x07.pdf", "two\\nlines\\x07.pdf"),
+        (b"-rf.pdf", "-rf.pdf"),
+    ],
+)
+def test_names_are_shown_in_nfc_with_nothing_hidden(name: bytes, readable: str) -> None:
+    assert identity.readable(name) == readable
+
+
+@given(st.binary(max_size=300))
+def test_every_name_can_be_shown_on_one_line(name: bytes) -> None:
+    shown = identity.readable(name)
+
+    assert shown.isprintable()
+    shown.encode()
+
+
+def test_a_plan_is_read_from_left_to_right() -> None:
+    stages = ("ocr", "seal", "replicate")
+
+    assert [plan.next_step(stages, n) for n in range(4)] == ["ocr", "seal", "replicate", None]
+    assert [plan.is_sealed(stages, n) for n in range(4)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("stages", "problems"),
+    [
+        (["seal"], 0), (["ocr", "seal", "replicate"], 0), ([], 1), (["ocr"], 1),
+        (["seal", "seal"], 1), (["ocr", "ocr", "seal"], 1),
+    ],
+)  # fmt: skip
+def test_a_plan_seals_exactly_once_and_repeats_nothing(stages: list[str], problems: int) -> None:
+    assert len(plan.problems(stages)) == problems
+
+
+@pytest.mark.parametrize(
+    ("patterns", "media_type", "accepted"),
+    [
+        (("*/*",), "application/x-unknown", True),
+        (("image/*",), "image/tiff", True),
+        (("image/*",), "application/pdf", False),
+        (("application/pdf", "image/png"), "image/png", True),
+        ((), "image/png", False),
+    ],
+)
+def test_stages_accept_by_media_type(
+    patterns: tuple[str, ...], media_type: str, accepted: bool
+) -> None:
+    assert plan.accepts(patterns, media_type) is accepted
+
+
+def test_levels_of_secrecy_rise() -> None:
+    words = ["thường", "mật", "tối mật", "tuyệt mật"]
+
+    for low, declared in enumerate(words):
+        for high, found in enumerate(words):
+            assert secrecy.exceeds(found, declared) is (high > low)
+    assert not secrecy.exceeds("Thường", "")
+    assert secrecy.exceeds("MẬT", "")
+    assert [secrecy.level(w).printed.casefold() for w in words] == words
+
+
+def test_an_unknown_level_is_named_with_those_that_exist() -> None:
+    with pytest.raises(ValueError, match=r'unknown secrecy level "geheim".*"tuyệt mật"'):
+        secrecy.level("geheim")
+
+
+def test_later_stages_describe_better() -> None:
+    facts = {
+        "ocr": {"pages": 3},
+        "classify": {"fields": {"number": {"value": "04"}, "signer": {"value": None}}},
+        "correct": {"pages": 2, "fields": {"number": {"value": "4"}}},
+        "odd": {"fields": "none", "pages": True},
+    }
+
+    assert description.fields(facts) == {"number": "4"}
+    assert description.pages(facts) == 2
+    assert description.pages({}) is None
