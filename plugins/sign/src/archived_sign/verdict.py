@@ -86,10 +86,9 @@ def judge(
                 embedded,
                 _context(roots or own_roots),
                 ts_validation_context=_context(timestamp_roots),
-                key_usage_settings=KeyUsageConstraints(
-                    key_usage={"digital_signature", "non_repudiation"},
-                    match_all_key_usages=False,
-                ),
+                # The library wants the usage extension to be there; where it is absent every
+                # usage is allowed (RFC 5280, 4.2.1.3). `keys.flaws` has looked at it already.
+                key_usage_settings=KeyUsageConstraints(key_usage=set()),
             )
         )
         return Verdict(
