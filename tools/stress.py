@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from trial import HOT, Sampler, Trial, TrialError
 
+from archived.model.outcome import CORE_CODES
 from archived.testing import samples
 
 NOTES = frozenset({"MANIFEST.json", "documents.json", "texts.json", "README.md"})
@@ -33,6 +34,7 @@ ENDINGS = ("archived", "held", "ignored")
 
 _STATE = """
 SELECT arrival.path AS path, arrival.state AS state, arrival.code AS code,
+       coalesce(document.reason, arrival.reason, '') AS reason,
        arrival.present AS present, document.state AS document, document.code AS document_code,
        (SELECT group_concat(DISTINCT step.stage) FROM step
         WHERE step.document = document.id AND step.ending = 'skipped') AS skipped
@@ -50,11 +52,17 @@ class Ending:
     ending: str
     code: str = ""
     """Why it is held or ignored; for `archived`, the stages that passed it over."""
+    reason: str = ""
 
     @property
     def final(self) -> bool:
         """Whether this is one of the three endings, with its reason."""
         return self.ending in ENDINGS and (self.ending == "archived" or bool(self.code))
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is held for a stage's fault and not its own: a bug worth a look."""
+        return self.ending == "held" and self.code in CORE_CODES
 
     @property
     def name(self) -> str:
@@ -67,14 +75,14 @@ def ending_of(row: sqlite3.Row) -> Ending:
     """What the catalog says about one arrival."""
     path, state = bytes(row["path"]), row["state"]
     if state in {"held", "ignored"}:
-        return Ending(path, state, row["code"] or "")
+        return Ending(path, state, row["code"] or "", row["reason"])
     if row["document"] is None:
         return Ending(path, f"arrival {state}")
     document, code = row["document"], row["document_code"] or ""
     if document in {"held", "refused"}:
-        return Ending(path, "held", code)
+        return Ending(path, "held", code, row["reason"])
     if document != "safe":
-        return Ending(path, f"document {document}", code)
+        return Ending(path, f"document {document}", code, row["reason"])
     if row["present"]:
         return Ending(path, "archived but still in the hot folder")
     skipped = row["skipped"]
@@ -143,14 +151,15 @@ def every_file(found: Sequence[Ending], console: Console) -> None:
     """One line per file."""
     table = Table("file", "ending", "code, rule or note")
     for each in found:
-        style = None if each.final else "bold red"
+        style = "bold red" if not each.final else "yellow" if each.broken else None
         table.add_row(each.name, each.ending, each.code, style=style)
     console.print(table)
 
 
 def write_tsv(found: Sequence[Ending], path: Path) -> None:
     """The same table for programs."""
-    lines = ["file\tending\tcode", *(f"{e.name}\t{e.ending}\t{e.code}" for e in found)]
+    lines = ["file\tending\tcode\treason"]
+    lines += [f"{e.name}\t{e.ending}\t{e.code}\t{' '.join(e.reason.split())}" for e in found]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
 
@@ -177,6 +186,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--timeout", default="2 min", help="for one attempt of ocr (2 min)")
     parser.add_argument("--tsv", type=Path, default=Path("out/stress.tsv"), help="table as TSV")
     parser.add_argument("--work", type=Path, help="where scratch files go (the temporary folder)")
+    parser.add_argument("--strict", action="store_true", help="fail when a stage broke, too")
     parser.add_argument("--keep", action="store_true", help="leave the scratch folder behind")
     return parser.parse_args()
 
@@ -225,8 +235,16 @@ def run(given: argparse.Namespace, console: Console) -> int:
         f"hot folder {HOT!r}: {lost} unaccounted, {len(extra)} seen that were not dropped, "
         f"daemon ended with status {status}; table: {given.tsv}"
     )
-    if wrong or lost or status:
-        console.print(f"[bold red]FAILED: {len(wrong)} files without one of the three endings[/]")
+    broken = [ending for ending in found if ending.broken]
+    if broken:
+        console.print(f"[yellow]{len(broken)} are held because a stage broke; reasons:[/]")
+        for (code, reason), count in Counter((e.code, e.reason) for e in broken).most_common(12):
+            console.print(f"  {count} x {code}: {reason}", markup=False)
+    if wrong or lost or status or (broken and given.strict):
+        console.print(
+            f"[bold red]FAILED: {len(wrong)} files without one of the three endings, "
+            f"{len(broken)} held by a broken stage[/]"
+        )
         return 1
     console.print("[bold]every file is archived, held with a code, or ignored by a named rule[/]")
     return 0
