@@ -124,7 +124,7 @@ class TargetContract:
         began = time.monotonic()
         target.put(path, "whole", digest)
         whole = time.monotonic() - began
-        for part in (0.2, 0.5, 0.8):
+        for part in (0.1, 0.3, 0.5, 0.7, 0.9):
             key = f"cut-{part}"
             self._put_and_die(tmp_path, path, key, digest, whole * part)
             seen = self.make_target(tmp_path)
