@@ -68,7 +68,7 @@ def unsupported(why: str) -> Refuse:
 def _bare(error: Exception) -> str:
     """An exception's text without the path of our own copy, which says nothing to the desk."""
     text = " ".join(str(error).split())
-    return re.sub(r"( '/[^']*'|^/\S.*?(: | (?=\()))", "", text)[:300]
+    return re.sub(r"( '/[^']*'| <_io[^>]*>|^/\S.*?(: | (?=\()))", "", text)[:300]
 
 
 def _pdf_error(error: Exception) -> Refuse | None:

@@ -7,13 +7,14 @@ exactly is either refused (`lossless`) or changed in a way that is named.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import img2pdf
 import pikepdf
-from PIL import Image, ImageSequence
+from PIL import Image, ImageOps, ImageSequence
 
 from archived.api import Refuse
 from archived_ocr import faults, limits
@@ -30,8 +31,9 @@ _SMALLEST_POINTS = 3.0
 
 @dataclass
 class Placed:
-    """How the images were placed. `frames`: the indices of the frames that became pages."""
+    """How the images in `source` were placed. `frames`: those that became pages."""
 
+    source: Path
     frames: list[int] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -55,14 +57,17 @@ class Rules:
 
 def place(source: Path, media_type: str, target: Path, rules: Rules) -> Placed:
     """Write the PDF `target` whose pages are the images in `source`."""
-    placed = Placed()
+    placed = Placed(source)
     with (
         faults.while_decoding("the image"),
-        Image.open(source, formats=[FORMATS[media_type]]) as image,
+        # An open file, never a path: Pillow maps uncompressed TIFFs it is given by path into
+        # memory, which garbles gray pages that lie on their side and dies with a truncated file.
+        source.open("rb") as file,
+        Image.open(file, formats=[FORMATS[media_type]]) as image,
     ):
         placed.frames = _frames(image, placed, rules)
         if image.format in {"JPEG", "MPO"}:
-            parts = [_jpeg(source, image, placed, rules)]
+            parts = [_jpeg(image, placed, rules)]
         else:
             parts = [_stored(image, placed, rules) for _ in _each(image, placed.frames)]
     with pikepdf.Pdf.new() as pdf:
@@ -118,23 +123,32 @@ def _check_size(image: Image.Image, rules: Rules) -> None:
         )
 
 
-def _layout(image: Image.Image, placed: Placed, rules: Rules) -> img2pdf.FixedSize:
-    """The page's size, from a believable resolution."""
-    dpi = image.info.get("dpi") or (0, 0)
+def _layout(
+    info: Mapping[Any, Any],
+    size: tuple[int, int],
+    placed: Placed,
+    rules: Rules,
+    *,
+    turned: bool = False,
+) -> img2pdf.FixedSize:
+    """The page's size, from a believable resolution. `turned`: the image lies on its side."""
+    dpi = info.get("dpi") or (0, 0)
     across, down = (float(dpi[0] or 0), float(dpi[1] or 0))
     if not (72 < across <= 4800 and 72 < down <= 4800):
-        across = down = float(rules.image_dpi or _guessed(image.size))
+        across = down = float(rules.image_dpi or _guessed(size))
         placed.tell(
             "dpi-assumed",
             f"The image does not say its resolution; {across:.0f} dpi was assumed.",
         )
-    width, height = image.width * 72 / across, image.height * 72 / down
+    width, height = size[0] * 72 / across, size[1] * 72 / down
     if max(width, height) > _LARGEST_POINTS or min(width, height) < _SMALLEST_POINTS:
         raise Refuse(
             f"The image would make a page of {width / 72:.2f} x {height / 72:.2f} inches",
             code="bad-page-size",
             hint="Scan the page again, or correct the resolution in the file.",
         )
+    if turned:
+        width, height = height, width
     return img2pdf.get_layout_fun((width, height))
 
 
@@ -153,8 +167,8 @@ def _page(data: bytes, layout: img2pdf.FixedSize) -> bytes:
     return made
 
 
-def _jpeg(source: Path, image: Image.Image, placed: Placed, rules: Rules) -> bytes:
-    layout = _layout(image, placed, rules)
+def _jpeg(image: Image.Image, placed: Placed, rules: Rules) -> bytes:
+    layout = _layout(image.info, image.size, placed, rules)
     if rules.lossless:
         placed.tell(
             "lossy-source",
@@ -167,17 +181,23 @@ def _jpeg(source: Path, image: Image.Image, placed: Placed, rules: Rules) -> byt
         )
     image.load()
     if image.mode in ("L", "RGB"):
-        return _page(source.read_bytes(), layout)
+        return _page(placed.source.read_bytes(), layout)
     return _stored(image, placed, rules)
 
 
 def _stored(image: Image.Image, placed: Placed, rules: Rules) -> bytes:
     """The current frame as a page, stored losslessly."""
-    layout = _layout(image, placed, rules)
-    orientation = image.getexif().get(0x0112, 1) if image.format == "PNG" else 1
-    image.load()  # Pillow turns a TIFF frame upright here
-    layout = layout if orientation == 1 else _layout(image, placed, rules)
-    pixels = _plain(image, placed, rules)
+    if _fit_as_it_is(image):
+        _note_depth(image, placed, rules)
+        image.load()  # finds out whether it is whole
+        layout = _layout(image.info, image.size, placed, rules)
+        return _page(placed.source.read_bytes(), layout)
+    size = image.size
+    # Pillow turns TIFF frames upright when it loads them, and others when it is asked to.
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    layout = _layout(image.info, size, placed, rules, turned=upright.size != size)
+    pixels = _plain(image, upright, placed, rules)
     data = io.BytesIO()
     if pixels.mode == "1":
         pixels.save(data, "TIFF", compression="group4")
@@ -187,9 +207,19 @@ def _stored(image: Image.Image, placed: Placed, rules: Rules) -> bytes:
     return _page(data.getvalue(), layout)
 
 
-def _plain(image: Image.Image, placed: Placed, rules: Rules) -> Image.Image:
-    """The frame in a mode a page can show, with every change named."""
-    frame = image.copy()
+def _fit_as_it_is(image: Image.Image) -> bool:
+    """A PNG whose compressed pixels can be placed in a PDF without packing them anew."""
+    return (
+        image.format == "PNG"
+        and image.mode in _PLAIN_MODES | {"P"}
+        and not image.has_transparency_data
+        and not image.info.get("interlace")
+        and image.getexif().get(0x0112, 1) == 1
+    )
+
+
+def _plain(image: Image.Image, frame: Image.Image, placed: Placed, rules: Rules) -> Image.Image:
+    """`frame`, which is `image` upright, in a mode a page can show, with every change named."""
     if frame.has_transparency_data:
         frame = _without_alpha(frame, placed, rules)
     if frame.mode == "P":
@@ -230,7 +260,7 @@ def _without_alpha(frame: Image.Image, placed: Placed, rules: Rules) -> Image.Im
 def _note_depth(image: Image.Image, placed: Placed, rules: Rules) -> None:
     bits = getattr(image, "tag_v2", {}).get(258, (8,))
     if image.format == "PNG" and image.mode == "RGB":
-        bits = (16,) if _png_depth(image) == 16 else (8,)
+        bits = (_png_depth(placed.source),)
     wide = max(bits if isinstance(bits, tuple) else (bits,)) > 8
     if wide and not image.mode.startswith("I;16"):
         _inexact(
@@ -240,9 +270,8 @@ def _note_depth(image: Image.Image, placed: Placed, rules: Rules) -> None:
         )  # fmt: skip
 
 
-def _png_depth(image: Image.Image) -> int:
-    name = getattr(image, "filename", "")
-    with Path(name).open("rb") as file:
+def _png_depth(source: Path) -> int:
+    with source.open("rb") as file:
         return file.read(25)[24]
 
 
