@@ -27,8 +27,9 @@ fuse: Callable[[str, Path], None] | None = None
 """Called as `fuse(operation, path)` before each durable operation; `None` outside tests.
 
 Operations: `mkdir`, `write` (before each piece of content), `fsync` (a file), `fsync-folder`,
-`rename`, `link`, `unlink`, `remove-tree`. A test's fuse ends the process (`os._exit`) or raises a
-`BaseException` that is no `Exception`: those are never cleaned up after, like a power cut.
+`rename`, `link`, `unlink`, `remove-tree`, `commit` (of a catalog transaction). A test's fuse ends
+the process (`os._exit`) or raises a `BaseException` that is no `Exception`: those are never
+cleaned up after, like a power cut.
 """
 
 SCRATCH_PREFIX = ".archived-"

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.pool import QueuePool
 
 from archived.errors import CatalogBusy, CatalogError
+from archived.storage import atomic
 from archived.storage.change import Change
 from archived.storage.queries import Queries
 
@@ -76,6 +77,7 @@ class Catalog(Queries):
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
                 raise
+            atomic.step("commit", self.path)
             connection.exec_driver_sql("COMMIT")
 
     @contextmanager

@@ -1,0 +1,134 @@
+"""What must hold of a state folder and a store, whatever happened to them: one reusable judge.
+
+`problems(state, store)` reads only; an empty list means that spool, catalog, store and ledger
+agree. The store's tree itself is also judged by an independent program (`ocfl_judge`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archived.errors import ArchivedError
+from archived.model import manifest
+from archived.model.document import ARCHIVED, State
+from archived.model.identity import object_id, of_object
+from archived.storage import atomic, ledger
+from archived.storage.catalog import Catalog
+from archived.storage.records import ArrivalState, DocumentRow
+from archived.storage.store import Store
+
+
+def problems(state: Path, store_root: Path) -> list[str]:
+    """Every way in which the parts disagree, in words."""
+    catalog = Catalog.open_to_read(state / "catalog.db")
+    try:
+        store = Store(store_root)
+        documents = catalog.documents(limit=1_000_000)
+        return [
+            *_ledger(catalog),
+            *_balance(catalog),
+            *[p for row in documents for p in _document(catalog, store, state, row)],
+            *_orphans(catalog, store, state, documents),
+        ]
+    finally:
+        catalog.close()
+
+
+def _ledger(catalog: Catalog) -> list[str]:
+    try:
+        ledger.verify(catalog.ledger_rows())
+    except ArchivedError as error:
+        return [f"ledger: {error}"]
+    return []
+
+
+def _balance(catalog: Catalog) -> list[str]:
+    found = [
+        f"{sheet.hotfolder}: {sheet.unaccounted} of {sheet.seen} files are unaccounted for"
+        for sheet in catalog.balance()
+        if sheet.unaccounted
+    ]
+    admitted = catalog.arrivals(states=[ArrivalState.ADMITTED], limit=1_000_000)
+    named = {a.document for a in admitted}
+    lost = [d.id for d in catalog.documents(limit=1_000_000) if d.id not in named]
+    return found + [f"document {each} has no arrival" for each in lost]
+
+
+def _document(catalog: Catalog, store: Store, state: Path, row: DocumentRow) -> list[str]:
+    found = []
+    name = f"document {row.id} ({row.state})"
+    folder = state / "spool" / "documents" / row.id
+    sealed = row.object_key is not None
+    if row.state in ARCHIVED and not sealed:
+        found.append(f"{name}: archived without an object")
+    if sealed and folder.exists():
+        found.append(f"{name}: sealed, and its spool folder is still there")
+    kinds = [e.kind for e in catalog.ledger_of(row.id)]
+    if kinds.count("document-admitted") + kinds.count("recovered") < 1:
+        found.append(f"{name}: its admission is not in the ledger")
+    if kinds.count("document-sealed") != int(sealed):
+        found.append(f"{name}: sealed {kinds.count('document-sealed')} times by the ledger")
+    if (row.state is State.SAFE) != ("document-safe" in kinds):
+        found.append(f"{name}: ledger and catalog disagree on its safety")
+    if row.state is State.SAFE and len(catalog.replicas(row.id)) < row.copies:
+        found.append(f"{name}: safe with too few copies")
+    found += _bytes(catalog, store, folder, row, name)
+    return found
+
+
+def _bytes(catalog: Catalog, store: Store, folder: Path, row: DocumentRow, name: str) -> list[str]:
+    found = []
+    for artifact in catalog.artifacts(row.id):
+        if row.object_key is not None:
+            path = store.path_of(object_id(row.id), f"{artifact.role}/{artifact.name}")
+        else:
+            path = folder / artifact.path
+        if not path.is_file():
+            found.append(f"{name}: {artifact.role}/{artifact.name} is missing")
+            continue
+        seen = atomic.digest(path)
+        if (seen.size, seen.sha512, seen.sha256) != (
+            artifact.size, artifact.sha512, artifact.sha256,
+        ):  # fmt: skip
+            found.append(f"{name}: {artifact.role}/{artifact.name} has other bytes")
+    originals = [a for a in catalog.artifacts(row.id) if a.role == "original"]
+    if len(originals) != 1:
+        found.append(f"{name}: {len(originals)} originals")
+    return found
+
+
+def _orphans(
+    catalog: Catalog, store: Store, state: Path, documents: list[DocumentRow]
+) -> list[str]:
+    found = []
+    known = {row.id: row for row in documents}
+    in_spool = {path.name for path in (state / "spool" / "documents").iterdir()}
+    found += [f"spool: {each} belongs to no document" for each in in_spool - set(known)]
+    sealed = set()
+    for key in store.objects():
+        stored = store.read_key(key)
+        document = of_object(stored.id)
+        sealed.add(document)
+        row = known.get(document)
+        if row is None or row.object_key != key:
+            found.append(f"store: object {stored.id} is not what the catalog says")
+            continue
+        found += _record(store, row)
+    found += [
+        f"store: no object for {row.id}"
+        for row in documents
+        if row.object_key is not None and row.id not in sealed
+    ]
+    return found
+
+
+def _record(store: Store, row: DocumentRow) -> list[str]:
+    """The object explains itself: its record names the document and every file's digest."""
+    record = manifest.from_json(store.path_of(object_id(row.id), manifest.RECORD).read_bytes())
+    if record.document != row.id or record.path != row.path:
+        return [f"store: the record of {row.id} speaks of another document"]
+    return [
+        f"store: {row.id}: {file.logical} is not what its record says"
+        for file in record.files
+        if atomic.digest(store.path_of(object_id(row.id), file.logical)).sha512 != file.sha512
+    ]
