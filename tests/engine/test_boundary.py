@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +51,14 @@ OUTCOME = Outcome(
     notes=("n",),
     usage=Usage(1.5, 0.5, 9),
 )
+
+
+def test_the_daemons_side_imports_neither_the_childs_side_nor_heavy_libraries():
+    program = "import archived.engine.runner, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    loaded = set(done.stdout.decode().split())
+    childs = {f"archived.engine.{name}" for name in ("worker", "registry", "sandbox")}
+    assert not loaded & (childs | {"ocrmypdf", "pikepdf", "pyhanko", "numpy", "PIL"})
 
 
 def test_a_request_survives_json():

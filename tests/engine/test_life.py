@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -129,13 +131,32 @@ async def test_a_killed_fork_server_costs_an_attempt_and_comes_back(
 async def test_a_stuck_fork_server_does_not_hold_up_the_deadline_for_ever(
     runner, ask, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("archived.engine.runner._GRACE", 0.5)
+    monkeypatch.setattr("archived.engine.runner.GRACE", 0.5)
     request = ask("hang", seconds=1.0, text=str(tmp_path))
     running = asyncio.create_task(runner.run(request))
     await _until((tmp_path / "ready").exists)
     [server] = _children_of(os.getpid())
     os.kill(server, signal.SIGSTOP)
     assert (await running).code == "runner-lost"
+
+
+async def test_when_no_process_can_be_forked_only_that_step_pays(plugin, ask, tmp_path):
+    runner = LocalRunner("cpu", 2, plugin)
+    await runner.start()
+    neighbour = asyncio.create_task(runner.run(ask("wait", text=str(tmp_path))))
+    await _until((tmp_path / "ready").exists)
+    [server] = _children_of(os.getpid())
+    fds = _fds(server)
+    before = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (_room_for(3, server), before[1]))
+    done = await runner.run(ask("finish"))
+    assert (done.code, "no process could be started" in done.message) == ("runner-lost", True)
+    assert _fds(server) == fds
+    resource.prlimit(server, resource.RLIMIT_NOFILE, before)
+    assert (await runner.run(ask("finish"))).ending is Ending.FINISHED
+    (tmp_path / "go").touch()
+    assert (await neighbour).ending is Ending.FINISHED
+    await runner.stop()
 
 
 async def test_a_plugin_that_cannot_be_loaded_stops_the_start_with_its_name(tmp_path):
@@ -213,6 +234,13 @@ def _exists(pid: int) -> bool:
 
 def _fds(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _room_for(more: int, pid: int) -> int:
+    """The limit of open files that leaves a process just so many more."""
+    used = {int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    free = (number for number in itertools.count() if number not in used)
+    return next(itertools.islice(free, more - 1, None)) + 1
 
 
 def _children_of(pid: int) -> list[int]:

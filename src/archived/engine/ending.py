@@ -44,6 +44,13 @@ def _judge(ended: Mapping[str, Any]) -> Outcome:
     died_of, answer = ended["signal"], ended["answer"]
     if died_of is not None:
         return _killed(ended["why"]) if ended["why"] else _crashed(died_of)
+    if "cannot_start" in answer:
+        return Outcome(
+            Ending.BROKE,
+            "runner-lost",
+            f"no process could be started for the step: {answer['cannot_start']}",
+            "look at free memory and at the limits of the unit (TasksMax=, LimitNPROC=)",
+        )
     if answer.get("garbled"):
         return _bad_output("the stage disturbed the line its result travels on")
     if "outcome" not in answer:

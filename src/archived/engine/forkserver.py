@@ -20,12 +20,12 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from archived.engine import sandbox, worker
 from archived.engine.boundary import LOG_LIMIT, REPLY_LIMIT
+from archived.engine.child import Child, own_children
 from archived.engine.registry import Registry, load_plugins, preload
 from archived.errors import PluginError
 
@@ -35,36 +35,6 @@ _STRAYS_SECONDS = 10.0
 _STRAYS_POLL = 0.01
 _CHUNK = 2**16
 _PROGRESS_EVERY = 0.2
-
-
-@dataclass(eq=False)
-class Child:
-    """One step's process. `why` is set when we were the ones to kill it."""
-
-    step: str
-    pid: int
-    watch: int
-    reply: int
-    output: int
-    began: float
-    ends: float
-    why: str = ""
-    line: bytearray = field(default_factory=bytearray)
-    head: bytes = b""
-    tail: bytes = b""
-    answer: dict[str, Any] = field(default_factory=dict)
-    end: dict[str, Any] | None = None
-    """Set once it is dead and waits for its stray descendants to be gone."""
-    sweep_until: float = 0.0
-    told: float = 0.0
-
-    def kill(self, why: str) -> None:
-        """Kill it and its group. Until it is waited for, its pid cannot be another's."""
-        if self.end is None:
-            self.why = self.why or why
-            for send in (os.killpg, os.kill):  # it may not have made its group yet
-                with contextlib.suppress(ProcessLookupError):
-                    send(self.pid, signal.SIGKILL)
 
 
 class ForkServer:
@@ -153,10 +123,18 @@ class ForkServer:
         return until
 
     def _fork(self, job: dict[str, Any]) -> None:
-        (reply, reply_in), (output, output_in) = os.pipe(), os.pipe()
-        began = time.monotonic()
-        parent = os.getpid()
-        pid = os.fork()
+        began, parent = time.monotonic(), os.getpid()
+        pipes: list[int] = []
+        try:
+            pipes += os.pipe()
+            pipes += os.pipe()
+            pid = os.fork()
+        except OSError as error:
+            for pipe in pipes:
+                os.close(pipe)
+            self._cannot(job, error)
+            return
+        reply, reply_in, output, output_in = pipes
         if pid == 0:
             with contextlib.suppress(BaseException):
                 self._let_go(reply, output)
@@ -178,6 +156,22 @@ class ForkServer:
         self.selector.register(reply, selectors.EVENT_READ, lambda: self._read_reply(child))
         self.selector.register(output, selectors.EVENT_READ, lambda: self._read_output(child))
         self.selector.register(child.watch, selectors.EVENT_READ, lambda: self._reap(child))
+
+    def _cannot(self, job: Mapping[str, Any], error: OSError) -> None:
+        """The system has no process or descriptor to spare: the other steps go on all the same."""
+        self.tell(
+            {
+                "did": "ended",
+                "step": job["step"],
+                "why": "",
+                "status": None,
+                "signal": None,
+                "usage": {},
+                "answer": {"cannot_start": str(error)},
+                "strays": 0,
+                "log": "",
+            }
+        )
 
     def _let_go(self, *pipes: int) -> None:
         """In a fresh child: drop every descriptor that belongs to the fork server."""
@@ -323,26 +317,6 @@ class ForkServer:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(_STRAYS_POLL / 4)
         os._exit(1)
-
-
-def own_children() -> list[int]:
-    """The pids of this process's children, the dead but not yet waited for included."""
-    me = os.getpid()
-    try:
-        return [int(pid) for pid in Path(f"/proc/self/task/{me}/children").read_text().split()]
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return [pid for pid in _processes() if _parent(pid) == me]
-
-
-def _processes() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def main() -> None:
