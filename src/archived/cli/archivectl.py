@@ -1,0 +1,24 @@
+"""`archivectl`: the archivist's tool. Asks the daemon, or the catalog when the daemon is down."""
+
+from __future__ import annotations
+
+import click
+
+from archived import __version__
+from archived.cli import documents, exits, house
+from archived.cli.group import Ctl
+
+
+@click.group(cls=Ctl, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="archivectl")
+def cli() -> None:
+    """Look after the archive: what came in, where it is, what waits for a person."""
+
+
+for _command in (*documents.COMMANDS, *house.COMMANDS):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The console script."""
+    exits.run(cli, "archivectl")

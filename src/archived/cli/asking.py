@@ -1,0 +1,130 @@
+"""How `archivectl` gets its answers: from the daemon over its socket, else from the catalog.
+
+What the daemon can only be told (a decision, a reload) needs the daemon.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import click
+
+from archived.cli import place
+from archived.cli.exits import DaemonDown
+from archived.errors import ArchivedError
+
+PATIENCE = 60.0
+"""Seconds to wait for the daemon's answer; a reload starts new fork servers."""
+
+
+@dataclass
+class Session:
+    """One call of `archivectl`: the options that every command has, and whom to ask.
+
+    Plug-ins' commands are given it as click's `obj`.
+    """
+
+    config: Path | None = None
+    as_json: bool = False
+
+    @cached_property
+    def place(self) -> place.Place:
+        """Where things are. Raises `ConfigError`."""
+        return place.find(place.chosen(self.config))
+
+    def ask(self, question: str, **arguments: object) -> Any:
+        """The answer to a read-only question, as JSON values; `None` arguments are left out.
+
+        From the daemon; when it does not answer, from the catalog, and stderr says so. Raises
+        `ArchivedError`.
+        """
+        said = {name: str(value) for name, value in arguments.items() if value is not None}
+        try:
+            return self.tell("GET", f"/v1/{quote(question)}?{urlencode(said)}")
+        except DaemonDown as down:
+            return self._from_catalog(question, said, down)
+
+    def tell(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One call to the daemon. Raises `DaemonDown`, or the `ArchivedError` it answers with."""
+        line = _Line(self.place.socket)
+        try:
+            line.request(method, path, None if body is None else json.dumps(body))
+            answer = line.getresponse()
+            said = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise _down(self.place.socket, error) from error
+        finally:
+            line.close()
+        if answer.status != http.client.OK:
+            wrong = said["error"]
+            raise ArchivedError(wrong["message"], hint=wrong["hint"], code=wrong["code"])
+        return said
+
+    def decide(self, what: str, document: str, note: str) -> Any:
+        """Tell the daemon a person's decision."""
+        who = os.environ.get("SUDO_USER", "")
+        return self.tell(
+            "POST", f"/v1/{what}/{quote(document, safe='')}", {"operator": who, "note": note}
+        )
+
+    def _from_catalog(self, question: str, said: Mapping[str, str], down: DaemonDown) -> Any:
+        from archived.observe.answers import Answers
+        from archived.storage.catalog import Catalog
+
+        try:
+            catalog = Catalog.open_to_read(self.place.catalog)
+        except ArchivedError as error:
+            raise DaemonDown(
+                f"{down.message}\nand its catalog cannot be read: {error.message}",
+                hint=down.hint,
+            ) from error
+        click.echo("the daemon does not answer; this is from the catalog", err=True)
+        try:
+            return Answers(catalog, self.place.store).answer(question, said)
+        finally:
+            catalog.close()
+
+
+class _Line(http.client.HTTPConnection):
+    """HTTP over the control socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(str(self._path))
+
+
+def _down(path: Path, error: Exception) -> DaemonDown:
+    match error:
+        case PermissionError():
+            return DaemonDown(
+                f"you may not talk to the daemon at {path}",
+                hint="become a member of the group in [control] group, or use sudo",
+            )
+        case FileNotFoundError() | ConnectionRefusedError():
+            return DaemonDown(
+                f"the daemon is not running: nobody listens at {path}",
+                hint="start it with: systemctl start archived",
+            )
+        case TimeoutError():
+            return DaemonDown(
+                f"the daemon did not answer within {PATIENCE:.0f} s",
+                hint="see what it does: journalctl -u archived",
+            )
+        case _:
+            return DaemonDown(
+                f"the daemon broke off at {path}: {error}", hint="journalctl -u archived"
+            )

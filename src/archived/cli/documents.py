@@ -1,0 +1,174 @@
+"""Commands about documents: list them, look at one, explain it, decide about it, find it."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from archived.cli import shown
+from archived.cli.asking import Session
+from archived.cli.group import session_of
+from archived.errors import ArchivedError
+
+STATES = ("admitted", "working", "waiting", "held", "refused", "sealed", "safe")
+
+
+def _complete_document(
+    context: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Ids that begin as typed, the newest documents' first."""
+    try:
+        found = session_of(context).ask("documents", limit=200)["documents"]
+    except ArchivedError:
+        return []
+    return [
+        CompletionItem(each["id"], help=shown.clean(f"{each['state']}: {each['name']}"))
+        for each in found
+        if each["id"].startswith(incomplete.lower())
+    ]
+
+
+DOCUMENT = click.argument("document", metavar="DOC", shell_complete=_complete_document)
+
+
+@click.command("documents")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these.")
+@click.option("--hotfolder", metavar="NAME", help="Only what arrived in this hot folder.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True,
+              help="At most so many, the newest.")  # fmt: skip
+@click.option("--before", metavar="DOC", help="Go on with a listing after this document's id.")
+@click.pass_obj
+def documents(
+    session: Session, states: tuple[str, ...], hotfolder: str | None, limit: int, before: str | None
+) -> None:
+    """List documents, the newest first."""
+    answer = session.ask(
+        "documents", states=",".join(states) or None, hotfolder=hotfolder, limit=limit,
+        before=before,
+    )  # fmt: skip
+    if session.as_json:
+        shown.as_json(answer)
+        return
+    _list(answer["documents"], session.place.zone)
+    if len(answer["documents"]) == limit:
+        last = answer["documents"][-1]["id"]
+        click.echo(f"there may be more: --limit, or --before {last}", err=True)
+
+
+def _list(found: list[dict[str, Any]], zone: tzinfo) -> None:
+    if not found:
+        click.echo("no documents", err=True)
+        return
+    narrow = shown.terminal() and shown.width() < 120
+    sheet = shown.Sheet(
+        ["document", "received", "state", "step", "pages", "name"], right=["pages"], give="name"
+    )
+    for each in found:
+        step = f"{each['next_stage']} ..." if each["running"] else each["next_stage"]
+        name = each["id"][-12:] if narrow else each["id"]
+        why = f"{each['state']}: {each['code']}" if each["code"] else each["state"]
+        sheet.row(name, shown.moment(each["received"], zone), why, step, each["pages"],
+                  each["name"])  # fmt: skip
+    sheet.show()
+    shown.line(shown.zone_name(zone), "dim")
+
+
+@click.command("show")
+@DOCUMENT
+@click.pass_obj
+def show(session: Session, document: str) -> None:
+    """Show all that is known of a document.
+
+    DOC is its id, or enough of the beginning or end of it.
+    """
+    answer = session.ask("show", document=document)
+    if session.as_json:
+        shown.as_json(answer)
+        return
+    _show(answer, session.place.zone)
+
+
+def _show(it: dict[str, Any], zone: tzinfo) -> None:
+    place = it["object"] or {}
+    shown.pairs([
+        ("document", it["id"]),
+        ("name", it["name"]),
+        ("state", it["state"]),
+        ("why", f"{it['reason']} [{it['code']}]" if it["code"] else ""),
+        ("hot folder", it["hotfolder"]),
+        ("received", shown.moment(it["received"], zone, seconds=True)),
+        ("sealed", it["sealed_at"] and shown.moment(it["sealed_at"], zone, seconds=True)),
+        ("safe", it["safe_at"] and shown.moment(it["safe_at"], zone, seconds=True)),
+        ("original", f"{it['media_type']}, {shown.size(it['size'])}"),
+        ("pages", it["pages"]),
+        ("secrecy", it["secrecy"]),
+        ("pipeline", f"{it['pipeline']}: {' → '.join(it['stages'])}"),
+        ("in the store", place.get("path")),
+        ("inventory", place.get("inventory_sha512")),
+        ("copies", f"{len(it['replicas'])} verified of {it['copies_wanted']} wanted"),
+    ])  # fmt: skip
+    if it["fields"]:
+        shown.heading("What it says")
+        shown.pairs(it["fields"].items())
+    shown.heading("Files")
+    files = shown.Sheet(["role", "name", "type", "size", "made by", "SHA-512"], right=["size"],
+                        give="SHA-512")  # fmt: skip
+    made_by = {step["id"]: step["stage"] for step in it["steps"]}
+    for file in it["artifacts"]:
+        old = "" if file["current"] else " (replaced)"
+        files.row(file["role"] + old, file["name"], file["media_type"], shown.size(file["size"]),
+                  made_by.get(file["step"], "the scanner"), file["sha512"])  # fmt: skip
+    files.show()
+    shown.heading("Steps")
+    steps = shown.Sheet(["started", "stage", "attempt", "ending", "seconds", "code"],
+                        right=["attempt", "seconds"])  # fmt: skip
+    for step in it["steps"]:
+        wall = None if step["wall"] is None else f"{step['wall']:.1f}"
+        steps.row(shown.moment(step["started"], zone, seconds=True), step["stage"],
+                  step["attempt"], step["ending"] or "running", wall, step["code"])  # fmt: skip
+    steps.show()
+    if it["replicas"]:
+        shown.heading("Copies")
+        copies = shown.Sheet(["target", "verified", "files", "size", "key"],
+                             right=["files", "size"], give="key")  # fmt: skip
+        for copy in it["replicas"]:
+            copies.row(copy["target"], shown.moment(copy["verified"], zone, seconds=True),
+                       copy["files"], shown.size(copy["size"]), copy["key"])  # fmt: skip
+        copies.show()
+    shown.line(f"{shown.zone_name(zone)}; what happened, in words: "
+               f"archivectl explain {it['id']}", "dim")  # fmt: skip
+
+
+@click.command("explain")
+@DOCUMENT
+@click.pass_obj
+def explain(session: Session, document: str) -> None:
+    """Tell in plain words what happened to a document, why, and what to do next.
+
+    DOC is its id, or enough of the beginning or end of it.
+    """
+    answer = session.ask("explain", document=document, zone=session.place.timezone)
+    if session.as_json:
+        shown.as_json(answer)
+        return
+    zone = session.place.zone
+    shown.line(f"{answer['name']} is {answer['state']}", shown.STYLES.get(answer["state"], "bold"))
+    shown.line(answer["document"], "dim")
+    shown.heading("What happened")
+    day = ""
+    for told in answer["story"]:
+        date, _, time = shown.moment(told["at"], zone, seconds=True).partition(" ")
+        if date != day:
+            shown.line(f"  {date}", "bold")
+            day = date
+        shown.line(f"    {time}  {told['what']}")
+    shown.heading("Where it stands")
+    shown.line(f"  {answer['now']}")
+    shown.heading("What to do")
+    shown.line(f"  {answer['next']}")
+
+
+COMMANDS = (documents, show, explain)

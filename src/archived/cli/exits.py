@@ -1,0 +1,112 @@
+"""How the command lines end: one table of exit codes, one way to tell a person what went wrong.
+
+Nobody meets a traceback for a mistake of their own; a fault of the program shows one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import click
+
+from archived.errors import ArchivedError
+
+OK = 0
+PROBLEM = 1
+USAGE = 2
+NO_SUCH_DOCUMENT = 4
+NOT_NOW = 5
+NO_DAEMON = 7
+INTERNAL = 70
+BAD_CONFIG = 78
+INTERRUPTED = 130
+CUT_OFF = 141
+
+EXITS: Mapping[int, str] = MappingProxyType(
+    {
+        OK: "It was done, or the answer is yes.",
+        PROBLEM: "A problem was found, or the verdict is not yes.",
+        USAGE: "The command line is not understood.",
+        NO_SUCH_DOCUMENT: "No document, or more than one, fits what was typed.",
+        NOT_NOW: "It does not fit the document's state; nothing was changed.",
+        NO_DAEMON: "The daemon is needed for this and cannot be asked.",
+        INTERNAL: "A fault of this program; please report the traceback.",
+        BAD_CONFIG: "The configuration cannot be used.",
+        INTERRUPTED: "Interrupted from the keyboard.",
+        CUT_OFF: "Whoever read the output went away.",
+    }
+)
+"""Exit code -> meaning. An interface: codes are added, never changed."""
+
+_OF_CODE = {
+    "no-such-document": NO_SUCH_DOCUMENT,
+    "not-now": NOT_NOW,
+    "bad-question": USAGE,
+    "no-daemon": NO_DAEMON,
+    "bad-config": BAD_CONFIG,
+    "bad-plugin": BAD_CONFIG,
+}
+
+
+class DaemonDown(ArchivedError):
+    """The daemon is needed and cannot be asked."""
+
+    code = "no-daemon"
+    exit_status = NO_DAEMON
+
+
+def exit_of(error: ArchivedError) -> int:
+    """The exit code for an error, whether it was met here or told by the daemon."""
+    return _OF_CODE.get(error.code, error.exit_status)
+
+
+def run(cli: click.Command, name: str) -> None:
+    """Run a command line as a program: never returns."""
+    try:
+        status = _run(cli, name)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at exit; that must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = CUT_OFF
+    sys.exit(status)
+
+
+def _run(cli: click.Command, name: str) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter shows its number instead of ending the program.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always TextIO here
+    try:
+        cli.main(prog_name=name, standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except ArchivedError as error:
+        tell(error)
+        return exit_of(error)
+    except BrokenPipeError:
+        raise
+    except Exception:  # noqa: BLE001 - the last one to see it says that it is our fault
+        traceback.print_exc()
+        return INTERNAL
+    return OK
+
+
+def tell(error: ArchivedError) -> None:
+    """Say on stderr what happened and what to do; as JSON where `--json` was asked for."""
+    if "--json" in sys.argv:
+        body = {"code": error.code, "message": error.message, "hint": error.hint}
+        click.echo(json.dumps({"error": body}, ensure_ascii=False), err=True)
+        return
+    click.echo(error.message, err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)

@@ -1,0 +1,124 @@
+"""`archivectl`'s command group: every command knows `--config` and `--json`, wherever they stand,
+and plug-ins are only loaded when somebody may be asking for a command of theirs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archived.cli.asking import Session
+from archived.cli.place import ENVIRONMENT
+from archived.errors import ArchivedError
+
+
+def _config_option() -> click.Option:
+    return click.Option(
+        ["--config"], type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        expose_value=False, is_eager=True, callback=_take_config,
+        help=f"The configuration (or {ENVIRONMENT} in the environment; "
+        "else /etc/archived/archived.toml).",
+    )  # fmt: skip
+
+
+def _json_option() -> click.Option:
+    return click.Option(
+        ["--json"], is_flag=True, expose_value=False, is_eager=True, callback=_take_json,
+        help="Answer as JSON; the shapes are in docs/archivectl.md.",
+    )  # fmt: skip
+
+
+def session_of(context: click.Context) -> Session:
+    """The call's session; made when the first of its options is met."""
+    session = context.ensure_object(Session)
+    assert isinstance(session, Session)  # noqa: S101 - ensure_object made it, or a parent had it
+    return session
+
+
+def _take_config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    session = session_of(context)  # always: commands rely on its being there
+    if value is not None:
+        session.config = value
+
+
+def _take_json(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        session_of(context).as_json = True
+
+
+def give_options(command: click.Command) -> None:
+    """Let a command (and those below it) know the options every command has."""
+    known = {name for option in command.params for name in option.opts}
+    for option in (_config_option(), _json_option()):
+        if not known & set(option.opts):
+            command.params.append(option)
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            give_options(below)
+
+
+class Ctl(click.Group):
+    """A group that looks for unknown commands among the plug-ins'."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        give_options(self)
+        self._asked_plugins = False
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Take a command in, with the options that every command has."""
+        give_options(cmd)
+        super().add_command(cmd, name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command of ours, or else a plug-in's."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            self._ask_plugins(ctx)
+            found = super().get_command(ctx, cmd_name)
+        return found
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command there is: for help and completion."""
+        self._ask_plugins(ctx)
+        return super().list_commands(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it; a `--config` that follows the command counts when it is looked for."""
+        for index, word in enumerate(args):
+            if word == "--config" and index + 1 < len(args):
+                session_of(ctx).config = Path(args[index + 1])
+            elif word.startswith("--config="):
+                session_of(ctx).config = Path(word.removeprefix("--config="))
+        return super().resolve_command(ctx, args)
+
+    def _ask_plugins(self, context: click.Context) -> None:
+        if self._asked_plugins:
+            return
+        self._asked_plugins = True
+        quiet = context.resilient_parsing
+        for warning in _add_commands(self, session_of(context)):
+            if not quiet:
+                click.echo(f"note: {warning}", err=True)
+
+
+def _add_commands(group: click.Group, session: Session) -> list[str]:
+    """Let enabled plug-ins add their commands; what is in the way is returned, never raised."""
+    from archived.cli import place
+    from archived.config.files import read
+    from archived.config.tables import PluginTable
+    from archived.errors import PluginError
+    from archived.plugins import find
+
+    try:
+        source = read(place.chosen(session.config))  # also refuses files that anybody may write
+        table = PluginTable.model_validate(source.tables.get("plugins", {}))
+    except (ArchivedError, ValueError) as error:
+        return [f"plug-ins' commands are not known: {error}"]
+    errors: list[PluginError] = []
+    plugins = find(table.enabled, table.folders, errors=errors)
+    return [error.message for error in errors] + plugins.add_commands(group)

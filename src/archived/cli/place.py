@@ -1,0 +1,109 @@
+"""Where the daemon's socket, catalog and store are: four keys of the configuration, read quickly.
+
+Loading the whole configuration loads every plug-in; a question to the daemon needs none. Checks
+nothing: that is the daemon's and `archived check`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from archived.errors import ConfigError
+
+DEFAULT_CONFIG = Path("/etc/archived/archived.toml")
+ENVIRONMENT = "ARCHIVED_CONFIG"
+
+DEFAULTS: Mapping[tuple[str, str], str] = {
+    ("archive", "state"): "/var/lib/archived",
+    ("archive", "timezone"): "Asia/Ho_Chi_Minh",
+    ("store", "path"): "/srv/archived/store",
+    ("control", "socket"): "/run/archived/control.sock",
+}
+"""(table, key) -> what holds when no file says otherwise; a test compares it with the tables."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What `archivectl` needs to know of a configuration."""
+
+    config: Path
+    state: Path
+    store: Path
+    socket: Path
+    timezone: str
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog's database file."""
+        return self.state / "catalog.db"
+
+    @cached_property
+    def zone(self) -> tzinfo:
+        """The archive's time zone; UTC when this machine does not know it."""
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            return ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            return UTC
+
+
+def chosen(config: Path | None) -> Path:
+    """The configuration's path: as typed, from the environment, or the usual one."""
+    return config or Path(os.environ.get(ENVIRONMENT) or DEFAULT_CONFIG)
+
+
+def find(config: Path) -> Place:
+    """Read `config` and `conf.d/*.toml` beside it. Raises `ConfigError` when they are no TOML."""
+    said = _said(config)
+    value = {key: said.get(key, default) for key, default in DEFAULTS.items()}
+    return Place(
+        config=config,
+        state=Path(value["archive", "state"]),
+        store=Path(value["store", "path"]),
+        socket=Path(value["control", "socket"]),
+        timezone=value["archive", "timezone"],
+    )
+
+
+def _said(config: Path) -> dict[tuple[str, str], str]:
+    said: dict[tuple[str, str], str] = {}
+    try:
+        files = [config, *sorted((config.parent / "conf.d").glob("[!.]*.toml"))]
+    except PermissionError:
+        files = [config]
+    for file in files:
+        tables = _tables(file)
+        for table, key in DEFAULTS:
+            of_table = tables.get(table)
+            word = of_table.get(key) if isinstance(of_table, dict) else None
+            if isinstance(word, str):
+                said.setdefault((table, key), word)
+    return said
+
+
+def _tables(file: Path) -> dict[str, Any]:
+    import tomli
+
+    try:
+        return tomli.loads(file.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(
+            [f"there is no configuration {file}"],
+            hint=f"name it: --config FILE, or {ENVIRONMENT}=FILE in the environment",
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            [f"{file}: cannot be read: {error.strerror}"],
+            hint="ask for read access to it, or run this as the daemon's user",
+        ) from None
+    except ValueError as error:
+        raise ConfigError(
+            [f"{file}: not TOML: {error}"], hint=f"archived check --config {file}"
+        ) from None

@@ -1,0 +1,169 @@
+"""How answers are shown: tables on a terminal, plain columns in a file or a pipe, or JSON.
+
+Received names are strangers' text: what is not printable is made visible before it is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+import click
+
+STYLES = {
+    "safe": "green", "sealed": "green", "held": "red", "refused": "magenta", "waiting": "yellow",
+    "yes": "green", "no": "red", "not established": "yellow",
+}  # fmt: skip
+"""Word -> how a terminal shows it; the word alone says the same."""
+
+
+def as_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def clean(text: object) -> str:
+    """Text on one line that cannot steer a terminal."""
+    return "".join(
+        c if c.isprintable() else " " if c in "\n\t" else c.encode("unicode_escape").decode()
+        for c in str(text)
+    )
+
+
+def moment(text: str | None, zone: tzinfo, *, seconds: bool = False) -> str:
+    """An ISO 8601 instant on the archive's clock; a dash when there is none."""
+    if text is None:
+        return "–"
+    at = datetime.fromisoformat(text).astimezone(zone)
+    return at.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+
+def zone_name(zone: tzinfo) -> str:
+    """The zone as a note under a table: `times: Asia/Ho_Chi_Minh`."""
+    return f"times: {zone if zone is not UTC else 'UTC'}"
+
+
+def size(count: int) -> str:
+    """Bytes as people write them: `1.4 MiB`."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def span(seconds: float) -> str:
+    """A length of time in one or two words: `3 min`, `2 h 5 min`, `4 d`."""
+    whole = max(0, int(seconds))
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes else f"{whole} s"
+
+
+def terminal() -> bool:
+    """Whether a person looks at stdout."""
+    return sys.stdout.isatty()
+
+
+def width() -> int:
+    """Columns of the terminal."""
+    return shutil.get_terminal_size().columns
+
+
+@dataclass
+class Sheet:
+    """A table. `give` names the column that may be wrapped when the terminal is narrow."""
+
+    titles: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    right: Sequence[str] = ()
+    """Titles of the columns of numbers."""
+    give: str = ""
+
+    def row(self, *cells: object) -> None:
+        """One more line; `None` is shown as a dash."""
+        self.rows.append(["–" if cell is None else clean(cell) for cell in cells])
+
+    def show(self) -> None:
+        """On stdout: coloured and fitted for a terminal, whole lines in columns otherwise."""
+        if terminal():
+            self._rich()
+        else:
+            self._plain()
+
+    def _plain(self) -> None:
+        lines: list[Sequence[str]] = [self.titles, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.titles))]
+        for line in lines:
+            cells = (
+                cell.rjust(wide) if title in self.right else cell.ljust(wide)
+                for cell, wide, title in zip(line, widths, self.titles, strict=True)
+            )
+            click.echo("  ".join(cells).rstrip())
+
+    def _rich(self) -> None:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        for title in self.titles:
+            table.add_column(
+                title, justify="right" if title in self.right else "left",
+                overflow="fold", no_wrap=title != self.give, ratio=None,
+            )  # fmt: skip
+        for row in self.rows:
+            table.add_row(*(Text(cell, STYLES.get(cell, "")) for cell in row))
+        console().print(table)
+
+
+def console() -> Any:
+    """A rich console on stdout that adds nothing of its own to the text."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def line(text: str = "", style: str = "") -> None:
+    """One paragraph, wrapped at words on a terminal."""
+    if not terminal():
+        click.echo(clean(text))
+        return
+    console().print(clean(text), style=style or None)
+
+
+def pairs(rows: Iterable[tuple[str, object]]) -> None:
+    """Name and value, one a line; values that are `None` or empty are left out."""
+    known = [(name, clean(value)) for name, value in rows if value not in (None, "", [])]
+    wide = max((len(name) for name, _ in known), default=0)
+    if not terminal():
+        for name, value in known:
+            click.echo(f"{name.ljust(wide)}  {value}")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in known:
+        grid.add_row(name, Text(value, STYLES.get(value, "")))
+    console().print(grid)
+
+
+def heading(text: str) -> None:
+    """A line that opens a part of the output."""
+    click.echo()
+    if terminal():
+        console().print(clean(text), style="bold underline")
+    else:
+        click.echo(clean(text))
