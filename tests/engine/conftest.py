@@ -29,6 +29,7 @@ class Options(StageConfig):
 class Odd(Stage[Options]):
     name = "odd"
     version = "7"
+    preload = ("colorsys",)
 
     def check(self, options):
         if options.do == "check-crash":
@@ -62,6 +63,9 @@ class Odd(Stage[Options]):
             "document": [self.document.id, self.document.name, self.document.secrecy],
             "status": Path("/proc/self/status").read_text(),
         })
+
+    def preloaded(self):
+        return Result(facts={"loaded": "colorsys" in sys.modules})
 
     def refuse(self):
         raise Refuse("the page is blank", code="blank-page", hint="scan it again")

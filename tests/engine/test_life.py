@@ -56,6 +56,15 @@ async def test_fifty_steps_one_after_another_leak_nothing(runner, ask):
     assert _children_of(server) == []
 
 
+async def test_only_the_named_stages_have_their_modules_loaded_in_advance(plugin, ask):
+    for names, loaded in ((None, True), (["odd"], True), (["other"], False)):
+        runner = LocalRunner("cpu", 1, plugin, preload=names)
+        await runner.start()
+        done = await runner.run(ask("preloaded"))
+        await runner.stop()
+        assert done.facts == {"loaded": loaded}
+
+
 async def test_no_more_than_width_run_at_once(plugin, ask, tmp_path):
     runner = LocalRunner("cpu", 3, plugin)
     await runner.start()

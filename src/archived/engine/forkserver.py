@@ -52,8 +52,7 @@ class ForkServer:
         signal.alarm(START_SECONDS)
         try:
             self.registry = load_plugins(start["sources"])
-            if start["preload"]:
-                preload(self.registry)
+            preload(self.registry, start["preload"])
         except PluginError as error:
             self.tell({"did": "failed", "message": error.message, "hint": error.hint})
             raise SystemExit(1) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -62,9 +62,14 @@ def load_plugins(sources: Iterable[Source]) -> Registry:
     return registry
 
 
-def preload(registry: Registry) -> None:
-    """Import the modules every stage wants loaded. Raises `PluginError` naming the stage."""
-    for stage in registry.stages.values():
+def preload(registry: Registry, only: Collection[str] | None = None) -> None:
+    """Import the modules that stages (`None`: all) want loaded, once and for every child.
+
+    Raises `PluginError` naming the stage.
+    """
+    for name, stage in registry.stages.items():
+        if only is not None and name not in only:
+            continue
         for module in stage.preload:
             try:
                 importlib.import_module(module)

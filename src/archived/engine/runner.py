@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,8 +39,10 @@ class _Running:
 class LocalRunner:
     """Steps of one lane, at most `width` at a time, each in a fresh child of a warm fork server.
 
-    `sources` names the plug-ins (see `registry.Source`). `environment` is added to the few
-    variables children are given. Start it before use; stop it always.
+    `sources` names the plug-ins (see `registry.Source`). `preload` names the stages whose heavy
+    modules are loaded in advance (`None`: all); others load theirs in every attempt.
+    `environment` is added to the few variables children are given. Start it before use; stop it
+    always.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class LocalRunner:
         width: int,
         sources: Sequence[Mapping[str, Any]],
         *,
-        preload: bool = True,
+        preload: Collection[str] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.lane = lane
@@ -59,7 +61,7 @@ class LocalRunner:
         self.confinement: dict[str, str] = {}
         """What the latest step was protected by; see `sandbox.Confinement`."""
         self._sources = [dict(source) for source in sources]
-        self._preload = preload
+        self._preload = None if preload is None else sorted(preload)
         self._environment = dict(environment or {})
         self._places = asyncio.Semaphore(width)
         self._starting = asyncio.Lock()

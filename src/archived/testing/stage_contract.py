@@ -60,8 +60,8 @@ class StageContract:
 
     `sample` is a path, the name of a sample scan, a `Document`, or a callable that returns one of
     these. Where a value must be made first (a key, a server), override `make_sample`,
-    `make_options` or `make_targets`; each is given a folder of its own that lives as long as the
-    test class.
+    `make_options` or `make_targets`; they are given a folder that lives as long as the test class.
+    Where making it takes fixtures, override the class-scoped fixture `surroundings`.
     """
 
     stage: ClassVar[type[Stage[Any]]]
