@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from invariants import problems
 from ocfl_judge import judge
 from power import cut
 
@@ -34,6 +33,7 @@ from archived.storage.records import DocumentRow, StepRow
 from archived.storage.recovery import recover
 from archived.storage.spool import Spool
 from archived.storage.store import Store
+from archived.testing.invariants import problems
 
 pytestmark = pytest.mark.fault
 

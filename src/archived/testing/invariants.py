@@ -28,7 +28,7 @@ def problems(state: Path, store_root: Path) -> list[str]:
             *_ledger(catalog),
             *_balance(catalog),
             *[p for row in documents for p in _document(catalog, store, state, row)],
-            *_orphans(catalog, store, state, documents),
+            *_orphans(store, state, documents),
         ]
     finally:
         catalog.close()
@@ -97,9 +97,7 @@ def _bytes(catalog: Catalog, store: Store, folder: Path, row: DocumentRow, name:
     return found
 
 
-def _orphans(
-    catalog: Catalog, store: Store, state: Path, documents: list[DocumentRow]
-) -> list[str]:
+def _orphans(store: Store, state: Path, documents: list[DocumentRow]) -> list[str]:
     found = []
     known = {row.id: row for row in documents}
     in_spool = {path.name for path in (state / "spool" / "documents").iterdir()}
