@@ -45,7 +45,7 @@ def working_copy(source: Path, target: Path, survey: Survey, *, scanned: bool) -
             strip_signatures(pdf)
         for name in list(pdf.attachments):
             del pdf.attachments[name]
-        if scanned:
+        if scanned and "/OCProperties" not in pdf.Root:  # layers say what is to be seen
             _only_pages(pdf).save(target)
             return
         _tidy(pdf)

@@ -43,11 +43,12 @@ class Job:
     done: Callable[[int], None] = lambda _: None
     readings: dict[int, Reading] = field(default_factory=dict)
     turned: dict[int, int] = field(default_factory=dict)
-    """Page -> degrees clockwise it was turned by."""
+    """Page -> degrees counter-clockwise it was turned by."""
     looked_closer: set[int] = field(default_factory=set)
     """Pages whose print was too small for the usual resolution."""
     _pages: dict[Path, Pages] = field(default_factory=dict)
     _source: dict[int, Path] = field(default_factory=dict)
+    _latest: tuple[tuple[Path, int], tuple[Image.Image, float]] | None = None
     _first: dict[int, Reading] = field(default_factory=dict)
 
     def image(self, source: Path, page: int) -> tuple[Image.Image, float]:
@@ -55,7 +56,10 @@ class Job:
         if source not in self._pages:
             self._pages[source] = Pages(source)
         self._source[page] = source
-        return self._pages[source].gray(page, self.dpi)
+        # OCRmyPDF asks twice in a row: for the orientation, then for the text.
+        if self._latest is None or self._latest[0] != (source, page):
+            self._latest = (source, page), self._pages[source].gray(page, self.dpi)
+        return self._latest[1]
 
     def facing(self, page: int, image: Image.Image, dpi: float) -> int:
         """Degrees counter-clockwise by which the page must be turned to be upright.

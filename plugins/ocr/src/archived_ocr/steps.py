@@ -134,9 +134,7 @@ class _Work:
         self.account.begin(len(placed.frames))
         for flag, note in zip(placed.flags, placed.notes, strict=True):
             self.account.tell(flag, note)
-        if not self._make(pages, frozenset(range(len(placed.frames)))):
-            raise RuntimeError("a page made from an image could not become PDF/A")
-        return True
+        return self._make(pages, frozenset(range(len(placed.frames)))) or self._stays()
 
     def _from_pdf(self) -> bool:
         options = self.options
@@ -187,14 +185,16 @@ class _Work:
             hidden_only = frozenset(n for n in earlier if not on_pages[n].visible)
             copies.drop_hidden_text(source, hidden_only)
             made = self._make(source, unread | earlier)
-        if not made:
-            self.account.tell(
-                "no-pdfa",
-                "The document cannot become PDF/A without losing something; the original stays "
-                "the document and its text was kept.",
-            )
         self.account.reading_copy = made and seen.altered
-        return made
+        return made or self._stays()
+
+    def _stays(self) -> bool:
+        self.account.tell(
+            "no-pdfa",
+            "The document cannot become PDF/A without losing something; the original stays the "
+            "document and its text was kept.",
+        )
+        return False
 
     def _keep(self, seen: survey.Survey, unread: frozenset[int], lost: str) -> bool:
         """Leave the document as it came, and only get its text."""

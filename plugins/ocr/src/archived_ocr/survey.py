@@ -270,7 +270,9 @@ def _is_script(item: Any, levels: int) -> bool:
     elif isinstance(item, pikepdf.Dictionary | pikepdf.Stream):
         if item.get("/S") == "/JavaScript":
             return True
-        inside = [item.get(key) for key in item.keys()]  # noqa: SIM118 - not a Python dict
+        own = item.stream_dict if isinstance(item, pikepdf.Stream) else item
+        # By value: a key of a damaged file need not be a name that can be asked for.
+        inside = list(own.as_dict().values())
     else:
         return False
     written = [
