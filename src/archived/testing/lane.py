@@ -6,6 +6,7 @@ For the kit only. A daemon's lanes live in the daemon's loop.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import sys
@@ -106,12 +107,12 @@ _lanes: Lanes | None = None
 def lanes() -> Lanes:
     """The session's fork servers.
 
-    Those of a pytest session are ended with it; those of a program end when it does, since a fork
-    server ends with its line.
+    Those of a pytest session are ended with it, those of a program when it ends.
     """
     global _lanes  # noqa: PLW0603 - one per session is the point
     if _lanes is None:
         _lanes = Lanes()
+        atexit.register(close_lanes)
     return _lanes
 
 
