@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from archived import __version__
-from archived.cli import documents, exits, house
+from archived.cli import decisions, documents, exits, house, ledger
+from archived.cli.completion import completion
 from archived.cli.group import Ctl
 
 
@@ -15,8 +16,10 @@ def cli() -> None:
     """Look after the archive: what came in, where it is, what waits for a person."""
 
 
-for _command in (*documents.COMMANDS, *house.COMMANDS):
-    cli.add_command(_command)
+for _noun in (house, documents, decisions, ledger):
+    for _command in _noun.COMMANDS:
+        cli.add_command(_command)
+cli.add_command(completion)
 
 
 def main() -> None:

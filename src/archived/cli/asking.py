@@ -49,9 +49,13 @@ class Session:
         """
         said = {name: str(value) for name, value in arguments.items() if value is not None}
         try:
-            return self.tell("GET", f"/v1/{quote(question)}?{urlencode(said)}")
+            return self.ask_daemon(question, said)
         except DaemonDown as down:
             return self._from_catalog(question, said, down)
+
+    def ask_daemon(self, question: str, arguments: Mapping[str, str]) -> Any:
+        """As `ask`, without the catalog to fall back on. Raises `DaemonDown`."""
+        return self.tell("GET", f"/v1/{quote(question)}?{urlencode(arguments)}")
 
     def tell(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One call to the daemon. Raises `DaemonDown`, or the `ArchivedError` it answers with."""

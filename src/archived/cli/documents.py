@@ -58,19 +58,23 @@ def documents(
         click.echo(f"there may be more: --limit, or --before {last}", err=True)
 
 
+def _short(document: str) -> str:
+    """An id's end where the whole does not fit; every command takes either."""
+    return document[-12:] if shown.terminal() and shown.width() < 120 else document
+
+
 def _list(found: list[dict[str, Any]], zone: tzinfo) -> None:
     if not found:
         click.echo("no documents", err=True)
         return
-    narrow = shown.terminal() and shown.width() < 120
     sheet = shown.Sheet(
         ["document", "received", "state", "step", "pages", "name"], right=["pages"], give="name"
     )
     for each in found:
         step = f"{each['next_stage']} ..." if each["running"] else each["next_stage"]
-        name = each["id"][-12:] if narrow else each["id"]
         why = f"{each['state']}: {each['code']}" if each["code"] else each["state"]
-        sheet.row(name, shown.moment(each["received"], zone), why, step, each["pages"],
+        received = shown.moment(each["received"], zone)
+        sheet.row(_short(each["id"]), received, why, step, each["pages"],
                   each["name"])  # fmt: skip
     sheet.show()
     shown.line(shown.zone_name(zone), "dim")
@@ -169,6 +173,34 @@ def explain(session: Session, document: str) -> None:
     shown.line(f"  {answer['now']}")
     shown.heading("What to do")
     shown.line(f"  {answer['next']}")
+    for choice in answer["choices"]:
+        shown.line(f"  {choice['means']}:")
+        shown.line(f"    {choice['command']}", "bold")
+    shown.line(f"  {answer['paper']}")
 
 
-COMMANDS = (documents, show, explain)
+@click.command("search")
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True,
+              help="At most so many, the newest.")  # fmt: skip
+@click.pass_obj
+def search(session: Session, words: tuple[str, ...], limit: int) -> None:
+    """Find archived documents by words in their text, name or description.
+
+    Every word must occur; accents may be left out. Quote a phrase twice: '"tờ trình"'. An
+    asterisk at the end of a word stands for any ending.
+    """
+    answer = session.ask("search", words=" ".join(words), limit=limit)
+    if session.as_json:
+        shown.as_json(answer)
+        return
+    if not answer["found"]:
+        click.echo("nothing found; only sealed documents are searched", err=True)
+        return
+    sheet = shown.Sheet(["document", "name", "where"], give="where")
+    for each in answer["found"]:
+        sheet.row(_short(each["document"]), each["name"], each["snippet"] or each["facts"])
+    sheet.show()
+
+
+COMMANDS = (documents, show, explain, search)

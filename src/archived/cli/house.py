@@ -1,59 +1,210 @@
-"""Commands about the whole house: how it stands, its balance sheet, its ledger, its plug-ins."""
+"""Commands about the whole house: how it stands, its balance sheet, its plug-ins, its reload."""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from archived.cli import shown
+from archived.cli import place, shown
 from archived.cli.asking import Session
+from archived.cli.exits import OK, PROBLEM
 
 
 @click.command("status")
 @click.pass_obj
 def status(session: Session) -> None:
-    """Show how the archive stands: is it working, what is in it, what waits for a person."""
+    """Show how the archive stands: does it work, what is in it, what waits for a person.
+
+    Ends with 1 when the daemon runs and is not ready, or when a file is unaccounted for.
+    """
     answer = session.ask("status")
     if session.as_json:
         shown.as_json(answer)
-        return
-    _status(answer, session)
+    else:
+        _daemon(answer["daemon"])
+        _holdings(answer)
+        _today(answer["daemon"] or {}, session)
+    lost = any(sheet["unaccounted"] for sheet in answer["balance"])
+    stuck = bool(answer["daemon"] and answer["daemon"]["not_ready"])
+    sys.exit(PROBLEM if lost or stuck else OK)
 
 
-def _status(it: dict[str, Any], session: Session) -> None:
-    zone, live, now = session.place.zone, it["daemon"], datetime.now(UTC)
+def _ago(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return f"{shown.span((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds())} ago"
 
-    def ago(text: str | None) -> str | None:
-        return text and f"{shown.span((now - datetime.fromisoformat(text)).total_seconds())} ago"
 
+def _daemon(live: dict[str, Any] | None) -> None:
     if live is None:
         shown.pairs([("daemon", "not running")])
-    else:
-        ready = "; ".join(live["not_ready"])
-        shown.pairs([
-            ("daemon", f"archived {live['version']}, started {ago(live['started'])}"),
-            ("working", "yes" if not ready else f"no: {ready}"),
-            ("lanes", ", ".join(f"{lane} {wide}" for lane, wide in live["lanes"].items())),
-            ("metrics", live["metrics"]),
-        ])  # fmt: skip
-    held = sum(it["held"].values())
+        return
+    shown.pairs([
+        ("daemon", f"archived {live['version']}, started {_ago(live['started'])}"),
+        ("working", "no" if live["not_ready"] else "yes"),
+    ])  # fmt: skip
+    for reason in live["not_ready"]:
+        shown.line(f"  {reason}", "red")
+
+
+def _holdings(it: dict[str, Any]) -> None:
+    held = ", ".join(it["held"])
+    waiting = [f"{shown.many(sum(it['held'].values()), 'document')} ({held})"] if held else []
+    if it["held_files"]:
+        waiting.append(f"{shown.many(it['held_files'], 'file')} in hot folders")
     shown.pairs([
         ("documents", ", ".join(f"{n} {state}" for state, n in it["documents"].items()) or "none"),
         ("pages archived", it["pages_archived"]),
-        ("oldest in work", ago(it["oldest_document_in_work"])),
-        ("oldest file not taken in", ago(it["oldest_unclaimed_file"])),
-        ("for a person", f"{held} held ({', '.join(it['held'])})" if held else "nothing"),
+        ("for a person", " and ".join(waiting) or "nothing"),
         ("unaccounted files", sum(sheet["unaccounted"] for sheet in it["balance"])),
-        ("ledger", f"{it['ledger']['sequence']} entries"),
+        ("oldest in work", _ago(it["oldest_document_in_work"])),
+        ("oldest file arriving", _ago(it["oldest_unclaimed_file"])),
+        ("ledger", shown.many(it["ledger"]["sequence"], "entry", "entries")),
     ])  # fmt: skip
-    for problem_of, problems in (live or {}).get("problems", {}).items():
+
+
+def _today(live: dict[str, Any], session: Session) -> None:
+    for name, problems in live.get("problems", {}).items():
         for problem in problems:
-            shown.line(f"problem: {problem_of}: {problem}", "red")
-    for active in (live or {}).get("running", ()):
-        shown.line("running: " + ", ".join(f"{k} {v}" for k, v in active.items()))
-    del zone
+            shown.line(f"{name}: {problem}", "red")
+    if live.get("hotfolders"):
+        shown.heading("Hot folders")
+        folders = shown.Sheet(["name", "noticed by", "arriving", "state", "path"],
+                              right=["arriving"], give="path")  # fmt: skip
+        for each in live["hotfolders"]:
+            state = each["offline"] or each["paused"] or "open"
+            folders.row(each["name"], each["mode"], each["arriving"], state, each["path"])
+        folders.show()
+    if live.get("running"):
+        shown.heading("Running now")
+        steps = shown.Sheet(["document", "stage", "since", "done", "name"], give="name")
+        for each in live["running"]:
+            since = shown.moment(each["started"], session.place.zone, seconds=True)
+            done = f"{each['progress']:.0%}" if each["progress"] else None
+            steps.row(each["document"], each["stage"], since, done, each["name"])
+        steps.show()
+        shown.line(shown.zone_name(session.place.zone), "dim")
 
 
-COMMANDS = (status,)
+@click.command("account")
+@click.pass_obj
+def account(session: Session) -> None:
+    """Show the balance sheet: what became of every file that was ever seen in a hot folder.
+
+    seen = archived + held + ignored + in work, so the difference must be 0; otherwise this ends
+    with 1.
+    """
+    answer = session.ask("account")
+    if session.as_json:
+        shown.as_json(answer)
+    else:
+        _account(answer, session)
+    sys.exit(OK if answer["balanced"] else PROBLEM)
+
+
+def _account(it: dict[str, Any], session: Session) -> None:
+    numbers = ["seen", "archived", "held", "ignored", "in work", "difference"]
+    sheet = shown.Sheet(["hot folder", *numbers], right=numbers)
+    total = {"hotfolder": "all", **it["total"]}
+    for each in [*it["folders"], *([total] if len(it["folders"]) != 1 else [])]:
+        sheet.row(each["hotfolder"], each["seen"], each["archived"], each["held"],
+                  each["ignored"], each["in_work"], each["unaccounted"])  # fmt: skip
+    sheet.show()
+    rules = [
+        f"{folder['hotfolder']}: {n} under the rule {rule}"
+        for folder in it["folders"]
+        for rule, n in folder["rules"].items()
+    ]
+    if rules:
+        shown.heading("Ignored")
+        for rule in rules:
+            shown.line(f"  {rule}")
+    if it["held_documents"] or it["held_files"]:
+        shown.heading("Held for a person")
+        for code, n in it["held_documents"].items():
+            shown.line(
+                f"  {shown.many(n, 'document')} [{code}]; see: archivectl documents --state held"
+            )
+        for file in it["held_files"]:
+            shown.line(f"  {file['hotfolder']}/{file['name']}: {file['reason']} [{file['code']}]")
+    at = shown.moment(it["at"], session.place.zone, seconds=True)
+    verdict = "every file is accounted for" if it["balanced"] else "FILES ARE UNACCOUNTED FOR"
+    shown.line(f"{verdict} at {at}; {shown.zone_name(session.place.zone)}",
+               "green" if it["balanced"] else "bold red")  # fmt: skip
+
+
+@click.command("plugins")
+@click.pass_obj
+def plugins(session: Session) -> None:
+    """List the enabled plug-ins: versions, what they give, where from, and their own checks.
+
+    Ends with 1 when a check found a problem. Without the daemon nothing is checked: archived
+    check does that.
+    """
+    answer = session.ask("plugins")
+    if answer["plugins"] is None:
+        answer["plugins"] = _from_config(session)
+    found = [_judged(plugin, answer["problems"], answer["checked"]) for plugin in answer["plugins"]]
+    if session.as_json:
+        shown.as_json({"checked": answer["checked"], "plugins": found})
+    else:
+        _plugins(found)
+    sys.exit(PROBLEM if any(p["fit"] == "no" for p in found) else OK)
+
+
+def _from_config(session: Session) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    from archived.config import load
+
+    settings = load(place.chosen(session.config))
+    return [asdict(plugin) for plugin in settings.plugins.catalogue()]
+
+
+def _judged(plugin: dict[str, Any], problems: Any, checked: Any) -> dict[str, Any]:
+    """The plug-in with the verdict of its checks: yes, no, or not established."""
+    wrong = [p for name in plugin["stages"] for p in (problems or {}).get(name, ())]
+    fit = "no" if wrong else "yes" if checked else "not established"
+    why = "" if wrong or checked else (
+        "the daemon is not running; archived check looks" if problems is None
+        else "the daemon has not said that its checks have ended"
+    )  # fmt: skip
+    return plugin | {"fit": fit, "why": why, "problems": wrong}
+
+
+def _plugins(found: list[dict[str, Any]]) -> None:
+    sheet = shown.Sheet(["plug-in", "version", "gives", "from", "fit"], give="gives")
+    for each in found:
+        gives = [*each["stages"], *(f"target {t}" for t in each["targets"]),
+                 *(f"runner {r}" for r in each["runners"])]  # fmt: skip
+        gives += ["commands"] if "register_commands" in each["hooks"] else []
+        gives += ["on_event"] if "on_event" in each["hooks"] else []
+        gives += ["choose_pipeline"] if "choose_pipeline" in each["hooks"] else []
+        sheet.row(each["name"], each["version"] or None, ", ".join(gives),
+                  each["distribution"] or each["where"], each["fit"])  # fmt: skip
+    sheet.show()
+    for each in found:
+        for problem in each["problems"]:
+            shown.line(f"{each['name']}: {problem}", "red")
+    for why in sorted({each["why"] for each in found if each["why"]}):
+        shown.line(f"not established: {why}", "yellow")
+
+
+@click.command("reload")
+@click.pass_obj
+def reload(session: Session) -> None:
+    """Let the daemon read its configuration again; a file with mistakes changes nothing."""
+    answer = session.tell("POST", "/v1/reload")
+    if session.as_json:
+        shown.as_json(answer)
+        return
+    for change in answer["changes"]:
+        shown.line(change)
+    if not answer["changes"]:
+        shown.line("nothing changed")
+
+
+COMMANDS = (status, account, plugins, reload)

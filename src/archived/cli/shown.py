@@ -58,6 +58,11 @@ def size(count: int) -> str:
     return f"{amount:.1f} TiB"
 
 
+def many(count: int, one: str, more: str = "") -> str:
+    """A count and its noun: `1 file`, `2 files`."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
 def span(seconds: float) -> str:
     """A length of time in one or two words: `3 min`, `2 h 5 min`, `4 d`."""
     whole = max(0, int(seconds))

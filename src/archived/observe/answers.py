@@ -6,21 +6,24 @@ The shapes are documented in docs/archivectl.md and are an interface.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from archived.errors import ArchivedError, NoSuchDocument
+from archived.errors import ArchivedError, CatalogError, LedgerError, NoSuchDocument
 from archived.model import description
 from archived.model.document import State
 from archived.observe.explain import explain
 from archived.storage import ledger
 from archived.storage.catalog import Catalog
-from archived.storage.records import DocumentRow
+from archived.storage.records import Arrival, ArrivalState, Balance, DocumentRow
 
 _MOST = 1000
+_COLUMNS = ("seen", "archived", "held", "ignored", "in_work", "unaccounted")
+T = TypeVar("T")
 
 Arguments = Mapping[str, str]
 
@@ -37,9 +40,12 @@ class Answers:
         self._questions: dict[str, Callable[[Arguments], Any]] = {
             "status": self._status,
             "documents": self._documents,
+            "resolve": self._resolve,
             "show": self._show,
             "explain": self._explain,
             "search": self._search,
+            "account": self._account,
+            "plugins": self._plugins,
             "ledger-verify": self._ledger_verify,
         }
 
@@ -75,9 +81,8 @@ class Answers:
             "daemon": self._live() if self._live is not None else None,
             "documents": documents,
             "held": catalog.count_held(),
-            "balance": [
-                asdict(sheet) | {"unaccounted": sheet.unaccounted} for sheet in catalog.balance()
-            ],
+            "held_files": len(self._held_files()),
+            "balance": [_sheet(sheet) for sheet in catalog.balance()],
             "oldest_unclaimed_file": catalog.oldest_unclaimed(),
             "oldest_document_in_work": catalog.oldest_waiting(),
             "pages_archived": catalog.pages_archived(),
@@ -91,6 +96,9 @@ class Answers:
             limit=min(_MOST, _number(arguments, "limit", 100)), before=arguments.get("before"),
         )  # fmt: skip
         return {"documents": [_brief(row) for row in rows]}
+
+    def _resolve(self, arguments: Arguments) -> Any:
+        return _brief(self._catalog.document(self.resolve(arguments.get("document", ""))))
 
     def _show(self, arguments: Arguments) -> Any:
         row = self._catalog.document(self.resolve(arguments.get("document", "")))
@@ -136,6 +144,8 @@ class Answers:
             steps=self._catalog.steps(row.id),
             replicas=self._catalog.replicas(row.id),
             entries=self._catalog.ledger_of(row.id),
+            now=datetime.now(UTC),
+            zone=_zone(arguments.get("zone", "UTC")),
         )
         return {"document": row.id, "name": row.name, "state": row.state, **asdict(story)}
 
@@ -144,9 +154,76 @@ class Answers:
         found = self._catalog.search(words, min(_MOST, _number(arguments, "limit", 20)))
         return {"words": words, "found": [asdict(f) for f in found]}
 
+    def _account(self, _arguments: Arguments) -> Any:
+        sheets = {sheet.hotfolder: _sheet(sheet) for sheet in self._catalog.balance()}
+        live = self._live() if self._live is not None else {}
+        for folder in live.get("hotfolders", ()):
+            sheets.setdefault(folder["name"], _sheet(Balance(folder["name"])))
+        folders = [sheets[name] for name in sorted(sheets)]
+        return {
+            "at": datetime.now(UTC),
+            "balanced": all(sheet["unaccounted"] == 0 for sheet in folders),
+            "folders": folders,
+            "total": {column: sum(sheet[column] for sheet in folders) for column in _COLUMNS},
+            "held_documents": self._catalog.count_held(),
+            "held_files": self._held_files(),
+        }
+
+    def _held_files(self) -> list[dict[str, Any]]:
+        """Files that lie in a hot folder and cannot be taken in."""
+        return [_held_file(a) for a in self._catalog.arrivals(states=[ArrivalState.HELD])]
+
+    def _plugins(self, _arguments: Arguments) -> Any:
+        if self._live is None:
+            return {"plugins": None, "problems": None, "checked": None}
+        live = self._live()
+        return {name: live.get(name) for name in ("plugins", "problems", "checked")}
+
     def _ledger_verify(self, _arguments: Arguments) -> Any:
-        head = ledger.verify(self._catalog.ledger_rows())
-        return {"verdict": "yes", "entries": head.sequence, "head": head.hash}
+        return self.verify_ledger()
+
+    def verify_ledger(self, advance: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """Walk the whole chain; `advance` is told every now and then how many entries are done.
+
+        `verdict` is "yes", "no" or "not established"; `why` says why it is not "yes".
+        """
+        rows = _counted(self._catalog.ledger_rows(), advance or (lambda _: None))
+        none = {"entries": None, "head": None}
+        try:
+            head = ledger.verify(rows)
+        except LedgerError as error:
+            return {"verdict": "no", **none, "why": error.message, "hint": error.hint}
+        except CatalogError as error:
+            why = {"why": error.message, "hint": error.hint}
+            return {"verdict": "not established", **none, **why}
+        return {
+            "verdict": "yes", "entries": head.sequence, "head": head.hash, "why": "", "hint": "",
+        }  # fmt: skip
+
+
+def _counted(rows: Iterable[T], advance: Callable[[int], None], every: int = 1000) -> Iterator[T]:
+    for done, row in enumerate(rows, start=1):
+        yield row
+        if done % every == 0:
+            advance(done)
+
+
+def _sheet(sheet: Balance) -> dict[str, Any]:
+    return asdict(sheet) | {"unaccounted": sheet.unaccounted}
+
+
+def _held_file(arrival: Arrival) -> dict[str, Any]:
+    return {
+        "hotfolder": arrival.hotfolder, "name": arrival.name, "size": arrival.size,
+        "code": arrival.code, "reason": arrival.reason, "first_seen": arrival.first_seen,
+    }  # fmt: skip
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ArchivedError(f"{name!r} is not a time zone", code="bad-question") from None
 
 
 def _brief(row: DocumentRow) -> dict[str, Any]:

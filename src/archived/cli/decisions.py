@@ -1,0 +1,51 @@
+"""Commands by which a person decides about a document. They need the daemon, and are on record."""
+
+from __future__ import annotations
+
+import click
+
+from archived.cli import shown
+from archived.cli.asking import Session
+from archived.cli.documents import DOCUMENT
+
+
+@click.command("retry")
+@DOCUMENT
+@click.option("--note", default="", metavar="WORDS", help="Why; kept in the ledger.")
+@click.pass_obj
+def retry(session: Session, document: str, note: str) -> None:
+    """Try a held or waiting document's step again now, with its tries counted afresh.
+
+    DOC is its id, or enough of the beginning or end of it.
+    """
+    _decide(session, "retry", document, note)
+
+
+@click.command("release")
+@DOCUMENT
+@click.option("--note", required=True, metavar="WORDS", help="Why; kept in the ledger for ever.")
+@click.pass_obj
+def release(session: Session, document: str, note: str) -> None:
+    """Let a held or waiting document go on without the stage that stopped it.
+
+    DOC is its id, or enough of the beginning or end of it. Whatever the stage should have done is
+    not done: a document released past sign is archived unsigned.
+    """
+    if not note.strip():
+        raise click.UsageError("--note: say why, in a few words")
+    _decide(session, "release", document, note)
+
+
+def _decide(session: Session, what: str, typed: str, note: str) -> None:
+    before = session.ask_daemon("resolve", {"document": typed})
+    answer = session.decide(what, before["id"], note)
+    if session.as_json:
+        shown.as_json({"document": before["id"], "state": answer["state"], "was": before["state"]})
+        return
+    stage = before["next_stage"]
+    done = f"{stage} is tried again" if what == "retry" else f"it goes on without {stage}"
+    shown.line(f"{before['name']}: {done}")
+    shown.line(f"see: archivectl explain {before['id']}", "dim")
+
+
+COMMANDS = (retry, release)

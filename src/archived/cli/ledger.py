@@ -1,0 +1,72 @@
+"""Commands about the ledger, the chained record of everything that was done."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from archived.cli import shown
+from archived.cli.asking import Session
+from archived.cli.exits import OK, PROBLEM
+from archived.errors import ArchivedError
+
+_LONG = 20_000
+"""Entries from which on a terminal shows how far the walk has come."""
+
+
+@click.group("ledger")
+def ledger() -> None:
+    """The chained record of everything that was done."""
+
+
+@ledger.command("verify")
+@click.pass_obj
+def verify(session: Session) -> None:
+    """Walk the whole ledger: was any entry changed, removed or inserted?
+
+    Reads the catalog itself, whether the daemon runs or not; where it may not be read, the daemon
+    is asked.
+    """
+    answer = _verified(session)
+    if session.as_json:
+        shown.as_json(answer)
+    elif answer["verdict"] == "yes":
+        shown.line(f"the ledger is whole: {answer['entries']} entries, each bound to the one "
+                   "before it", "green")  # fmt: skip
+        shown.line(f"head {answer['head']}")
+        shown.line("write the head down elsewhere: a ledger cut off at its end would still be "
+                   "whole", "dim")  # fmt: skip
+    else:
+        wrong = "the ledger is NOT whole" if answer["verdict"] == "no" else "not established"
+        shown.line(f"{wrong}: {answer['why']}", "red")
+        shown.line(answer["hint"])
+    sys.exit(OK if answer["verdict"] == "yes" else PROBLEM)
+
+
+def _verified(session: Session) -> dict[str, Any]:
+    from archived.observe.answers import Answers
+    from archived.storage.catalog import Catalog
+
+    try:
+        catalog = Catalog.open_to_read(session.place.catalog)
+    except (ArchivedError, OSError):
+        answer: dict[str, Any] = session.tell("GET", "/v1/ledger-verify")
+        return answer
+    try:
+        answers = Answers(catalog, session.place.store)
+        entries = catalog.ledger_head().sequence
+        if entries < _LONG or not sys.stderr.isatty():
+            return answers.verify_ledger()
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            walk = progress.add_task("ledger", total=entries)
+            return answers.verify_ledger(lambda done: progress.update(walk, completed=done))
+    finally:
+        catalog.close()
+
+
+COMMANDS = (ledger,)
