@@ -95,10 +95,17 @@ def _tidy(pdf: pikepdf.Pdf) -> None:
     if isinstance(settings, pikepdf.Dictionary) and "/Type" in settings:
         del settings["/Type"]
     for item in pdf.objects:
-        if isinstance(item, pikepdf.Dictionary) and item.get("/Type") == "/Pages":
+        if not isinstance(item, pikepdf.Dictionary) or isinstance(item, pikepdf.Stream):
+            continue
+        kind = item.get("/Type")
+        if kind == "/Pages":
             for key in list(item.keys()):
                 if key not in _TREE_KEYS:
                     del item[key]
+        elif kind == "/FontDescriptor" and "/CIDSet" in item:
+            del item["/CIDSet"]  # PDF/A-2 does not ask for it, only that it be complete
+        elif item.get("/Subtype") == "/CIDFontType2" and "/CIDToGIDMap" not in item:
+            item["/CIDToGIDMap"] = pikepdf.Name.Identity  # what its absence means
 
 
 def flattened_copy(source: Path, target: Path) -> None:
