@@ -238,6 +238,47 @@ def test_a_dynamic_xfa_form_is_refused(run_stage, tmp_path):
     assert refused.value.code == "dynamic-xfa"
 
 
+def test_our_own_output_is_left_alone_unless_it_is_to_be_read_anew(run_stage, tmp_path):
+    made = run_stage(Ocr, scan(tmp_path / "a.pdf")).replace_main.path
+    again = run_stage(Ocr, made)
+    assert again.replace_main is None
+    assert {"prior-ocr", "already-pdfa"} == set(again.facts["flags"])
+    assert "Quyết định số 11" in text_of(again) and again.facts["confidence"] == [None]
+
+    anew = run_stage(Ocr, made, existing_text="redo")
+    assert anew.facts["confidence"][0] > 70 and anew.facts["pdfa"] == "2b"
+    layer = pdfium.PdfDocument(anew.replace_main.path)[0].get_textpage().get_text_range()
+    assert layer.count("11") == 1 and text_of(anew).count("số 11") == 1
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_page_the_scanner_marked_as_turned_is_read_upright(run_stage, tmp_path, turn):
+    """The image lies on its side and the page's own /Rotate sets it right."""
+    image = Image.open(scan(tmp_path / "a.pdf").with_name("a-0.jpg"))
+    image.rotate(turn, expand=True).save(tmp_path / "lying.jpg", dpi=(200, 200), quality=90)
+    with pikepdf.open(io.BytesIO(img2pdf.convert((tmp_path / "lying.jpg").read_bytes()))) as pdf:
+        pdf.pages[0].Rotate = turn
+        pdf.save(tmp_path / "turned.pdf")
+    done = run_stage(Ocr, tmp_path / "turned.pdf")
+
+    assert "Quyết định số 11" in text_of(done) and done.facts["flags"] == []
+    page = pdfium.PdfDocument(done.replace_main.path)[0]
+    assert page.get_rotation() == turn and page.get_width() > page.get_height()
+    page.set_rotation(0)
+    drawn = page.render(scale=1, grayscale=True).to_pil()
+    text = page.get_textpage()
+    boxes = [text.get_charbox(n) for n in range(text.count_chars())]
+    inked = [
+        drawn.crop(
+            (int(b[0]), int(drawn.height - b[3]), int(b[2]) + 1, int(drawn.height - b[1]) + 1)
+        )
+        for n, b in enumerate(boxes)
+        if not text.get_text_range(n, 1).isspace()
+    ]
+    assert len(inked) > 20
+    assert sum(cut.getextrema()[0] < 160 for cut in inked) / len(inked) > 0.9
+
+
 @pytest.mark.shared
 def test_a_real_signed_scan_becomes_a_reading_copy(run_stage):
     source = SHARED / "vn" / "24 TTR.signed_20250510_124908.pdf"
