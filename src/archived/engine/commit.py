@@ -14,10 +14,11 @@ from typing import Any
 
 from archived import AGENT
 from archived.engine.cards import Deck
+from archived.errors import NotNow
 from archived.model import description
 from archived.model.document import Happened, State
 from archived.model.outcome import Ending, Outcome
-from archived.model.plan import is_sealed, next_step
+from archived.model.plan import SEAL, is_sealed, next_step
 from archived.model.policy import Decision, Verdict
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
@@ -116,22 +117,43 @@ def release(
     """A person decides that a held or waiting document goes on.
 
     `skip`: past the stage that held it (`release`); otherwise the same stage is tried again, with
-    its attempts counted afresh (`retry`). Raises `IllegalStep` for a document that is at rest.
+    its attempts counted afresh (`retry`). A document held at intake has no stage behind its hold
+    and goes on with its first; `seal` is never passed over; a document whose pipeline is done but
+    that is not safe goes back to the stages after `seal`. Raises `IllegalStep` for a document that
+    is at rest, `NotNow` when nothing is left to do.
     """
     kind = "document-released" if skip else "document-retried"
     with catalog.transaction() as change:
         row = change.document(document)
+        position = _where_to_go_on(change, row, skip=skip)
+        stage = next_step(row.stages, position)
         sealed = is_sealed(row.stages, row.position)
-        happened = Happened.RELEASED_SEALED if sealed else Happened.RELEASED
         state = change.move(
-            row, happened, now, due=now, attempts=0, postponed=0, code=None, reason=None, hint=None
-        )
+            row, Happened.RELEASED_SEALED if sealed else Happened.RELEASED, now,
+            due=now, attempts=0, postponed=0, code=None, reason=None, hint=None,
+            position=position, lane=deck.lane_of(stage),
+        )  # fmt: skip
         facts = {"note": note, "stage": next_step(row.stages, row.position), "was": row.code}
         change.record(Entry(kind, now, operator, document=document, facts=facts))
         change.announce(kind, now, document=document, hotfolder=row.hotfolder, facts=facts)
-        if skip:
-            state = _advance(change, deck, document, now)
+        if stage is None:
+            change.set_columns(document, due=None)
+            state = _judge_safety(change, change.document(document), now)
     return state
+
+
+def _where_to_go_on(change: Change, row: DocumentRow, *, skip: bool) -> int:
+    stage = next_step(row.stages, row.position)
+    if stage is None:
+        after_seal = row.stages.index(SEAL) + 1
+        if after_seal == len(row.stages):
+            raise NotNow(
+                f"document {row.id} is sealed and nothing in its pipeline makes copies",
+                hint="add a stage that makes copies to the pipeline for documents to come",
+            )
+        return after_seal
+    passed_over = skip and stage != SEAL and change.was_tried(row.id, row.position)
+    return row.position + 1 if passed_over else row.position
 
 
 def _record_end(

@@ -120,6 +120,13 @@ class Change:
             update(t.step).where(t.step.c.id == step).values(ended=now, **_text_floats(columns))
         )
 
+    def was_tried(self, document: str, position: int) -> bool:
+        """Whether the stage at this place of the document's pipeline was ever started."""
+        found = select(t.step.c.id).where(
+            t.step.c.document == document, t.step.c.position == position
+        )
+        return self._connection.execute(found.limit(1)).one_or_none() is not None
+
     def add_artifacts(self, artifacts: Sequence[ArtifactRow]) -> None:
         """New artifacts; each supersedes the current one with its role and name, and main."""
         for artifact in artifacts:

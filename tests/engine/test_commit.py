@@ -1,0 +1,164 @@
+"""What ends of steps and decisions of people do to a document, on real disks and catalogs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from world import CONTENT, DECK, World
+
+from archived.engine import commit
+from archived.engine.sealing import Sealer
+from archived.errors import NotNow
+from archived.model.document import IllegalStep, State
+from archived.model.outcome import Ending, Made, Outcome
+from archived.storage.records import DocumentRow
+from archived.testing.invariants import problems
+
+REFUSED = Outcome(Ending.REFUSED, code="encrypted", message="It is locked.", hint="Unlock it.")
+DONE = Outcome(Ending.FINISHED)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """One document in custody; afterwards everything must agree."""
+    world = World(tmp_path)
+    (world.hot / "page.pdf").write_bytes(CONTENT)
+    world.sweep()
+    yield world
+    assert problems(world.state, world.root / "store") == []
+    world.catalog.close()
+
+
+def only(world: World) -> DocumentRow:
+    (row,) = world.catalog.documents()
+    return row
+
+
+def seal(world: World) -> None:
+    sealer = Sealer(world.spool, world.store, world.catalog, "")
+    world.step(sealer, only(world))
+
+
+def release(world: World, *, skip: bool) -> State:
+    return commit.release(
+        world.catalog, DECK, only(world).id, "lan", "looked at the paper", world.now(), skip=skip
+    )
+
+
+def test_a_refused_document_is_held_with_its_reason_and_never_retried_by_itself(
+    world: World,
+) -> None:
+    world.end(world.begin(only(world)), REFUSED)
+
+    row = only(world)
+    assert (row.state, row.code, row.reason, row.hint, row.due) == (
+        State.HELD, "encrypted", "It is locked.", "Unlock it.", None,
+    )  # fmt: skip
+    assert world.catalog.due("cpu", world.now(), 10) == []
+
+
+def test_a_release_goes_on_past_the_stage_that_held_the_document(world: World) -> None:
+    world.end(world.begin(only(world)), REFUSED)
+
+    assert release(world, skip=True) is State.WORKING
+
+    row = only(world)
+    assert (row.position, row.attempts, row.code) == (1, 0, None)
+    seal(world)
+    assert only(world).state is State.SEALED
+
+
+def test_a_retry_tries_the_same_stage_with_its_attempts_counted_afresh(world: World) -> None:
+    world.end(world.begin(only(world)), REFUSED)
+
+    release(world, skip=False)
+
+    row = only(world)
+    assert (row.state, row.position, row.attempts) == (State.WORKING, 0, 0)
+
+
+def test_who_decided_and_why_is_in_the_ledger(world: World) -> None:
+    world.end(world.begin(only(world)), REFUSED)
+    release(world, skip=True)
+
+    (entry,) = [e for e in world.catalog.ledger_of(only(world).id) if e.kind == "document-released"]
+    assert '"agent":"lan"' in entry.entry
+    assert "looked at the paper" in entry.entry
+
+
+def test_a_release_never_passes_over_the_seal(world: World) -> None:
+    world.end(world.begin(only(world)), DONE)
+    world.end(world.begin(only(world)), Outcome(Ending.REFUSED, code="store", message="No."))
+
+    release(world, skip=True)
+
+    assert only(world).position == 1
+    seal(world)
+
+
+def test_a_document_held_at_intake_is_released_into_its_first_stage(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (world.hot / "half.pdf").write_bytes(CONTENT[:500])
+    world.sweep(deadline=0.0)
+    assert (only(world).state, only(world).code) == (State.HELD, "arrived-incomplete")
+
+    release(world, skip=True)
+
+    assert (only(world).state, only(world).position) == (State.WORKING, 0)
+    world.catalog.close()
+
+
+def test_a_sealed_document_without_its_copies_goes_back_to_the_stages_after_the_seal(
+    world: World,
+) -> None:
+    world.work()
+    assert (only(world).state, only(world).code) == (State.SEALED, "copies-missing")
+
+    assert release(world, skip=False) is State.SEALED
+
+    assert only(world).position == 2
+    world.work()
+
+
+def test_a_document_in_work_cannot_be_released(world: World) -> None:
+    with pytest.raises(IllegalStep):
+        release(world, skip=True)
+
+
+def test_two_people_cannot_decide_on_the_same_sight_of_a_document(world: World) -> None:
+    before = only(world)
+    world.end(world.begin(before), REFUSED)
+
+    with pytest.raises((NotNow, IllegalStep)), world.catalog.transaction() as change:
+        from archived.model.document import Happened
+
+        change.move(before, Happened.STEP_STARTED, world.now())
+
+
+def test_a_later_artifact_of_the_same_role_and_name_takes_the_place_of_the_earlier(
+    world: World,
+) -> None:
+    step = world.begin(only(world))
+    folder = world.spool.start_work(step.id)
+    (folder / "a.txt").write_text("first")
+    made = Made("a.txt", "document.txt", "text/plain", "text")
+    world.end(step, Outcome(Ending.FINISHED, made=(made,), main=0))
+
+    again = world.catalog.artifacts(only(world).id)
+
+    assert [(a.role, a.name, a.main) for a in again] == [
+        ("original", "0001.pdf", False), ("text", "document.txt", True),
+    ]  # fmt: skip
+
+
+def test_a_full_disk_leaves_nothing_behind_and_the_step_is_tried_again(world: World) -> None:
+    step = world.begin(only(world))
+    world.spool.start_work(step.id)
+    missing = Made("never-written.txt", "x.txt", "text/plain", "text")
+
+    with pytest.raises(OSError, match="never-written"):
+        world.end(step, Outcome(Ending.FINISHED, made=(missing,)))
+    world.end(step, Outcome(Ending.POSTPONED, code="no-space", message="a disk is full"))
+
+    assert only(world).state is State.WAITING
+    world.spool.clear_unfinished()
