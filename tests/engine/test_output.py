@@ -97,6 +97,8 @@ def test_only_plain_files_of_the_folder_itself_are_taken(tmp_path, path, words):
         (".a", "text", "plain file name"),
         ("a\nb", "text", "plain file name"),
         ("đ" * 200, "text", "plain file name"),
+        ("record.json", "metadata", "the core's own"),
+        ("dc.xml", "metadata", "the core's own"),
     ],
 )
 def test_roles_and_names_are_legal(tmp_path, name, role, words):

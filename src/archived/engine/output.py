@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from archived.api import Role
 from archived.engine.boundary import TEMPORARY
+from archived.model.manifest import DUBLIN_CORE, PREMIS, RECORD
 from archived.model.outcome import Ending, Made, Outcome
 
 _ROLES = frozenset(str(role) for role in Role) - {Role.ORIGINAL}
@@ -71,6 +72,8 @@ def _problem(made: Made, folder: Path) -> str:
         return f"there is no role {made.role!r}"
     if not _plain(made.name):
         return f"{made.name!r} is not a plain file name"
+    if f"{made.role}/{made.name}" in (RECORD, PREMIS, DUBLIN_CORE):
+        return f"{made.name!r} is the core's own description of the document"
     relative = PurePosixPath(made.path)
     if relative.is_absolute() or not relative.parts or ".." in relative.parts:
         return "it lies outside the step's folder"
