@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from pathlib import Path
-
 import click
 
 from archived import __version__
-from archived.errors import ArchivedError
+from archived.cli import place, shown
+from archived.cli.asking import Session
+from archived.cli.check import check
+from archived.cli.completion import completion
+from archived.cli.doctor import doctor
+from archived.cli.exits import run as run_program
+from archived.cli.group import Program
 
-DEFAULT_CONFIG = Path("/etc/archived/archived.toml")
 
-
-@click.group()
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="archived")
 def cli() -> None:
-    """Headless archival daemon."""
+    """The archive's daemon, and what helps to set it up."""
 
 
-@cli.command()
-@click.option("--config", type=click.Path(path_type=Path), default=DEFAULT_CONFIG)
-def run(config: Path) -> None:
-    """Run the daemon in the foreground."""
+@cli.command("run")
+@click.pass_obj
+def run(session: Session) -> None:
+    """Run the daemon in the foreground, until SIGTERM; SIGHUP makes it read its configuration.
+
+    The service manager runs this; archivectl talks to it.
+    """
+    import asyncio
+
     from archived.config import load
     from archived.daemon import serve
     from archived.observe import logs
 
-    try:
-        settings = load(config)
-        logs.configure(settings.log.level, settings.log.format)
-        asyncio.run(serve(settings))
-    except ArchivedError as error:
-        click.echo(f"{error.message}\n{error.hint}", err=True)
-        sys.exit(error.exit_status)
+    settings = load(place.chosen(session.config))
+    logs.configure(settings.log.level, settings.log.format)
+    asyncio.run(serve(settings))
 
 
-main = cli
+@cli.command("sample-config")
+@click.option("--plugins", default="all", metavar="NAMES", show_default=True,
+              help='Whose options to show: "all" that are installed, "enabled" in the '
+              'configuration, "none", or names with commas between them.')  # fmt: skip
+@click.pass_obj
+def sample_config(session: Session, plugins: str) -> None:
+    """Print a configuration in which every setting stands with its default, as a comment.
+
+    It loads as it is: archived sample-config > /etc/archived/archived.toml
+    """
+    from archived.config import load
+    from archived.config import sample_config as written
+    from archived.plugins import find, installed
+
+    match plugins:
+        case "enabled":
+            given = load(place.chosen(session.config)).plugins
+        case "none":
+            given = find(())
+        case "all":
+            given = find(sorted(installed()))
+        case _:
+            given = find(tuple(name.strip() for name in plugins.split(",") if name.strip()))
+    text = written(given)
+    if session.as_json:
+        shown.as_json({"plugins": [info.name for info in given.catalogue()], "text": text})
+    else:
+        click.echo(text, nl=False)
+
+
+for _command in (check, doctor, completion):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The console script."""
+    run_program(cli, "archived")

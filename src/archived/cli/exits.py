@@ -9,8 +9,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import click
 
@@ -95,10 +96,32 @@ def _run(cli: click.Command, name: str) -> int:
         return exit_of(error)
     except BrokenPipeError:
         raise
+    except ExceptionGroup as group:
+        return _of_group(group)
     except Exception:  # noqa: BLE001 - the last one to see it says that it is our fault
         traceback.print_exc()
         return INTERNAL
     return OK
+
+
+def _of_group(group: ExceptionGroup[Exception]) -> int:
+    """Errors of ours that ended a task group are told like any other."""
+    ours, others = group.split(ArchivedError)
+    if ours is None or others is not None:
+        traceback.print_exception(group)
+        return INTERNAL
+    told = [error for error in _leaves(ours) if isinstance(error, ArchivedError)]
+    for error in told:
+        tell(error)
+    return exit_of(told[0])
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def tell(error: ArchivedError) -> None:

@@ -1,5 +1,5 @@
-"""`archivectl`'s command group: every command knows `--config` and `--json`, wherever they stand,
-and plug-ins are only loaded when somebody may be asking for a command of theirs.
+"""Command groups: every command knows `--config` and `--json`, wherever they stand, and plug-ins
+are only loaded when somebody may be asking for a command of theirs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _config_option() -> click.Option:
 def _json_option() -> click.Option:
     return click.Option(
         ["--json"], is_flag=True, expose_value=False, is_eager=True, callback=_take_json,
-        help="Answer as JSON; the shapes are in docs/archivectl.md.",
+        help="Answer as JSON; docs/ has the shapes.",
     )  # fmt: skip
 
 
@@ -59,18 +59,25 @@ def give_options(command: click.Command) -> None:
             give_options(below)
 
 
-class Ctl(click.Group):
-    """A group that looks for unknown commands among the plug-ins'."""
+class Program(click.Group):
+    """A group whose commands all have the two options."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         give_options(self)
-        self._asked_plugins = False
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Take a command in, with the options that every command has."""
         give_options(cmd)
         super().add_command(cmd, name)
+
+
+class Ctl(Program):
+    """A program that looks for unknown commands among the plug-ins'."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._asked_plugins = False
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command of ours, or else a plug-in's."""

@@ -1,0 +1,150 @@
+"""`archived check`: is the configuration right, and can every stage do its work here?
+
+The stages' own checks run in real children, as the daemon starts them; nothing is started that
+would take in a document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archived.cli import place, shown
+from archived.cli.asking import Session
+from archived.cli.exits import BAD_CONFIG, OK, PROBLEM
+from archived.errors import ArchivedError, ConfigError
+
+if TYPE_CHECKING:
+    from archived.config import Settings
+
+_COULD_NOT = "could not be checked: "
+
+
+@click.command("check")
+@click.option("--no-stages", is_flag=True, help="Only the files; do not let the stages check.")
+@click.pass_obj
+def check(session: Session, no_stages: bool) -> None:
+    """Say what is wrong with the configuration, without starting anything.
+
+    First every mistake in the files (ends with 78), then warnings, then what the stages and
+    targets find when they look at their surroundings (ends with 1).
+    """
+    config = place.chosen(session.config)
+    report: dict[str, Any] = {"config": str(config), "mistakes": [], "warnings": [], "stages": []}
+    try:
+        settings = _load(config)
+    except ConfigError as error:
+        report["mistakes"] = error.problems
+        _tell(session, report, BAD_CONFIG)
+    report["warnings"] = list(settings.warnings)
+    if not no_stages:
+        with busy("the stages look at their surroundings ..."):
+            report["stages"] = stages(settings)
+    _tell(session, report, PROBLEM if any(s["verdict"] != "yes" for s in report["stages"]) else OK)
+
+
+def _load(config: Path) -> Settings:
+    from archived.config import load
+
+    return load(config)
+
+
+def busy(words: str) -> AbstractContextManager[object]:
+    """Say on a terminal that this takes a while."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(words)
+
+
+def stages(settings: Settings) -> list[dict[str, Any]]:
+    """What each stage's own check (and its targets') says: a verdict and its problems.
+
+    `verdict` is "yes" (fit), "no", or "not established" with `why`. Raises `PluginError`.
+    """
+    return asyncio.run(_stages(_with_a_place(settings)))
+
+
+def _with_a_place(settings: Settings) -> Settings:
+    """Settings whose store exists: before the first start, the folder it will be made in."""
+    path = settings.store.path
+    while not path.exists():
+        path = path.parent
+    return dataclasses.replace(settings, store=settings.store.model_copy(update={"path": path}))
+
+
+async def _stages(settings: Settings) -> list[dict[str, Any]]:
+    from archived.daemon import cards
+    from archived.daemon.checks import check_all
+    from archived.engine.runner import LocalRunner
+
+    lanes = cards.lanes(settings)
+    runners = {
+        lane: LocalRunner(lane, width, settings.plugin_sources)
+        for lane, width in lanes.items()
+        if settings.lanes[lane].runner == "local"
+    }
+    found = []
+    try:
+        for name, stage in settings.stages.items():
+            lane = stage.needs.lane
+            if lane not in runners:
+                why = f"its lane {lane} has the runner {settings.lanes[lane].runner}"
+                found.append(_judged(name, [_COULD_NOT + why]))
+                continue
+            await runners[lane].start()
+            alone = dataclasses.replace(settings, stages={name: stage})
+            problems = await check_all(alone, dict(runners))
+            found.append(_judged(name, problems.get(name, [])))
+    finally:
+        await asyncio.gather(*(runner.stop() for runner in runners.values()))
+    return found
+
+
+def _judged(name: str, problems: list[str]) -> dict[str, Any]:
+    could_not = [p.removeprefix(_COULD_NOT) for p in problems if p.startswith(_COULD_NOT)]
+    real = [p for p in problems if not p.startswith(_COULD_NOT)]
+    verdict = "no" if real else "not established" if could_not else "yes"
+    return {"stage": name, "verdict": verdict, "problems": real, "why": "; ".join(could_not)}
+
+
+def _tell(session: Session, report: dict[str, Any], status: int) -> None:
+    if session.as_json:
+        shown.as_json({"fit": status == OK, **report})
+        sys.exit(status)
+    for mistake in report["mistakes"]:
+        shown.line(mistake, "red")
+    for warning in report["warnings"]:
+        shown.line(f"warning: {warning}", "yellow")
+    for stage in report["stages"]:
+        for problem in stage["problems"]:
+            shown.line(f"stage {stage['stage']}: {problem}", "red")
+        if stage["why"]:
+            shown.line(f"stage {stage['stage']}: not established: {stage['why']}", "yellow")
+    shown.line(_verdict(report, status), "green" if status == OK else "red")
+    sys.exit(status)
+
+
+def _verdict(report: dict[str, Any], status: int) -> str:
+    if status == BAD_CONFIG:
+        return f"{shown.many(len(report['mistakes']), 'mistake')} in {report['config']}"
+    unfit = [stage["stage"] for stage in report["stages"] if stage["verdict"] != "yes"]
+    if unfit:
+        return f"the files are right; not fit yet: {', '.join(unfit)}"
+    looked = f", {shown.many(len(report['stages']), 'stage')} fit" if report["stages"] else ""
+    return f"{report['config']} is right{looked}"
+
+
+def checked(settings: Settings) -> list[dict[str, Any]]:
+    """As `stages`, with a plug-in that cannot be started told as a finding."""
+    try:
+        return stages(settings)
+    except ArchivedError as error:
+        return [_judged(name, [_COULD_NOT + error.message]) for name in settings.stages]

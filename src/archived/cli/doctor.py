@@ -1,0 +1,80 @@
+"""`archived doctor`: does this machine give what the archive needs? Looks by trying; says so."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archived.cli import check, place, shown
+from archived.cli.asking import Session
+from archived.cli.exits import OK, PROBLEM
+from archived.errors import ArchivedError
+
+if TYPE_CHECKING:
+    from archived.cli.surroundings import Finding
+    from archived.config import Settings
+
+
+@click.command("doctor")
+@click.pass_obj
+def doctor(session: Session) -> None:
+    """Look at this machine: what protects, what does not, what is missing.
+
+    Runs a real confined call, writes and fsyncs where the daemon will, looks at the hot folders
+    and lets every stage check its surroundings. Ends with 1 when something that is needed does
+    not hold or could not be established. Run it as the daemon's user, also while it runs.
+    """
+    from archived.cli.surroundings import look
+    from archived.config import load
+
+    settings = load(place.chosen(session.config))
+    with check.busy("looking around ..."):
+        found = [*look(settings), *_stages(settings), _daemon(session)]
+    unfit = [each for each in found if each.needed and each.verdict != "yes"]
+    if session.as_json:
+        shown.as_json({"fit": not unfit, "findings": [asdict(each) for each in found]})
+    else:
+        _tell(found, unfit)
+    sys.exit(PROBLEM if unfit else OK)
+
+
+def _stages(settings: Settings) -> list[Finding]:
+    from archived.cli.surroundings import Finding
+
+    found = []
+    for plugin in settings.plugins.catalogue():
+        what = f"{plugin.name} {plugin.version}".strip() + " is loaded"
+        found.append(Finding("plug-in", what, "yes", plugin.distribution or plugin.where))
+    for stage in check.checked(settings):
+        why = "; ".join(stage["problems"]) or stage["why"]
+        found.append(Finding("stage", f"{stage['stage']} can work here", stage["verdict"], why))
+    return found
+
+
+def _daemon(session: Session) -> Finding:
+    from archived.cli.surroundings import Finding
+
+    what = "the daemon runs and is ready"
+    try:
+        live: dict[str, Any] = session.ask_daemon("status", {})["daemon"]
+    except ArchivedError as error:
+        return Finding("daemon", what, "no", error.message, needed=False)
+    why = "; ".join(live["not_ready"]) or f"since {live['started']}"
+    return Finding("daemon", what, "no" if live["not_ready"] else "yes", why, needed=False)
+
+
+def _tell(found: list[Finding], unfit: list[Finding]) -> None:
+    sheet = shown.Sheet(["about", "is it so?", "verdict", "why"], give="why")
+    for each in found:
+        verdict = each.verdict if each.verdict == "yes" or each.needed else f"{each.verdict} (note)"
+        sheet.row(each.about, each.what, verdict, each.why or None)
+    sheet.show()
+    if unfit:
+        shown.line(f"{shown.many(len(unfit), 'finding')} to see to:", "red")
+        for each in unfit:
+            shown.line(f"  {each.about}: {each.what}: {each.verdict}: {each.why}", "red")
+    else:
+        shown.line("everything that is needed holds", "green")
