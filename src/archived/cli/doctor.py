@@ -75,6 +75,6 @@ def _tell(found: list[Finding], unfit: list[Finding]) -> None:
     if unfit:
         shown.line(f"{shown.many(len(unfit), 'finding')} to see to:", "red")
         for each in unfit:
-            shown.line(f"  {each.about}: {each.what}: {each.verdict}: {each.why}", "red")
+            shown.line(f"{each.about}: {each.what}: {each.verdict}: {each.why}", "red", indent=2)
     else:
         shown.line("everything that is needed holds", "green")

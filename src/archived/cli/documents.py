@@ -63,6 +63,11 @@ def _short(document: str) -> str:
     return document[-12:] if shown.terminal() and shown.width() < 120 else document
 
 
+def _digest(digest: str | None) -> str | None:
+    """A terminal gets a digest's beginning; a file, a pipe or `--json` the whole."""
+    return f"{digest[:16]}..." if digest and shown.terminal() else digest
+
+
 def _list(found: list[dict[str, Any]], zone: tzinfo) -> None:
     if not found:
         click.echo("no documents", err=True)
@@ -111,7 +116,7 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
         ("secrecy", it["secrecy"]),
         ("pipeline", f"{it['pipeline']}: {' → '.join(it['stages'])}"),
         ("in the store", place.get("path")),
-        ("inventory", place.get("inventory_sha512")),
+        ("its inventory", _digest(place.get("inventory_sha512"))),
         ("copies", f"{len(it['replicas'])} verified of {it['copies_wanted']} wanted"),
     ])  # fmt: skip
     if it["fields"]:
@@ -124,7 +129,7 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
     for file in it["artifacts"]:
         old = "" if file["current"] else " (replaced)"
         files.row(file["role"] + old, file["name"], file["media_type"], shown.size(file["size"]),
-                  made_by.get(file["step"], "the scanner"), file["sha512"])  # fmt: skip
+                  made_by.get(file["step"], "the scanner"), _digest(file["sha512"]))  # fmt: skip
     files.show()
     shown.heading("Steps")
     steps = shown.Sheet(["started", "stage", "attempt", "ending", "seconds", "code"],
@@ -142,8 +147,7 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
             copies.row(copy["target"], shown.moment(copy["verified"], zone, seconds=True),
                        copy["files"], shown.size(copy["size"]), copy["key"])  # fmt: skip
         copies.show()
-    shown.line(f"{shown.zone_name(zone)}; what happened, in words: "
-               f"archivectl explain {it['id']}", "dim")  # fmt: skip
+    shown.line(f"{shown.zone_name(zone)}; what happened, in words: archivectl explain", "dim")
 
 
 @click.command("explain")
@@ -166,17 +170,18 @@ def explain(session: Session, document: str) -> None:
     for told in answer["story"]:
         date, _, time = shown.moment(told["at"], zone, seconds=True).partition(" ")
         if date != day:
-            shown.line(f"  {date}", "bold")
+            shown.line(date, "bold", indent=2)
             day = date
-        shown.line(f"    {time}  {told['what']}")
+        shown.line(f"{time}  {told['what']}", indent=4)
     shown.heading("Where it stands")
-    shown.line(f"  {answer['now']}")
+    shown.line(answer["now"], indent=2)
     shown.heading("What to do")
-    shown.line(f"  {answer['next']}")
+    shown.line(answer["next"], indent=2)
     for choice in answer["choices"]:
-        shown.line(f"  {choice['means']}:")
-        shown.line(f"    {choice['command']}", "bold")
-    shown.line(f"  {answer['paper']}")
+        shown.line(f"{choice['means']}:", indent=2)
+        shown.command(choice["command"])
+    shown.line(answer["paper"], indent=2)
+    shown.line(shown.zone_name(zone), "dim")
 
 
 @click.command("search")

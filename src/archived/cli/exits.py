@@ -66,12 +66,16 @@ def exit_of(error: ArchivedError) -> int:
     return _OF_CODE.get(error.code, error.exit_status)
 
 
+class CutOff(Exception):
+    """Nobody reads our output any more. Not an `OSError`: click has its own idea of those."""
+
+
 def run(cli: click.Command, name: str) -> None:
     """Run a command line as a program: never returns."""
     try:
         status = _run(cli, name)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, CutOff):
         # Python flushes once more at exit; that must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = CUT_OFF
@@ -94,7 +98,7 @@ def _run(cli: click.Command, name: str) -> int:
     except ArchivedError as error:
         tell(error)
         return exit_of(error)
-    except BrokenPipeError:
+    except (BrokenPipeError, CutOff):
         raise
     except ExceptionGroup as group:
         return _of_group(group)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from archived.cli.asking import Session
+from archived.cli.exits import CutOff
 from archived.cli.place import ENVIRONMENT
 from archived.errors import ArchivedError
 
@@ -70,6 +71,13 @@ class Program(click.Group):
         """Take a command in, with the options that every command has."""
         give_options(cmd)
         super().add_command(cmd, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise CutOff from None
 
 
 class Ctl(Program):

@@ -24,8 +24,9 @@ def status(session: Session) -> None:
     if session.as_json:
         shown.as_json(answer)
     else:
-        _daemon(answer["daemon"])
-        _holdings(answer)
+        shown.pairs([*_daemon(answer["daemon"]), *_holdings(answer)])
+        for reason in (answer["daemon"] or {}).get("not_ready", ()):
+            shown.line(f"not ready: {reason}", "red")
         _today(answer["daemon"] or {}, session)
     lost = any(sheet["unaccounted"] for sheet in answer["balance"])
     stuck = bool(answer["daemon"] and answer["daemon"]["not_ready"])
@@ -38,24 +39,21 @@ def _ago(text: str | None) -> str | None:
     return f"{shown.span((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds())} ago"
 
 
-def _daemon(live: dict[str, Any] | None) -> None:
+def _daemon(live: dict[str, Any] | None) -> list[tuple[str, object]]:
     if live is None:
-        shown.pairs([("daemon", "not running")])
-        return
-    shown.pairs([
+        return [("daemon", "not running")]
+    return [
         ("daemon", f"archived {live['version']}, started {_ago(live['started'])}"),
-        ("working", "no" if live["not_ready"] else "yes"),
-    ])  # fmt: skip
-    for reason in live["not_ready"]:
-        shown.line(f"  {reason}", "red")
+        ("ready", "no" if live["not_ready"] else "yes"),
+    ]
 
 
-def _holdings(it: dict[str, Any]) -> None:
+def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
     held = ", ".join(it["held"])
     waiting = [f"{shown.many(sum(it['held'].values()), 'document')} ({held})"] if held else []
     if it["held_files"]:
         waiting.append(f"{shown.many(it['held_files'], 'file')} in hot folders")
-    shown.pairs([
+    return [
         ("documents", ", ".join(f"{n} {state}" for state, n in it["documents"].items()) or "none"),
         ("pages archived", it["pages_archived"]),
         ("for a person", " and ".join(waiting) or "nothing"),
@@ -63,7 +61,7 @@ def _holdings(it: dict[str, Any]) -> None:
         ("oldest in work", _ago(it["oldest_document_in_work"])),
         ("oldest file arriving", _ago(it["oldest_unclaimed_file"])),
         ("ledger", shown.many(it["ledger"]["sequence"], "entry", "entries")),
-    ])  # fmt: skip
+    ]
 
 
 def _today(live: dict[str, Any], session: Session) -> None:
@@ -121,7 +119,7 @@ def _account(it: dict[str, Any], session: Session) -> None:
     if rules:
         shown.heading("Ignored")
         for rule in rules:
-            shown.line(f"  {rule}")
+            shown.line(rule, indent=2)
     if it["held_documents"] or it["held_files"]:
         shown.heading("Held for a person")
         for code, n in it["held_documents"].items():
@@ -129,7 +127,8 @@ def _account(it: dict[str, Any], session: Session) -> None:
                 f"  {shown.many(n, 'document')} [{code}]; see: archivectl documents --state held"
             )
         for file in it["held_files"]:
-            shown.line(f"  {file['hotfolder']}/{file['name']}: {file['reason']} [{file['code']}]")
+            shown.line(f"{file['hotfolder']}/{file['name']}: {file['reason']} [{file['code']}]",
+                       indent=2)  # fmt: skip
     at = shown.moment(it["at"], session.place.zone, seconds=True)
     verdict = "every file is accounted for" if it["balanced"] else "FILES ARE UNACCOUNTED FOR"
     shown.line(f"{verdict} at {at}; {shown.zone_name(session.place.zone)}",
@@ -167,8 +166,9 @@ def _from_config(session: Session) -> list[dict[str, Any]]:
 def _judged(plugin: dict[str, Any], problems: Any, checked: Any) -> dict[str, Any]:
     """The plug-in with the verdict of its checks: yes, no, or not established."""
     wrong = [p for name in plugin["stages"] for p in (problems or {}).get(name, ())]
-    fit = "no" if wrong else "yes" if checked else "not established"
-    why = "" if wrong or checked else (
+    sure = bool(checked or not plugin["stages"])  # what gives no stage has nothing to check
+    fit = "no" if wrong else "yes" if sure else "not established"
+    why = "" if wrong or sure else (
         "the daemon is not running; archived check looks" if problems is None
         else "the daemon has not said that its checks have ended"
     )  # fmt: skip

@@ -138,12 +138,23 @@ def console() -> Any:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def line(text: str = "", style: str = "") -> None:
-    """One paragraph, wrapped at words on a terminal."""
+def line(text: str, style: str = "", *, indent: int = 0) -> None:
+    """One paragraph; on a terminal wrapped at words, and indented as a whole."""
     if not terminal():
-        click.echo(clean(text))
+        click.echo(" " * indent + clean(text))
         return
-    console().print(clean(text), style=style or None)
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console().print(Padding(Text(clean(text), style), (0, 0, 0, indent), expand=False))
+
+
+def command(text: str) -> None:
+    """Something to type: never broken into lines, so that it can be copied."""
+    if terminal():
+        console().print("    " + clean(text), style="bold", soft_wrap=True)
+    else:
+        click.echo("    " + clean(text))
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> None:

@@ -82,7 +82,9 @@ def _arrivals(document: DocumentRow, arrivals: Sequence[Arrival]) -> list[Told]:
             )
         else:
             digest = f" (its SHA-256 begins {arrival.sha256[:12]})" if arrival.sha256 else ""
-            words = f"Its {_size(arrival.size)} were taken into custody{digest}."
+            words = (
+                f'All {_size(arrival.size)} of "{arrival.name}" were taken into custody{digest}.'
+            )
         told.append(Told(arrival.ended, words))
         if arrival.present:
             told.append(
