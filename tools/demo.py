@@ -29,7 +29,7 @@ from archived_sign.throwaway import make_throwaway_p12
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ("decision-g4.tif", "dispatch-colour.pdf", "notice-gray.jpg", "party-resolution.png")
 DEADLINE = 300.0
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def prepare(demo: Path) -> Path:
@@ -99,7 +99,7 @@ def wait_until_done(config: Path, daemon: subprocess.Popen[bytes]) -> list[dict[
 def show(config: Path, demo: Path, brief: dict[str, Any]) -> bool:
     """What happened to one document; `True` when it is safe."""
     document = ask(config, "show", brief["id"])
-    safe = document["state"] == "safe"
+    safe = bool(document["state"] == "safe")
     colour = "green" if safe else "red"
     console.rule(
         f"[bold]{escape(document['name'])}[/] [{colour}]{document['state']}[/]", align="left"
@@ -109,7 +109,7 @@ def show(config: Path, demo: Path, brief: dict[str, Any]) -> bool:
     if document["object"]:
         console.print(f"  object   {Path(document['object']['path']).relative_to(demo)}")
     for copy in document["replicas"]:
-        console.print(f"  copy     {copy['target']}/ocfl/{copy['key']}  (read back)")
+        console.print(f"  copy     {copy['target']}/{copy['key']}  (read back)")
     for name, value in document["fields"].items():
         console.print(f"  {name:<13}{escape(' / '.join(value.splitlines()))}")
     signature = document["facts"].get("sign", {})
@@ -141,7 +141,7 @@ def how_to_go_on(config: Path) -> None:
         f"{archivectl} ledger verify",
         f".venv/bin/archived run --config {config}  # then drop scans into {config.parent}/scans",
     ):
-        console.print(f"  {line}", soft_wrap=True)
+        console.print(f"  {line}")
 
 
 def main() -> int:
