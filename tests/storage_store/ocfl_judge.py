@@ -57,4 +57,5 @@ def judge(*roots: Path) -> list[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    found: list[str] = json.loads(done.stdout)
+    return found
