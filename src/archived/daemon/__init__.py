@@ -1,5 +1,6 @@
 """Builds the objects, runs them in one task group, stops them in order. Nobody imports this."""
 
-from archived.daemon.daemon import Daemon, serve
+from archived.daemon.daemon import Daemon
+from archived.daemon.serving import serve
 
 __all__ = ["Daemon", "serve"]

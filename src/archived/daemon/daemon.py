@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -25,17 +21,19 @@ import structlog
 from archived import AGENT, __version__
 from archived.config import Settings, changes, reload
 from archived.daemon import cards
+from archived.daemon.checks import check_all
 from archived.daemon.health import Health
 from archived.daemon.house import House
 from archived.daemon.reception import Reception
+from archived.daemon.serving import only_one
 from archived.daemon.snapshot import snapshot
-from archived.engine.boundary import Limits as ChildLimits
 from archived.engine.commit import release
 from archived.engine.runner import LocalRunner
 from archived.engine.scheduler import Runner, Scheduler, StepEnded
 from archived.engine.sealing import Sealer
-from archived.errors import ArchivedError, CatalogError
+from archived.errors import ArchivedError, CatalogError, NotNow, PluginError
 from archived.intake.desk import Desk, Sweep
+from archived.observe import logs
 from archived.observe.answers import Answers
 from archived.observe.control import Control
 from archived.observe.metrics import Metrics
@@ -79,18 +77,27 @@ class Daemon:
         self._for_broker = asyncio.Event()
         self._group: asyncio.TaskGroup
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], Runner] = {}
+        """Runners of an earlier configuration that finish their steps."""
         self._reloading = asyncio.Lock()
 
     # Life --------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Start, work, and stop in order. Raises `ArchivedError` when it cannot start."""
-        with _only_one(self.settings.archive.state):
+        await self._reloading.acquire()  # until it is ready
+        with only_one(self.settings.archive.state):
             await asyncio.to_thread(self._open)
             try:
                 async with self._running():
                     await self._stop.wait()
+            except BaseExceptionGroup as group:
+                known = group.subgroup(ArchivedError)
+                if known is None or len(group.exceptions) != len(known.exceptions):
+                    _log.exception("the daemon broke; it must be started again",
+                                   action="daemon-broke")  # fmt: skip
+                    raise
+                raise known.exceptions[0] from None
             finally:
                 await asyncio.to_thread(self._close)
 
@@ -102,12 +109,14 @@ class Daemon:
     async def _running(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             self._group = group
-            runners = await self._start_runners(self.settings)
-            self.scheduler.use(cards.deck(self.settings), runners, cards.lanes(self.settings))
-            group.create_task(self._check_stages(runners), name="checks")
             web = Web(self.settings.web.listen, self.metrics, self.health)
             control = Control(self.settings.control, self)
             async with web, control:
+                self._notifier.status("starting")
+                runners = await self._start_runners(self.settings)
+                self.scheduler.use(cards.deck(self.settings), runners, cards.lanes(self.settings))
+                await asyncio.to_thread(self.scheduler.redirect)
+                self._spawn("checks", self._check_stages(runners))
                 self._open_desks(self.settings)
                 self._spawn("scheduler", self.scheduler.run())
                 self._spawn(
@@ -116,6 +125,8 @@ class Daemon:
                 )
                 self._start_publisher(self.settings)
                 self._spawn("heartbeat", self._heartbeat())
+                self.health.started = True
+                self._reloading.release()
                 self._notifier.ready(f"{len(self.receptions)} hot folders")
                 _log.info("ready", action="daemon-ready", hotfolders=sorted(self.receptions),
                           metrics=str(self.settings.web.listen))  # fmt: skip
@@ -125,15 +136,16 @@ class Daemon:
                     await self._wind_down()
 
     async def _wind_down(self) -> None:
+        self._stop.set()  # also when a part broke: a reload must not begin now
         self._notifier.stopping()
         _log.info("stopping", action="daemon-stopping", running=len(self.scheduler.active))
         self.house.stop()
-        for name, reception in self.receptions.items():
-            reception.stop()
-            await self._tasks[f"desk {name}"]
-        await self.scheduler.stop(GRACE)
-        self._ring()
-        for task in self._retiring | {t for n, t in self._tasks.items() if n != "scheduler"}:
+        async with self._reloading:  # one that is under way must not open desks behind our back
+            await self._close_desks()
+        await asyncio.gather(
+            self.scheduler.stop(GRACE), *(r.stop(GRACE) for r in self._retiring.values())
+        )
+        for task in {t for n, t in self._tasks.items() if n != "scheduler"} | set(self._retiring):
             task.cancel()
 
     def _open(self) -> None:
@@ -164,6 +176,7 @@ class Daemon:
     def _close(self) -> None:
         with contextlib.suppress(CatalogError, OSError), self.catalog.transaction() as change:
             change.record(Entry("daemon-stopped", datetime.now(UTC), AGENT))
+        self.metrics.close()
         self.catalog.close()
         _log.info("stopped", action="daemon-stopped")
 
@@ -182,14 +195,24 @@ class Daemon:
                 runner: Runner = make(lane, width, settings.plugin_sources)
                 runners[lane] = runner
                 await runner.start()
-        except BaseException:
-            await asyncio.gather(*(runner.stop() for runner in runners.values()))
+        except BaseException as error:
+            stops = (runner.stop() for runner in runners.values())
+            await asyncio.gather(*stops, return_exceptions=True)
+            if isinstance(error, Exception) and not isinstance(error, ArchivedError):
+                raise PluginError(
+                    f'lane {lane}: its runner "{name}" cannot be started '
+                    f"({type(error).__name__}: {error})",
+                    hint="look at the plug-in that gives it, or at free memory",
+                ) from error
             raise
         return runners
 
     async def _check_stages(self, runners: Mapping[str, Runner]) -> None:
         """Let every stage and target check itself in a child; complaints are shown, not fatal."""
-        self.problems = await check_all(self.settings, runners)
+        try:
+            self.problems = await check_all(self.settings, runners)
+        except (ArchivedError, OSError) as error:
+            _log.error("the stages could not be checked", action="checks-failed", why=str(error))
         for name, problems in self.problems.items():
             for problem in problems:
                 _log.error(problem, action="stage-problem", stage=name)
@@ -199,15 +222,32 @@ class Daemon:
             if not setting.enabled:
                 continue
             card = cards.folder(settings, setting)
-            desk = Desk(card, self.catalog, self.spool, self.house)
-            reception = Reception(card, desk, self.catalog, self._admitted)
+            reception = Reception(card, self.catalog, self._admitted)
+            house = self.house.seen_by(reception.beat)
+            reception.desk = Desk(card, self.catalog, self.spool, house)
             self.receptions[name] = reception
             self._spawn(f"desk {name}", reception.run())
+
+    async def _close_desks(self) -> None:
+        for reception in self.receptions.values():
+            reception.stop()
+        desks = [self._tasks.pop(f"desk {name}") for name in self.receptions]
+        if desks:
+            await asyncio.wait(desks)
+        self.receptions.clear()
 
     def _start_publisher(self, settings: Settings) -> None:
         if settings.mqtt is not None:
             publisher = Publisher(settings.mqtt, self.catalog, self.metrics)
             self._spawn("publisher", publisher.run(self._for_broker))
+
+    async def _replace_publisher(self, new: Settings) -> None:
+        publisher = self._tasks.pop("publisher", None)
+        if publisher is not None:
+            publisher.cancel()
+            await asyncio.wait([publisher])  # else its farewell could follow the new one's greeting
+            self.metrics.no_broker()
+        self._start_publisher(new)
 
     def _admitted(self, sweep: Sweep) -> None:
         del sweep
@@ -227,11 +267,11 @@ class Daemon:
         """Feed the service manager's watchdog, but only while there is progress."""
         trimmed = 0.0
         while True:
-            stuck = self.health.stuck()
+            stuck, line = await asyncio.to_thread(lambda: (self.health.stuck(), self.health.line()))
             if stuck:
                 _log.error(stuck, action="no-progress")
             else:
-                self._notifier.alive(self.health.line())
+                self._notifier.alive(line)
             if time.monotonic() - trimmed > 600:
                 trimmed = time.monotonic()
                 with contextlib.suppress(CatalogError, OSError):
@@ -292,6 +332,8 @@ class Daemon:
         nothing has changed.
         """
         async with self._reloading:
+            if self._stop.is_set():
+                raise NotNow("archived is being stopped")
             self._notifier.reloading()
             try:
                 new = await asyncio.to_thread(reload, self.settings)
@@ -309,86 +351,24 @@ class Daemon:
                 _log.info("reloaded", action="reloaded", changes=told)
                 return told
             finally:
-                self._notifier.ready(self.health.line())
+                self._notifier.ready(await asyncio.to_thread(self.health.line))
 
     async def _switch(self, new: Settings, runners: dict[str, Runner]) -> None:
-        self.settings = self.house.settings = new
+        before, self.settings, self.house.settings = self.settings, new, new
+        if new.log != before.log:
+            logs.configure(new.log.level, new.log.format)
         old = self.scheduler.use(cards.deck(new), runners, cards.lanes(new))
         longest = max((s.needs.timeout.total_seconds() for s in new.stages.values()), default=0.0)
         for runner in old.values():
             retiring = self._group.create_task(runner.stop(longest))
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
-        for name, reception in self.receptions.items():
-            reception.stop()
-            await self._tasks.pop(f"desk {name}")
-        self.receptions.clear()
+            self._retiring[retiring] = runner
+            retiring.add_done_callback(lambda task: self._retiring.pop(task, None))
+        await self._close_desks()
+        with contextlib.suppress(CatalogError, OSError):  # the heartbeat tries it again
+            await asyncio.to_thread(self.scheduler.redirect)
         self._open_desks(new)
-        publisher = self._tasks.pop("publisher", None)
-        if publisher is not None:
-            publisher.cancel()
-        self._start_publisher(new)
-        self._group.create_task(self._check_stages(runners), name="checks")
-
-
-async def check_all(settings: Settings, runners: Mapping[str, Runner]) -> dict[str, list[str]]:
-    """Stage or target name -> what its own `check` complains about; empty lists left out."""
-    found: dict[str, list[str]] = {}
-    deck = cards.deck(settings)
-    targets = {t.name: {"kind": t.kind, "options": dict(t.options)} for t in deck.targets.values()}
-    for name, card in deck.stages.items():
-        runner = runners.get(card.lane)
-        if not isinstance(runner, LocalRunner):
-            continue
-        limits = ChildLimits(memory=card.memory, network=card.network)
-        own = targets if card.targets else {}
-        problems = await runner.check(name, card.options, own, settings.store.path, limits=limits)
-        if problems:
-            found[name] = problems
-    return found
-
-
-@contextlib.contextmanager
-def _only_one(state: Path) -> Any:
-    """Two daemons on one state folder would each think they own it."""
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise ArchivedError(
-            f"{state}: cannot be used ({error.strerror})",
-            hint="make the folder and give it to the user that runs archived", code="no-state",
-        ) from error  # fmt: skip
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ArchivedError(
-            f"{state}: another archived is running here",
-            hint="systemctl status archived", code="already-running",
-        ) from None  # fmt: skip
-    finally:
-        os.close(handle)
-
-
-async def serve(settings: Settings) -> None:
-    """Run a daemon until SIGTERM or SIGINT; SIGHUP reloads."""
-    daemon = Daemon(settings)
-    loop = asyncio.get_running_loop()
-    reloads: set[asyncio.Task[None]] = set()
-
-    async def reload_quietly() -> None:
-        with contextlib.suppress(ArchivedError):  # logged and counted where it was refused
-            await daemon.reload()
-
-    def hang_up() -> None:
-        task = loop.create_task(reload_quietly())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    # A lease being broken (see `watcher.has_writer`) must not end the process.
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
-    loop.add_signal_handler(signal.SIGHUP, hang_up)
-    await daemon.run()
+        self.woken()
+        if new.mqtt != before.mqtt:
+            await self._replace_publisher(new)
+        self._tasks.pop("checks").cancel()
+        self._spawn("checks", self._check_stages(runners))

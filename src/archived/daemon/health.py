@@ -6,13 +6,17 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from archived.errors import CatalogError
+
 if TYPE_CHECKING:
     from archived.daemon.daemon import Daemon
 
 OVERDUE = 300.0
 """Seconds that a due step may wait with an idle lane before that is called a standstill."""
 SILENT = 300.0
-"""Seconds without a finished sweep after which a desk is called stuck."""
+"""Seconds in which a desk must get on, besides its pause and the time for one large file."""
+SLOWEST = 4 << 20
+"""Bytes a second: a file may be taken in as slowly as that before its desk is called stuck."""
 
 
 class Health:
@@ -21,6 +25,8 @@ class Health:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._moved = time.monotonic()
+        self.started = False
+        """False until everything runs."""
 
     def progressed(self) -> None:
         """A step ended."""
@@ -33,10 +39,15 @@ class Health:
         nobody starts. A full disk or a missing share is not cured by a restart.
         """
         now = time.monotonic()
-        for reception in self._daemon.receptions.values():
-            if now - reception.status.swept > SILENT + 2 * reception.card.rescan:
-                return f"hot folder {reception.card.name}: its sweep does not come back"
-        due = self._daemon.catalog.next_due()
+        for reception in list(self._daemon.receptions.values()):
+            card = reception.card
+            patience = SILENT + 2 * card.rescan + card.max_size / SLOWEST
+            if now - reception.status.moved > patience:
+                return f"hot folder {card.name}: its sweep does not come back"
+        try:
+            due = self._daemon.catalog.next_due()
+        except (CatalogError, OSError):
+            return ""  # not ready, but no restart mends a catalog
         idle = not self._daemon.scheduler.active and now - self._moved > OVERDUE
         if due is not None and idle and (datetime.now(UTC) - due).total_seconds() > OVERDUE:
             return "steps are due, but none is started"
@@ -44,9 +55,13 @@ class Health:
 
     def not_ready(self) -> list[str]:
         """Why work does not go on as it should, one sentence each; empty when ready."""
+        if not self.started:
+            return ["starting"]
         reasons = []
-        for reception in self._daemon.receptions.values():
+        for reception in list(self._daemon.receptions.values()):
             status = reception.status
+            if status.failing:
+                reasons.append(f"hot folder {status.name} cannot be swept: {status.failing}")
             if status.offline:
                 reasons.append(f"hot folder {status.name} is offline: {status.offline}")
             if status.paused:
@@ -56,6 +71,10 @@ class Health:
                     f"hot folder {status.name}: {len(status.stuck)} files in custody cannot be "
                     "removed from it"
                 )
+        try:
+            self._daemon.catalog.next_due()
+        except (CatalogError, OSError) as error:
+            reasons.append(str(error))
         stuck = self.stuck()
         return [*reasons, stuck] if stuck else reasons
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +75,10 @@ class House:
         enough_names = inodes.f_files == 0 or inodes.f_favail > 64
         return enough_names and self.free() - size >= self.settings.spool.keep_free
 
+    def seen_by(self, beat: Callable[[], None]) -> SeenBy:
+        """The same house for one desk, which is heard of at each file it attends to."""
+        return SeenBy(self, beat)
+
     def stop(self) -> None:
         """Desks break off at the next file."""
         self._stopping = True
@@ -81,3 +86,24 @@ class House:
     def stopping(self) -> bool:
         """True once the daemon is being stopped."""
         return self._stopping
+
+
+class SeenBy:
+    """The house as one desk sees it. `beat` is called before each file.
+
+    A sweep over many files may take long; while it gets from file to file it is alive.
+    """
+
+    def __init__(self, house: House, beat: Callable[[], None]) -> None:
+        self._house = house
+        self._beat = beat
+        self.now = house.now
+        self.new_id = house.new_id
+        self.route = house.route
+        self.find_bytes = house.find_bytes
+        self.room_for = house.room_for
+
+    def stopping(self) -> bool:
+        """As the house says; a desk asks before each file."""
+        self._beat()
+        return self._house.stopping()

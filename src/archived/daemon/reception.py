@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from archived.errors import CatalogError
+from archived.errors import ArchivedError, CatalogError
 from archived.intake.desk import Desk, FolderCard, Sweep
 from archived.intake.scan import FolderOffline
 from archived.intake.watcher import Watcher, choose_mode
@@ -36,20 +36,23 @@ class FolderStatus:
     arriving: int = 0
     stuck: list[str] = field(default_factory=list)
     """Files in custody that cannot be removed from the folder."""
-    swept: float = 0.0
-    """Monotonic time of the last sweep that ended."""
+    failing: str = ""
+    """Why the last sweep broke off; empty when it came through."""
+    moved: float = 0.0
+    """Monotonic time at which the desk last got on: with a file, or to the end of a sweep."""
     sweep_seconds: float = 0.0
 
 
 class Reception:
     """One hot folder's loop. `admitted` is called after each sweep that admitted something."""
 
+    desk: Desk
+
     def __init__(
-        self, card: FolderCard, desk: Desk, catalog: Catalog, admitted: Callable[[Sweep], None]
+        self, card: FolderCard, catalog: Catalog, admitted: Callable[[Sweep], None]
     ) -> None:
         self.card = card
-        self.status = FolderStatus(card.name, str(card.path), swept=time.monotonic())
-        self._desk = desk
+        self.status = FolderStatus(card.name, str(card.path), moved=time.monotonic())
         self._catalog = catalog
         self._admitted = admitted
         self._hint = asyncio.Event()
@@ -67,8 +70,10 @@ class Reception:
             while not self._stopping:
                 await asyncio.to_thread(self._watch, hint)
                 self._hint.clear()
+                if self._stopping:
+                    break  # its hint may just have been cleared
                 pause = await self._sweep()
-                await asyncio.sleep(min(_SHORTEST, pause))
+                await asyncio.sleep(_SHORTEST)
                 try:
                     async with asyncio.timeout(pause):
                         await self._hint.wait()
@@ -82,6 +87,10 @@ class Reception:
         """End after the sweep under way."""
         self._stopping = True
         self._hint.set()
+
+    def beat(self) -> None:
+        """The desk gets on. Called from its thread."""
+        self.status.moved = time.monotonic()
 
     def look_now(self) -> None:
         """Sweep soon, not only when the clock says so."""
@@ -109,15 +118,12 @@ class Reception:
         """One sweep; returns seconds until the next one that nobody hints at."""
         began = time.monotonic()
         try:
-            report = await asyncio.to_thread(self._desk.sweep)
+            report = await asyncio.to_thread(self.desk.sweep)
         except FolderOffline as offline:
             self._offline(str(offline))
             return min(self.card.rescan, 10.0)
-        except (CatalogError, OSError) as error:
-            _log.error(
-                "a sweep failed; it is tried again", action="sweep-failed",
-                hotfolder=self.card.name, error=str(error),
-            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - one folder's trouble must not end the daemon
+            self._failed(error)
             return 2.0
         self._note(report, began)
         if report.admitted:
@@ -125,10 +131,22 @@ class Reception:
         soon = self.card.quiet / 2 if report.arriving or report.stuck else self.card.rescan
         return max(_SHORTEST, min(self.card.rescan, soon))
 
+    def _failed(self, error: Exception) -> None:
+        why = str(error) or type(error).__name__
+        known = isinstance(error, (ArchivedError, OSError))
+        if self.status.failing != why:
+            _log.error(
+                "a sweep failed; it is tried again", action="sweep-failed",
+                hotfolder=self.card.name, error=why, exc_info=None if known else error,
+            )  # fmt: skip
+        self.status.failing = why
+        self.beat()  # it came back: a restart cures nothing
+
     def _note(self, report: Sweep, began: float) -> None:
         status = self.status
-        status.swept = time.monotonic()
-        status.sweep_seconds = status.swept - began
+        self.beat()
+        status.failing = ""
+        status.sweep_seconds = status.moved - began
         status.arriving, status.stuck = report.arriving, report.stuck
         if status.offline:
             _log.info("hot folder is back", action="folder-online", hotfolder=self.card.name)
@@ -146,7 +164,7 @@ class Reception:
         if self.status.offline != why:
             _log.error(why, action="folder-offline", hotfolder=self.card.name)
         self.status.offline = why
-        self.status.swept = time.monotonic()
+        self.beat()
 
     def _pause(self, why: str) -> None:
         if why == self.status.paused:

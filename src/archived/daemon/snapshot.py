@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from archived import __version__
+from archived.errors import CatalogError
 from archived.observe.metrics import Labelled, Snapshot
 
 if TYPE_CHECKING:
@@ -17,33 +19,47 @@ if TYPE_CHECKING:
 def snapshot(daemon: Daemon) -> Snapshot:
     """Every gauge of `METRICS` that is not counted by `Metrics` itself. Reads the catalog."""
     now = datetime.now(UTC)
-    return Snapshot(
-        {
-            **_house(daemon, now),
-            **_balance(daemon),
-            **_documents(daemon, now),
-            **_folders(daemon),
-            **_lanes(daemon),
-        }
-    )
+    parts: Mapping[str, Callable[[], Mapping[str, Labelled]]] = {
+        "house": lambda: _house(daemon, now),
+        "disks": lambda: _disks(daemon),
+        "ledger": lambda: {"archived_ledger_sequence": {(): daemon.catalog.ledger_head().sequence}},
+        "balance": lambda: _balance(daemon),
+        "documents": lambda: _documents(daemon, now),
+        "folders": lambda: _folders(daemon),
+        "lanes": lambda: _lanes(daemon),
+    }
+    gauges: dict[str, Labelled] = {}
+    unreadable: dict[tuple[str, ...], float] = {}
+    for part, take in parts.items():
+        try:
+            gauges |= take()
+        except (CatalogError, OSError):
+            unreadable[(part,)] = 1  # its figures are missing from this scrape, not the others
+        else:
+            unreadable[(part,)] = 0
+    return Snapshot({**gauges, "archived_snapshot_unreadable": unreadable})
+
+
+def _disks(daemon: Daemon) -> Mapping[str, Labelled]:
+    free: dict[tuple[str, ...], float] = {}
+    for name, path in {"spool": daemon.spool.documents, "store": daemon.store.ocfl}.items():
+        with contextlib.suppress(OSError):  # a folder that is gone has no figure
+            free[(name,)] = shutil.disk_usage(path).free
+    return {"archived_free_bytes": free}
 
 
 def _house(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
     plugins = daemon.settings.plugins.catalogue()
-    places = {"spool": daemon.spool.documents, "store": daemon.store.ocfl}
     return {
         "archived_build_info": {(__version__,): 1},
         "archived_config_info": {(daemon.settings.digest,): 1},
         "archived_plugin_info": {(p.name, p.version): 1 for p in plugins},
         "archived_up_seconds": {(): (now - daemon.started).total_seconds()},
         "archived_ready": {(): not daemon.health.not_ready()},
-        "archived_free_bytes": {
-            (name,): shutil.disk_usage(path).free for name, path in places.items()
-        },
         "archived_stage_problems": {
             (name,): len(daemon.problems.get(name, ())) for name in daemon.settings.stages
         },
-        "archived_ledger_sequence": {(): daemon.catalog.ledger_head().sequence},
+        "archived_plugin_failures": dict(list(daemon.settings.plugins.failures.items())),
     }
 
 
@@ -84,7 +100,7 @@ def _documents(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
 
 
 def _folders(daemon: Daemon) -> Mapping[str, Labelled]:
-    of = {name: reception.status for name, reception in daemon.receptions.items()}
+    of = {name: reception.status for name, reception in list(daemon.receptions.items())}
     return {
         "archived_hotfolder_online": {(name,): not s.offline for name, s in of.items()},
         "archived_intake_paused": {(name,): bool(s.paused) for name, s in of.items()},

@@ -21,8 +21,10 @@ from archived.engine import commit
 from archived.engine.boundary import DocumentCard, Limits, Request
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
 from archived.engine.custody import document_card
+from archived.engine.ending import runner_lost
+from archived.engine.redirect import redirect
 from archived.engine.sealing import Sealer, of_os_error
-from archived.errors import CatalogError, NotNow
+from archived.errors import CatalogError, NotNow, StoreError
 from archived.model.document import IllegalStep
 from archived.model.outcome import Ending, Outcome, Usage
 from archived.model.plan import SEAL, accepts, next_step
@@ -116,6 +118,13 @@ class Scheduler:
         self._wake.set()
         return before
 
+    def redirect(self) -> None:
+        """Give waiting documents the lanes of the deck in use. Blocking; raises `CatalogError`.
+
+        Call it after `use`, when nobody admits by the old deck any more.
+        """
+        redirect(self._catalog, self._deck, self._clock())
+
     async def run(self) -> None:
         """Start due steps until `stop`; never ends by itself."""
         while not self._stopping:
@@ -183,12 +192,14 @@ class Scheduler:
         step = self._step(row, stage)
         try:
             card = self._deck.stages.get(stage)
+            # The pair that belongs together: a reload may replace both while this step waits.
+            runner = self._runners.get(card.lane) if card else None
             if stage == SEAL:
                 await self._seal(row, step)
-            elif card is None:
+            elif card is None or runner is None:
                 await self._missing(row, step)
             else:
-                await self._run_stage(row, step, card)
+                await self._run_stage(row, step, card, runner)
         except (NotNow, IllegalStep) as error:
             _log.info(
                 "moved on in the meantime", action="step-moot", document=row.id, why=str(error)
@@ -199,11 +210,22 @@ class Scheduler:
                 document=row.id, error=str(error),
             )  # fmt: skip
             await asyncio.sleep(1.0)
+        except Exception:  # noqa: BLE001 - a mistake of ours must not stop the other documents
+            _log.exception("a step could not be recorded; the restart will find it",
+                           action="step-unrecorded", document=row.id, stage=stage)  # fmt: skip
+            await asyncio.sleep(5.0)  # what fails at once would be started again at once
 
-    async def _run_stage(self, row: DocumentRow, step: StepRow, card: StageCard) -> None:
-        document = await asyncio.to_thread(
-            document_card, self._spool, self._store, self._catalog, row
-        )
+    async def _run_stage(
+        self, row: DocumentRow, step: StepRow, card: StageCard, runner: Runner
+    ) -> None:
+        try:
+            document = await asyncio.to_thread(
+                document_card, self._spool, self._store, self._catalog, row
+            )
+        except (StoreError, OSError) as error:
+            await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
+            await self._commit(row, step, _unreadable(error))
+            return
         media_type = document.artifacts[document.main].media_type
         if not accepts(card.accepts, media_type):
             why = f"{card.name} does not accept {media_type}"
@@ -211,11 +233,11 @@ class Scheduler:
             self._tell(StepEnded(step.stage, "skipped", "", Usage()))
             return
         await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
-        outcome = await self._run_in_child(document, step, card)
+        outcome = await self._run_in_child(document, step, card, runner)
         await self._commit(row, step, outcome)
 
     async def _run_in_child(
-        self, document: DocumentCard, step: StepRow, card: StageCard
+        self, document: DocumentCard, step: StepRow, card: StageCard, runner: Runner
     ) -> Outcome:
         active = self.active[step.document]
 
@@ -235,9 +257,12 @@ class Scheduler:
                 limits=Limits(memory=card.memory, cpu_seconds=_cpu_seconds(card.timeout),
                               network=card.network),
             )  # fmt: skip
-            return await self._runners[card.lane].run(request, progress, log)
         except OSError as error:
             return of_os_error(error)
+        try:
+            return await runner.run(request, progress, log)
+        except Exception as error:  # noqa: BLE001 - a plug-in's runner may raise anything
+            return runner_lost(f"{type(error).__name__}: {error}")
 
     async def _missing(self, row: DocumentRow, step: StepRow) -> None:
         await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
@@ -320,6 +345,16 @@ class Scheduler:
             distribution=card.distribution if card else "archived",
             options_digest=card.options_digest if card else "", started=self._clock(),
         )  # fmt: skip
+
+
+def _unreadable(error: StoreError | OSError) -> Outcome:
+    if isinstance(error, OSError):
+        return of_os_error(error)
+    return Outcome(
+        Ending.POSTPONED, code="store-io", message=error.message,
+        hint=error.hint or "look at the store; the document goes on by itself once it is readable",
+        after=timedelta(minutes=1),
+    )  # fmt: skip
 
 
 def _is_catalog(error: OSError, catalog: Catalog) -> bool:

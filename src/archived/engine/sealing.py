@@ -14,7 +14,7 @@ from typing import Any
 from archived import AGENT, __version__
 from archived.api import Role
 from archived.engine.custody import logical_path
-from archived.errors import StoreError
+from archived.errors import CatalogError, StoreError
 from archived.model.dublin import dublin_core
 from archived.model.identity import object_id
 from archived.model.manifest import (
@@ -56,14 +56,19 @@ class Sealer:
 
         What goes wrong is returned as an outcome, for `policy` to judge like any other step's.
         """
-        artifacts = self._catalog.artifacts(row.id)
         try:
+            artifacts = self._catalog.artifacts(row.id)
             sealed = self._object(row, step, artifacts)
             words = self._words(row, artifacts)
         except StoreError as error:
             return Outcome(Ending.BROKE, code=error.code, message=error.message, hint=error.hint)
         except OSError as error:
             return of_os_error(error)
+        except CatalogError as error:
+            return Outcome(
+                Ending.POSTPONED, code="store-io", message=error.message, hint=error.hint,
+                after=timedelta(seconds=30),
+            )  # fmt: skip
         place = {
             "object_key": sealed.key,
             "object_version": sealed.version,

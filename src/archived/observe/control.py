@@ -86,7 +86,12 @@ class Control:
         return web.json_response({"changes": await self._daemon.reload()})
 
     async def _decide(self, request: web.Request) -> web.Response:
-        body = await request.json()
+        try:
+            body = await request.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise ArchivedError("the request's body must be a JSON object", code="bad-question")
         operator = _operator(request, str(body.get("operator", "")))
         what, document = request.match_info["what"], request.match_info["document"]
         note = str(body.get("note", ""))

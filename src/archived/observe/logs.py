@@ -7,7 +7,9 @@ the standard `logging` go the same way.
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import TextIO
 
 import structlog
@@ -18,6 +20,7 @@ _CHATTY = ("aiohttp.access", "alembic", "asyncio", "sqlalchemy", "watchdog")
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     """Set up logging for the process. `form`: `json`, `console`, or `auto` (by terminal)."""
+    _open_standard_descriptors()
     stream = stream or sys.stdout
     as_json = form == "json" or (form == "auto" and not stream.isatty())
     shared: list[Processor] = [
@@ -46,7 +49,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         if as_json
         else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     )
-    handler = logging.StreamHandler(stream)
+    handler = _Lines(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -58,6 +61,26 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _open_standard_descriptors() -> None:
+    """A process started without them would give their numbers to the next files it opens."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to stay
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Lines that cannot be written are lost, quietly: logging must never stop the work."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        if not isinstance(sys.exc_info()[1], (OSError, ValueError)):
+            super().handleError(record)
 
 
 def _always_an_action(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001

@@ -1,4 +1,4 @@
-"""Tells the service manager how we are (sd_notify(3)): READY, STATUS, WATCHDOG, STOPPING.
+"""Tells the service manager how we are, see sd_notify(3): ready, alive, reloading, stopping.
 
 A datagram to the socket in `NOTIFY_SOCKET`; without it (a terminal, a test) nothing is sent.
 """
@@ -20,6 +20,10 @@ class Notifier:
     def ready(self, status: str) -> None:
         """Start-up or reload is done."""
         self._send(f"READY=1\nSTATUS={status}")
+
+    def status(self, status: str) -> None:
+        """What is going on before it is ready."""
+        self._send(f"STATUS={status}")
 
     def alive(self, status: str) -> None:
         """There is progress: feed the watchdog."""

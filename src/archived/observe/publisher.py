@@ -7,9 +7,11 @@ catalog and moves only after the other side has acknowledged.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +29,8 @@ _BATCH = 200
 _IDLE = 5.0
 """Seconds after which the outbox is looked at though nobody rang."""
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_FAREWELL = 2.0
+"""Seconds a broker gets for our good-bye; a hung one does not keep us from stopping."""
 
 
 class Broker(Protocol):
@@ -70,9 +74,13 @@ class Observers:
 
     async def _catch_up(self) -> None:
         while events := await asyncio.to_thread(self._catalog.events_for, "observers", _BATCH):
-            for event in events:
-                self._tell(event)
+            # In a thread: an observer that takes its time must not hold up the house.
+            await asyncio.to_thread(self._tell_all, events)
             await asyncio.to_thread(_read, self._catalog, "observers", events[-1].sequence)
+
+    def _tell_all(self, events: list[Event]) -> None:
+        for event in events:
+            self._tell(event)
 
 
 class Publisher:
@@ -87,43 +95,74 @@ class Publisher:
         self._catalog = catalog
         self._metrics = metrics
         self._status = f"{broker.topic_prefix}/status"
+        self._acknowledged = 0
+        self._failures = 0
+        self._online = False
 
     async def run(self, news: asyncio.Event) -> None:
         """Until cancelled: connect, publish, and come back after every kind of trouble."""
-        failures = 0
         while True:
+            self._metrics.connected(False)
             try:
-                async with self._client() as client:
-                    self._metrics.connected(True)
-                    _log.info("broker connected", action="mqtt-connected", host=self._broker.host)
-                    failures = 0
-                    await client.publish(self._status, b"online", qos=1, retain=True)
-                    try:
-                        await self._publish(client, news)
-                    except asyncio.CancelledError:
-                        await client.publish(self._status, b"offline", qos=1, retain=True)
-                        raise
-            except (aiomqtt.MqttError, OSError, ValueError) as error:
+                await asyncio.to_thread(_enrol, self._catalog, "mqtt")
+                await self._while_connected(news)
+            except* (aiomqtt.MqttError, OSError, ValueError) as group:
                 # ValueError: a certificate or password file that cannot be used.
-                _log.warning("broker lost", action="mqtt-lost", why=str(error))
-            except CatalogError as error:
-                _log.warning("events wait", action="mqtt-wait", why=str(error))
+                self._say("broker lost" if self._online else "broker not reached", group)
+            except* CatalogError as group:
+                self._say("events wait", group)
             finally:
+                self._online = False
                 self._metrics.connected(False)
-            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-            failures += 1
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # a task group may swallow it among other errors
+            await asyncio.sleep(_PAUSES[min(self._failures, len(_PAUSES) - 1)])
+            self._failures += 1
+
+    async def _while_connected(self, news: asyncio.Event) -> None:
+        client = self._client()
+        async with _leaving_soon(client):
+            self._online = True
+            self._metrics.connected(True)
+            _log.info("broker connected", action="mqtt-connected", host=self._broker.host)
+            await client.publish(self._status, b"online", qos=1, retain=True)
+            self._failures = 0
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_until_lost(client))
+                    group.create_task(self._publish(client, news))
+            except asyncio.CancelledError:
+                with contextlib.suppress(aiomqtt.MqttError):
+                    await client.publish(
+                        self._status, b"offline", qos=1, retain=True, timeout=_FAREWELL
+                    )
+                raise
 
     async def _publish(self, client: aiomqtt.Client, news: asyncio.Event) -> None:
         while True:
             events = await asyncio.to_thread(self._catalog.events_for, "mqtt", _BATCH)
-            for event in events:
-                topic = f"{self._broker.topic_prefix}/events/{event.name}"
-                await client.publish(topic, payload(event), qos=1)
-                self._metrics.published()
-            if events:
-                await asyncio.to_thread(_read, self._catalog, "mqtt", events[-1].sequence)
-            else:
+            try:
+                for event in events:
+                    topic = f"{self._broker.topic_prefix}/events/{event.name}"
+                    await client.publish(topic, payload(event), qos=1)
+                    self._acknowledged = event.sequence
+                    self._metrics.published()
+            finally:
+                # Also when the broker went away in the middle: what it acknowledged is not sent
+                # again. Shielded, for the same reason, from being stopped.
+                if events and self._acknowledged >= events[0].sequence:
+                    done = asyncio.to_thread(_read, self._catalog, "mqtt", self._acknowledged)
+                    await asyncio.shield(asyncio.ensure_future(done))
+            if not events:
                 await _rung(news)
+
+    def _say(self, what: str, group: BaseExceptionGroup[BaseException]) -> None:
+        for error in _leaves(group):
+            _log.warning(
+                f"{what}: {error}", action="mqtt-lost", host=self._broker.host,
+                port=self._broker.effective_port, why=str(error.__cause__ or error),
+            )  # fmt: skip
 
     def _client(self) -> aiomqtt.Client:
         broker = self._broker
@@ -164,3 +203,39 @@ async def _rung(news: asyncio.Event) -> None:
 def _read(catalog: Catalog, reader: str, sequence: int) -> None:
     with catalog.transaction() as change:
         change.outbox_read(reader, sequence)
+
+
+def _enrol(catalog: Catalog, reader: str) -> None:
+    """Put the reader's place on record before it has read anything.
+
+    Events are kept for readers that are known; one whose broker was never reached is one of them.
+    """
+    unread = catalog.events_for(reader, 1)
+    if unread:
+        _read(catalog, reader, unread[0].sequence - 1)
+
+
+@asynccontextmanager
+async def _leaving_soon(client: aiomqtt.Client) -> AsyncIterator[None]:
+    """Connected; an exit from it does not wait long for a broker that does not answer."""
+    await client.__aenter__()
+    try:
+        yield
+    finally:
+        client.timeout = _FAREWELL
+        with contextlib.suppress(aiomqtt.MqttError):
+            await client.__aexit__(None, None, None)
+
+
+async def _until_lost(client: aiomqtt.Client) -> None:
+    """Nothing is subscribed to; waiting for a message is how the loss of the line is noticed."""
+    async for _ in client.messages:
+        pass
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -58,7 +58,7 @@ class Web:
         await self._runner.cleanup()
 
     async def _get_metrics(self, _request: web.Request) -> web.Response:
-        body = await asyncio.to_thread(self._metrics.exposition)
+        body = await asyncio.to_thread(self._metrics.exposition)  # waits `PATIENCE` at the most
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _get_health(self, _request: web.Request) -> web.Response:
