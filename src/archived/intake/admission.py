@@ -12,13 +12,16 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from archived import AGENT
+from archived.errors import CatalogError, NoSuchDocument
+from archived.intake.holds import HOLDS
 from archived.intake.rules import TAKEN_PREFIX
 from archived.model.document import Happened, State
-from archived.model.identity import readable
+from archived.model.identity import is_document_id, readable
 from archived.storage import atomic
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
@@ -29,6 +32,16 @@ from archived.storage.spool import Kept, Spool
 
 class StillArriving(Exception):
     """The file changed while it was being read; nothing was kept, it will be looked at again."""
+
+
+class Removal(StrEnum):
+    """What became of a source whose bytes are in custody."""
+
+    DONE = "done"
+    CHANGED = "changed"
+    """The name holds another file by now; the next scan will see it."""
+    DIFFERENT = "different"
+    """It looks like the file that was taken in, but its bytes differ: it is taken in once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +109,38 @@ def admit(
     if not _unchanged(candidate, candidate.source):  # 2
         spool.drop(document)
         raise StillArriving(f"{candidate.source} changed while it was being read")
-    twin = _same_bytes(spool, catalog, kept, route, document, find_bytes)
-    with catalog.transaction() as change:  # 3
-        if twin is not None:
-            _record_again(change, candidate, twin, kept, now)
-        else:
-            _record_admission(change, candidate, row, kept, now)
+    try:
+        twin = _same_bytes(spool, catalog, kept, route, document, find_bytes)
+        with catalog.transaction() as change:  # 3
+            if twin is not None:
+                _record_again(change, candidate, twin, kept, now)
+            else:
+                _record_admission(change, candidate, row, kept, now)
+    except Exception:
+        # The next try gets a new id; what nobody names must not be found after a crash and taken
+        # for a document whose source is gone.
+        if _is_unknown(catalog, document):
+            spool.drop(document)
+        raise
     if twin is not None:
         spool.drop(document)
     return Custody(twin or document, kept.sha256, kept.size, same_as=twin)
 
 
+def _is_unknown(catalog: Catalog, document: str) -> bool:
+    try:
+        catalog.document(document)
+    except NoSuchDocument:
+        return True
+    except (CatalogError, OSError):
+        return False  # it cannot be asked: recovery will, when it can
+    return False
+
+
 def remove_source(
     catalog: Catalog, candidate: Candidate, document: str, ours: Path, now: datetime
-) -> bool:
-    """Take the source out of the hot folder; `False` when the name holds something else by now.
+) -> Removal:
+    """Take the source out of the hot folder, unless the name holds something else by now.
 
     The name is taken away first (a rename), then what is under it is compared byte for byte with
     what is in custody, and only then is it unlinked: whatever a clerk drops under the same name
@@ -119,11 +149,14 @@ def remove_source(
     source = candidate.source
     taken = source.with_name(os.fsdecode(TAKEN_PREFIX) + document)
     if not _unchanged(candidate, source):
-        return False
+        return Removal.CHANGED
     atomic.move_file(source, taken)
-    if not _unchanged(candidate, taken) or not atomic.same_bytes(taken, ours):
-        _give_back(taken, source)
-        return False
+    if not _unchanged(candidate, taken):
+        give_back(taken, source)
+        return Removal.CHANGED
+    if not atomic.same_bytes(taken, ours):
+        give_back(taken, source)
+        return Removal.DIFFERENT
     atomic.remove_file(taken)
     with catalog.transaction() as change:
         change.arrival_changed(candidate.arrival, present=False)
@@ -131,34 +164,38 @@ def remove_source(
             Entry("source-removed", now, AGENT, document=document,
                   facts={"arrival": candidate.arrival})
         )  # fmt: skip
+    return Removal.DONE
+
+
+def taken_for(path: bytes) -> str | None:
+    """The document that a file was renamed for by `remove_source`, or `None`."""
+    name = path.rsplit(b"/", 1)[-1]
+    document = name.removeprefix(TAKEN_PREFIX)
+    if document == name or not is_document_id(readable(document)):
+        return None
+    return readable(document)
+
+
+def finish_removal(taken: Path, ours: Path) -> bool:
+    """Finish a removal that a crash cut short; `False` when the bytes are not `ours`."""
+    if not atomic.same_bytes(taken, ours):
+        return False
+    atomic.remove_file(taken)
     return True
 
 
-def finish_removal(taken: Path, find_bytes: Callable[[str], Path | None]) -> str | None:
-    """Finish a removal that a crash cut short; returns the document when the bytes were ours.
-
-    `taken` is a file named by `remove_source`. When nobody can show its bytes it stays.
-    """
-    document = os.fsencode(taken.name).removeprefix(TAKEN_PREFIX).decode("ascii", "replace")
-    ours = find_bytes(document)
-    if ours is None or not atomic.same_bytes(taken, ours):
-        return None
-    atomic.remove_file(taken)
-    return document
-
-
-def _give_back(taken: Path, source: Path) -> None:
-    try:
-        atomic.move_file(taken, source)
-    except FileExistsError:
-        # Somebody dropped a new file under the old name; ours gets one beside it, visible again.
-        number = 1
-        while True:
-            other = source.with_name(f"{number}-{source.name}")
-            try:
-                return atomic.move_file(taken, other)
-            except FileExistsError:
-                number += 1
+def give_back(taken: Path, source: Path) -> None:
+    """Give a file its name back, or one beside it when the name is in use by now."""
+    number, other = 0, source
+    while True:
+        try:
+            return atomic.move_file(taken, other)
+        except FileExistsError:
+            number += 1
+            name = os.fsencode(source.name)
+            before = b"%d-" % number
+            # A name may fill its 255 bytes; its end, with the suffix, is worth more.
+            other = source.with_name(os.fsdecode(before + name[-(255 - len(before)) :]))
 
 
 def _unchanged(candidate: Candidate, path: Path) -> bool:
@@ -197,7 +234,8 @@ def _document(candidate: Candidate, route: Route, document: str, now: datetime) 
         size=candidate.size, secrecy=route.secrecy, priority=route.priority,
         pipeline=route.pipeline, stages=route.stages, copies=route.copies, position=0,
         running=None, lane=route.lane, attempts=0, postponed=0,
-        due=None if candidate.held else now, code=code, reason=reason, hint=None,
+        due=None if candidate.held else now, code=code, reason=reason,
+        hint=HOLDS[code].hint if code else None,
         received=now, changed=now,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,15 +18,20 @@ from archived import AGENT
 from archived.intake.admission import (
     Candidate,
     Custody,
+    Removal,
     Route,
     StillArriving,
     admit,
     finish_removal,
+    give_back,
     remove_source,
+    taken_for,
 )
-from archived.intake.formats import Look, Whole, look
-from archived.intake.rules import RULES, TAKEN_PREFIX, rule_for
-from archived.intake.scan import Seen, scan
+from archived.intake.formats import Look, Whole
+from archived.intake.holds import HOLDS
+from archived.intake.opened import look_at
+from archived.intake.rules import RULES, rule_for
+from archived.intake.scan import FolderOffline, Seen, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
 from archived.intake.watcher import Mode, has_writer
 from archived.model.identity import readable
@@ -34,14 +40,6 @@ from archived.storage.change import Change
 from archived.storage.ledger import Entry
 from archived.storage.records import Arrival, ArrivalState
 from archived.storage.spool import Spool
-
-HELD_CODES = {
-    "arrived-incomplete": "the file never became whole",
-    "arrived-empty": "the file has no content",
-    "unreadable": "archived may not read the file",
-    "too-large": "the file is larger than this hot folder accepts",
-}
-"""Codes under which intake itself holds a file, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,8 @@ class _Watched:
     last: Sighting | None = None
     seen: Look | None = None
     """What a look at it found, as long as it does not change."""
+    told: str = ""
+    """The trouble that was last reported; the same trouble is told once."""
 
 
 @dataclass(slots=True)
@@ -108,33 +108,57 @@ class Desk:
 
     def sweep(self) -> Sweep:
         """Scan once and act on it. Raises `FolderOffline` and `CatalogError`; nothing is lost."""
+        try:
+            return self._sweep()
+        except FolderOffline:
+            raise
+        except BaseException:
+            self._watched = None  # it may be behind the catalog now: that is read again
+            raise
+
+    def _sweep(self) -> Sweep:
         if self._watched is None:
             present = self._catalog.arrivals_present(self.card.name)
             self._watched = {path: _Watched(arrival) for path, arrival in present.items()}
         report = Sweep()
         here = {}
         for seen in scan(self.card.path, recursive=self.card.recursive):
-            if seen.path.rsplit(b"/", 1)[-1].startswith(TAKEN_PREFIX):
-                self._finish_removal(seen)
-            else:
+            if not self._finish_removal(seen, report):
                 here[seen.path] = seen
         self._note_gone(here)
         self._note_new(here)
         for path, watched in list(self._watched.items()):
             if self._house.stopping():
                 break
-            self._attend(watched, here[path], report)
+            if path in here:
+                self._attend(watched, here[path], report)
         return report
 
     def _note_gone(self, here: dict[bytes, Seen]) -> None:
         assert self._watched is not None  # noqa: S101 - sweep filled it
-        gone = [w for path, w in self._watched.items() if path not in here]
+        if self._watched and not here:
+            self._ask_whether_mounted()
+        closed = tuple(path + b"/" for path, seen in here.items() if seen.closed)
+        gone = [
+            watched for path, watched in self._watched.items()
+            if path not in here and not path.startswith(closed)
+        ]  # fmt: skip
         if gone:
             with self._catalog.transaction() as change:
                 for watched in gone:
                     self._record_gone(change, watched.arrival)
             for watched in gone:
                 del self._watched[watched.arrival.path]
+
+    def _ask_whether_mounted(self) -> None:
+        """All files gone at once, and the folder is on another disk: that is no clerk's doing."""
+        assert self._watched is not None  # noqa: S101 - sweep filled it
+        device = self.card.path.stat().st_dev
+        if all(watched.arrival.device != device for watched in self._watched.values()):
+            raise FolderOffline(
+                f"{self.card.path}: empty, and not the file system that its files were seen on; "
+                "is the share mounted?"
+            )
 
     def _record_gone(self, change: Change, arrival: Arrival) -> None:
         change.arrival_changed(arrival.id, present=False)
@@ -165,7 +189,7 @@ class Desk:
         if watched is None:
             return True
         arrival = watched.arrival
-        ignored = rule_for(seen.path, seen.mode, self.card.ignore) is not None
+        ignored = self._rule(seen) is not None
         match arrival.state:
             case ArrivalState.ADMITTED:  # still here: ours to remove, or something else by now
                 return not _is_same_file(arrival, seen.sighting)
@@ -185,15 +209,23 @@ class Desk:
             device=sighting.device, inode=sighting.inode, size=sighting.size,
             mtime_ns=sighting.mtime_ns, now=self._house.now(),
         )  # fmt: skip
-        rule = rule_for(seen.path, seen.mode, self.card.ignore)
+        rule = self._rule(seen)
         if rule is not None:
             self._record_ignored(change, identifier, readable(seen.path), rule)
         return identifier
+
+    def _rule(self, seen: Seen) -> str | None:
+        # A closed folder is no pipe or device: it is held, unless its name is a reason to pass by.
+        mode = stat.S_IFREG if seen.closed else seen.mode
+        return rule_for(seen.path, mode, self.card.ignore)
 
     def _attend(self, watched: _Watched, seen: Seen, report: Sweep) -> None:
         """Bring one present file a step further, if it is ready."""
         arrival, sighting = watched.arrival, seen.sighting
         if arrival.state is ArrivalState.IGNORED:
+            return
+        if seen.closed:
+            self._hold(watched, "folder-closed", seen.closed)
             return
         first = unchanged_since(watched.first, sighting)
         if first is sighting:
@@ -211,32 +243,42 @@ class Desk:
             report.arriving += 1
         except FileNotFoundError:
             report.arriving += 1  # gone since the scan: the next one will say so
+        except PermissionError as error:
+            if error.filename == str(self._path(arrival.path)):
+                self._hold(watched, "unreadable", error.strerror or "")
+            else:
+                self._trouble(watched, error, report)
         except OSError as error:
-            if isinstance(error, PermissionError) and error.filename == str(self._path(watched)):
-                self._hold(watched, "unreadable", f"{HELD_CODES['unreadable']}: {error.strerror}")
-                return
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                report.no_room = True
-            report.arriving += 1
-            report.errors.append(f"{readable(arrival.path)}: {error.strerror or error}")
+            self._trouble(watched, error, report)
+
+    def _trouble(self, watched: _Watched, error: OSError, report: Sweep) -> None:
+        """The world's fault: nothing was kept, it is tried again."""
+        report.arriving += 1
+        report.no_room |= error.errno in {errno.ENOSPC, errno.EDQUOT}
+        self._tell(watched, f"{error.strerror or error}", report)
+
+    def _tell(self, watched: _Watched, what: str, report: Sweep) -> None:
+        if watched.told != what:
+            watched.told = what
+            report.errors.append(f"{watched.arrival.name}: {what}")
 
     def _settled(self, watched: _Watched, report: Sweep) -> None:
         first, last = watched.first, watched.last
         assert first is not None  # noqa: S101 - _attend set both
         assert last is not None  # noqa: S101
         if last.size > self.card.max_size:
-            self._hold(watched, "too-large", f"{HELD_CODES['too-large']}: {last.size} bytes")
+            self._hold(watched, "too-large", f"{last.size} bytes")
             return
-        path = self._path(watched)
+        path = self._path(watched.arrival.path)
         if watched.seen is None:
-            watched.seen = _look_at(path)
+            watched.seen = look_at(path)
         found, held = watched.seen, None
         if found.whole is Whole.NO or has_writer(path):
             if last.at - first.at < self.card.deadline:
                 report.arriving += 1
                 return
             code = "arrived-empty" if last.size == 0 else "arrived-incomplete"
-            held = (code, f"{HELD_CODES[code]}: {found.why or 'somebody still has it open'}")
+            held = (code, f"{HOLDS[code].why}: {found.why or 'somebody still has it open'}")
         if not self._house.room_for(last.size):
             report.no_room = True
             report.arriving += 1
@@ -258,9 +300,9 @@ class Desk:
         self._refresh(watched)
         self._remove(watched, report)
 
-    def _path(self, watched: _Watched) -> Path:
+    def _path(self, path: bytes) -> Path:
         root = os.fsencode(self.card.path)
-        return Path(os.fsdecode(os.path.join(root, watched.arrival.path)))  # noqa: PTH118
+        return Path(os.fsdecode(os.path.join(root, path)))  # noqa: PTH118
 
     def _remove(self, watched: _Watched, report: Sweep) -> None:
         """The document is in custody: its source may go, once its bytes were compared.
@@ -269,29 +311,62 @@ class Desk:
         """
         arrival, last = watched.arrival, watched.last
         assert last is not None  # noqa: S101 - _attend set it
-        ours = self._house.find_bytes(arrival.document or "")
-        if ours is None:
-            report.stuck.append(arrival.name)  # the bytes in custody cannot be read to compare
+        document, now = arrival.document or "", self._house.now()
+        candidate = _candidate(self.card, watched, last, Look("", "", Whole.UNKNOWN), None)
+        try:
+            ours = self._house.find_bytes(document)
+            if ours is None:
+                report.stuck.append(arrival.name)  # no bytes to compare with
+                return
+            done = remove_source(self._catalog, candidate, document, ours, now)
+        except FileNotFoundError:
+            raise  # somebody else took it away
+        except OSError as error:
+            report.stuck.append(arrival.name)
+            self._tell(watched, f"in custody, but cannot be removed: {error.strerror}", report)
             return
-        found = Look("", "", Whole.UNKNOWN)
-        candidate = _candidate(self.card, watched, last, found, None)
-        if remove_source(self._catalog, candidate, arrival.document or "", ours, self._house.now()):
-            assert self._watched is not None  # noqa: S101 - sweep filled it
+        assert self._watched is not None  # noqa: S101 - sweep filled it
+        if done is not Removal.CHANGED:
             del self._watched[arrival.path]
-
-    def _finish_removal(self, seen: Seen) -> None:
-        path = Path(os.fsdecode(os.path.join(os.fsencode(self.card.path), seen.path)))  # noqa: PTH118
-        document = finish_removal(path, self._house.find_bytes)
-        if document is not None:
-            now = self._house.now()
+        if done is Removal.DIFFERENT:
             with self._catalog.transaction() as change:
-                change.record(Entry("source-removed", now, AGENT, document=document))
+                self._record_gone(change, arrival)  # what lies there now is another file, and new
 
-    def _hold(self, watched: _Watched, code: str, reason: str) -> None:
+    def _finish_removal(self, seen: Seen, report: Sweep) -> bool:
+        """Whether this was a source in custody whose removal a crash had cut short."""
+        document = taken_for(seen.path)
+        if document is None or not self._catalog.documents_like(document):
+            return False
+        taken = self._path(seen.path)
+        try:
+            ours = self._house.find_bytes(document)
+            if ours is not None and finish_removal(taken, ours):
+                with self._catalog.transaction() as change:
+                    change.record(
+                        Entry("source-removed", self._house.now(), AGENT, document=document)
+                    )
+            elif ours is not None:
+                # Somebody's new file was caught in the middle of it.
+                give_back(taken, taken.with_name(self._name_of(document, seen.path)))
+            else:
+                report.stuck.append(readable(seen.path))
+        except OSError:
+            report.stuck.append(readable(seen.path))
+        return True
+
+    def _name_of(self, document: str, taken: bytes) -> str:
+        """The name a taken file had: one arrival of its document was still there, beside it."""
+        paths = [a.path for a in self._catalog.arrivals(document=document) if a.present]
+        beside = [p for p in paths if p.rpartition(b"/")[0] == taken.rpartition(b"/")[0]]
+        path = beside[0] if beside else self._catalog.document(document).path
+        return os.fsdecode(path.rpartition(b"/")[2])
+
+    def _hold(self, watched: _Watched, code: str, detail: str) -> None:
         arrival = watched.arrival
         if arrival.state is ArrivalState.HELD and arrival.code == code:
             return
         now = self._house.now()
+        reason = f"{HOLDS[code].why}: {detail}; {HOLDS[code].hint}"
         with self._catalog.transaction() as change:
             change.arrival_ended(arrival.id, ArrivalState.HELD, now, code=code, reason=reason)
             facts = {"arrival": arrival.id, "hotfolder": self.card.name, "name": arrival.name,
@@ -319,25 +394,3 @@ def _candidate(
         device=last.device, inode=last.inode, size=last.size, mtime_ns=last.mtime_ns,
         media_type=found.media_type, extension=found.extension, held=held,
     )  # fmt: skip
-
-
-class _OpenFile:
-    """A file as `formats.Reader`."""
-
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
-        self.size = os.fstat(handle).st_size
-
-    def at(self, offset: int, length: int) -> bytes:
-        try:
-            return os.pread(self._handle, length, offset)
-        except OverflowError:
-            return b""  # an offset no file can have
-
-
-def _look_at(path: Path) -> Look:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return look(_OpenFile(handle))
-    finally:
-        os.close(handle)

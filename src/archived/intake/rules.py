@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import stat
+import unicodedata
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -40,7 +41,8 @@ _LITTER = frozenset(
 def rule_for(path: bytes, mode: int, ignore: Sequence[str] = ()) -> str | None:
     """The rule under which the file at `path` (relative, bytes) is left alone, or `None`.
 
-    `mode` is `st_mode` from `lstat`. Folders count: a file in a hidden folder is hidden.
+    `mode` is `st_mode` from `lstat`. Folders count: a file in a hidden folder is hidden. Patterns
+    are compared in NFC, so that a name is found however its accents were typed.
     """
     parts = path.split(b"/")
     if parts[0] == OWN_FOLDER:
@@ -55,7 +57,13 @@ def rule_for(path: bytes, mode: int, ignore: Sequence[str] = ()) -> str | None:
         return "hidden"
     if _TEMPORARY.fullmatch(parts[-1]):
         return "temporary-name"
-    name = path.decode("utf-8", "surrogateescape")
-    if any(fnmatchcase(name, p) or fnmatchcase(name.rsplit("/", 1)[-1], p) for p in ignore):
-        return "pattern"
+    name = _composed(path.decode("utf-8", "surrogateescape"))
+    last = name.rsplit("/", 1)[-1]
+    for pattern in map(_composed, ignore):
+        if fnmatchcase(name, pattern) or fnmatchcase(last, pattern):
+            return "pattern"
     return None
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -6,6 +6,7 @@ which is never the same as empty.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -19,6 +20,9 @@ from archived.intake.settle import Sighting
 DEEPEST = 64
 """Folders nested deeper than this are not entered; the folder itself is reported."""
 
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+_CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
+
 
 class FolderOffline(Exception):
     """The hot folder cannot be listed: the share is gone, or rights were taken away."""
@@ -26,18 +30,22 @@ class FolderOffline(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One entry that is not a folder. `path` is relative to the hot folder."""
+    """One entry that is not a folder. `path` is relative to the hot folder.
+
+    With one exception: a folder that cannot be looked into is an entry, and `closed` says why.
+    """
 
     path: bytes
     mode: int
     sighting: Sighting
+    closed: str = ""
 
 
 def scan(root: Path, *, recursive: bool = True) -> Iterator[Seen]:
     """Everything below `root` that is not a folder. Raises `FolderOffline`.
 
-    A sub-folder that vanishes or cannot be read while we walk is passed over: the next scan, or
-    an offline share, will tell.
+    A sub-folder that vanishes while we walk is passed over: the next scan will tell. One that may
+    not be read, or lies too deep, is reported as closed: what is in it is neither seen nor gone.
     """
     try:
         yield from _walk(os.fsencode(root), b"", recursive=recursive, depth=0)
@@ -56,11 +64,22 @@ def _walk(root: bytes, below: bytes, *, recursive: bool, depth: int) -> Iterator
             continue
         if not stat.S_ISDIR(status.st_mode):
             yield Seen(path, status.st_mode, _sighting(status))
-        elif recursive and depth < DEEPEST and path != OWN_FOLDER:
-            try:
-                yield from _walk(root, path, recursive=recursive, depth=depth + 1)
-            except (FileNotFoundError, PermissionError, NotADirectoryError):
-                continue
+        elif recursive and path != OWN_FOLDER:
+            yield from _enter(root, path, status, depth + 1)
+
+
+def _enter(root: bytes, path: bytes, status: os.stat_result, depth: int) -> Iterator[Seen]:
+    if depth > DEEPEST:
+        why = f"it lies more than {DEEPEST} folders deep"
+        yield Seen(path, status.st_mode, _sighting(status), why)
+        return
+    try:
+        yield from _walk(root, path, recursive=True, depth=depth)
+    except OSError as error:
+        if error.errno in _CLOSED:
+            yield Seen(path, status.st_mode, _sighting(status), error.strerror or "")
+        elif error.errno not in _GONE:
+            raise  # the share is in trouble: nobody may conclude that files were taken away
 
 
 def _sighting(status: os.stat_result) -> Sighting:

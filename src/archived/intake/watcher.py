@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,9 @@ REMOTE = frozenset(
 )  # fmt: skip
 """Mount types on which other machines write without our kernel hearing of it."""
 
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+"""How mountinfo writes blanks, tabs, line feeds and backslashes in a path (proc(5))."""
+
 _HINTS = frozenset({"created", "modified", "moved", "closed", "deleted"})
 
 
@@ -32,7 +36,7 @@ def mount_type(path: Path, mounts: str) -> str:
     wanted = str(path.resolve())
     for line in mounts.splitlines():
         fields, _, rest = line.partition(" - ")
-        point = fields.split()[4].encode().decode("unicode_escape")
+        point = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields.split()[4])
         inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, rest.split()[0]
@@ -52,7 +56,7 @@ def choose_mode(path: Path, mode: Mode) -> Literal["events", "polling"]:
 
 
 def _mounts() -> str:
-    return Path("/proc/self/mountinfo").read_text(errors="replace")
+    return Path("/proc/self/mountinfo").read_text("utf-8", errors="surrogateescape")
 
 
 class _Hint(FileSystemEventHandler):
