@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import click
 
 from archived import __version__
@@ -12,6 +15,10 @@ from archived.cli.completion import completion
 from archived.cli.doctor import doctor
 from archived.cli.exits import run as run_program
 from archived.cli.group import Program
+
+if TYPE_CHECKING:
+    from archived.errors import PluginError
+    from archived.plugins import Plugins
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,33 +46,47 @@ def run(session: Session) -> None:
 
 
 @cli.command("sample-config")
-@click.option("--plugins", default="all", metavar="NAMES", show_default=True,
-              help='Whose options to show: "all" that are installed, "enabled" in the '
-              'configuration, "none", or names with commas between them.')  # fmt: skip
+@click.option("--plugins", metavar="NAMES", help='Whose options to show: "all" that are installed, '
+              '"enabled" in the configuration, "none", or names with commas between them. When not '
+              'given: "enabled" where a configuration is named, else "all".')  # fmt: skip
 @click.pass_obj
-def sample_config(session: Session, plugins: str) -> None:
+def sample_config(session: Session, plugins: str | None) -> None:
     """Print a configuration in which every setting stands with its default, as a comment.
 
     It loads as it is: archived sample-config > /etc/archived/archived.toml
     """
-    from archived.config import load
     from archived.config import sample_config as written
+
+    given = _plugins(session, plugins or _whose(session))
+    if session.as_json:
+        names = [info.name for info in given.catalogue()]
+        shown.as_json({"plugins": names, "text": written(given)})
+    else:
+        click.echo(written(given), nl=False)
+
+
+def _whose(session: Session) -> str:
+    named = session.config is not None or place.ENVIRONMENT in os.environ
+    return "enabled" if named and place.chosen(session.config).exists() else "all"
+
+
+def _plugins(session: Session, whose: str) -> Plugins:
+    from archived.config import load
     from archived.plugins import find, installed
 
-    match plugins:
+    match whose:
         case "enabled":
-            given = load(place.chosen(session.config)).plugins
+            return load(place.chosen(session.config)).plugins
         case "none":
-            given = find(())
+            return find(())
         case "all":
-            given = find(sorted(installed()))
+            broken: list[PluginError] = []
+            given = find(sorted(installed()), errors=broken)
+            for error in broken:
+                click.echo(f"note: {error.message}", err=True)
+            return given
         case _:
-            given = find(tuple(name.strip() for name in plugins.split(",") if name.strip()))
-    text = written(given)
-    if session.as_json:
-        shown.as_json({"plugins": [info.name for info in given.catalogue()], "text": text})
-    else:
-        click.echo(text, nl=False)
+            return find(tuple(name.strip() for name in whose.split(",") if name.strip()))
 
 
 for _command in (check, doctor, completion):
