@@ -9,7 +9,7 @@ import click
 
 from archived.cli import shown
 from archived.cli.asking import Session
-from archived.cli.exits import OK, PROBLEM
+from archived.cli.exits import OK, PROBLEM, DaemonDown
 from archived.errors import ArchivedError
 
 _LONG = 20_000
@@ -51,9 +51,8 @@ def _verified(session: Session) -> dict[str, Any]:
 
     try:
         catalog = Catalog.open_to_read(session.place.catalog)
-    except (ArchivedError, OSError):
-        answer: dict[str, Any] = session.tell("GET", "/v1/ledger-verify")
-        return answer
+    except (ArchivedError, OSError) as error:
+        return _asked(session, error)
     try:
         answers = Answers(catalog, session.place.store)
         entries = catalog.ledger_head().sequence
@@ -67,6 +66,18 @@ def _verified(session: Session) -> dict[str, Any]:
             return answers.verify_ledger(lambda done: progress.update(walk, completed=done))
     finally:
         catalog.close()
+
+
+def _asked(session: Session, error: ArchivedError | OSError) -> dict[str, Any]:
+    """The daemon's word; when there is none either, nothing is established."""
+    try:
+        answer: dict[str, Any] = session.ask_daemon("ledger-verify", {})
+    except DaemonDown as down:
+        return {
+            "verdict": "not established", "entries": None, "head": None,
+            "why": f"{error}; {down.message}", "hint": getattr(error, "hint", "") or down.hint,
+        }  # fmt: skip
+    return answer
 
 
 COMMANDS = (ledger,)

@@ -1,0 +1,298 @@
+"""What an archivist sees of a house at work, through the real console script."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_documents_are_listed_newest_first_with_the_answer_as_json_before_and_after(house: Any):
+    before = json.loads(house.ctl("--json", "documents").stdout)
+    after = json.loads(house.ctl("documents", "--json").stdout)
+    assert before == after
+    ids = [each["id"] for each in before["documents"]]
+    assert ids == sorted(ids, reverse=True)
+    assert len(ids) == 5
+
+
+def test_the_configuration_may_be_named_before_and_after_the_command(house: Any):
+    elsewhere = {"ARCHIVED_CONFIG": "/nowhere/archived.toml"}
+    for words in (
+        ("--config", str(house.config), "documents"),
+        ("documents", "--config", str(house.config)),
+        (f"--config={house.config}", "documents"),
+        ("ledger", "verify", "--config", str(house.config)),
+        ("census", "--config", str(house.config)),
+    ):
+        assert house.ctl(*words, env=elsewhere).returncode == 0, words
+    missing = house.ctl("documents", env=elsewhere)
+    assert missing.returncode == 78
+    assert "there is no configuration /nowhere/archived.toml" in missing.stderr
+
+
+def test_documents_are_filtered_by_state_hot_folder_and_number(house: Any):
+    held = house.json("documents", "--state", "held")["documents"]
+    assert {each["name"] for each in held} == {"poison-1.txt", "poison-2.txt"}
+    late = house.json("documents", "--hotfolder", "late")["documents"]
+    assert [each["name"] for each in late] == ["slow.txt"]
+    two = house.json("documents", "--state", "held", "--state", "waiting")["documents"]
+    assert len(two) == 3
+    first = house.json("documents", "--limit", "2")["documents"]
+    rest = house.json("documents", "--before", first[-1]["id"])["documents"]
+    assert len(first) == 2
+    assert len(rest) == 3
+
+
+def test_a_pipe_gets_whole_lines_without_colour_on_the_archives_clock(house: Any):
+    lines = house.ctl("documents").stdout.splitlines()
+    assert lines[0].split() == ["document", "received", "state", "step", "pages", "name"]
+    assert len(lines) == 7
+    assert lines[-1] == "times: Asia/Ho_Chi_Minh"
+    assert "\x1b" not in "".join(lines)
+    it = next(d for d in house.json("documents")["documents"] if d["name"] == "letter.txt")
+    line = next(line for line in lines if line.endswith("letter.txt"))
+    hour = (int(it["received"][11:13]) + 7) % 24
+    assert f"{hour:02}:{it['received'][14:16]}" in line
+    assert it["id"] in line
+
+
+@pytest.mark.parametrize("columns", [80, 150])
+def test_a_terminal_gets_colour_and_lines_no_wider_than_itself(house: Any, columns: int):
+    shown = on_terminal(house, columns, "documents") + on_terminal(house, columns, "status")
+    shown += on_terminal(house, columns, "show", house.document("letter.txt"))
+    assert "\x1b[" in shown
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert max(map(len, plain.splitlines())) <= columns
+    whole = house.document("letter.txt")
+    assert (whole if columns == 150 else whole[-12:]) in plain
+
+
+def test_show_knows_files_steps_and_copies(house: Any):
+    it = house.json("show", house.document("letter.txt"))
+    assert it["state"] == "safe"
+    assert [step["stage"] for step in it["steps"]] == ["stamp", "erratic", "seal", "replicate"]
+    assert [copy["target"] for copy in it["replicas"]] == ["second"]
+    assert {each["name"] for each in it["arrivals"]} == {"letter.txt", "again.txt"}
+    shown = house.ctl("show", it["id"]).stdout
+    assert it["artifacts"][0]["sha512"] in shown
+    assert it["object"]["path"] in shown
+
+
+def test_a_document_is_found_by_a_unique_beginning_or_end_of_its_id(house: Any):
+    whole = house.document("letter.txt")
+    assert house.json("show", whole[-12:])["id"] == whole
+    assert house.json("show", whole[-12:].upper())["id"] == whole
+    many = house.ctl("show", whole[:5])
+    assert many.returncode == 4
+    assert "5 documents fit" in many.stderr
+    assert "type more of the id" in many.stderr
+    none = house.ctl("show", "--json", "ffffffffffff")
+    assert none.returncode == 4
+    assert none.stdout == ""
+    assert json.loads(none.stderr)["error"]["code"] == "no-such-document"
+
+
+def test_explain_tells_a_clerk_what_happened_why_and_what_to_do_with_the_paper(house: Any):
+    told = house.ctl("explain", house.document("poison-2.txt")).stdout
+    for words in (
+        "poison-2.txt is held",
+        'The file "poison-2.txt" was seen in the hot folder scans.',
+        "were taken into custody",
+        "stamp ended well within a second.",
+        "erratic cannot work on this document: Refused on request [erratic-refused].",
+        "It is held for a person, at erratic",
+        "The document is at fault",
+        f"archivectl retry {house.document('poison-2.txt')}",
+        "Keep the paper: it is not archived yet.",
+    ):
+        assert words in told
+    safe = house.ctl("explain", house.document("letter.txt")).stdout
+    assert "The paper may go back to its shelf." in safe
+    assert 'The file "again.txt" holds the very same bytes' in safe
+
+
+def test_explain_says_when_a_waiting_step_is_tried_again_on_the_archives_clock(house: Any):
+    it = house.json("show", house.document("slow.txt"))
+    told = house.json("explain", it["id"])
+    hour = (int(it["due"][11:13]) + 7) % 24
+    assert f"{hour:02}:{it['due'][14:16]} (in 3 hours): The tide is out [tide-out]." in (
+        told["now"].replace("179 minutes", "3 hours").replace("2 hours", "3 hours")
+    )
+    assert told["next"] == "Wait for the tide. It goes on by itself."
+    assert told["choices"][0]["means"] == "try later now instead of waiting"
+
+
+def test_a_held_document_is_retried_and_released_with_a_note_on_record(house: Any):
+    document = house.document("poison-1.txt")
+    tried = house.json("retry", document[-12:], "--note", "let us see")
+    assert tried == {"document": document, "state": "working", "was": "held"}
+    house.settle(safe=2, held=2, waiting=1)
+    unsaid = house.ctl("release", document)
+    assert unsaid.returncode == 2
+    assert "--note" in unsaid.stderr
+    assert house.ctl("release", document, "--note", "  ").returncode == 2
+    released = house.ctl("release", document, "--note", "a drawing")
+    assert released.returncode == 0
+    assert "it goes on without erratic" in released.stdout
+    house.settle(safe=3, held=1, waiting=1)
+    told = house.ctl("explain", document).stdout
+    assert 'asked for erratic to be tried again, and noted: "let us see".' in told
+    assert 'decided that it goes on without erratic, and noted: "a drawing".' in told
+    again = house.ctl("release", document, "--note", "again")
+    assert again.returncode == 5
+
+
+def test_the_balance_sheet_adds_up_and_names_what_waits_for_a_person(house: Any):
+    sheet = house.json("account")
+    assert sheet["balanced"]
+    total = sheet["total"]
+    assert total["seen"] == 8
+    columns = ("archived", "held", "ignored", "in_work")
+    assert sum(total[column] for column in columns) == 8
+    assert sheet["folders"][1]["rules"] == {"temporary-name": 1}
+    assert [each["name"] for each in sheet["held_files"]] == ["big.bin"]
+    shown = house.ctl("account").stdout
+    assert "every file is accounted for" in shown
+    assert "scans/big.bin: the file is larger" in shown
+
+
+def test_status_says_how_the_house_stands(house: Any):
+    it = house.json("status")
+    assert it["daemon"]["not_ready"] == []
+    assert it["held_files"] == 1
+    shown = house.ctl("status").stdout
+    assert re.search(r"^ready +yes$", shown, re.M)
+    assert re.search(r"^unaccounted files +0$", shown, re.M)
+
+
+def test_sealed_documents_are_found_by_their_names_with_and_without_accents(house: Any):
+    for words in (["quyết", "định"], ["quyet dinh"], ["quy*"]):
+        found = house.json("search", *words)["found"]
+        assert [each["name"] for each in found] == ["quyết định.txt"], words
+    nothing = house.ctl("search", "zeppelin")
+    assert nothing.returncode == 0
+    assert "nothing found" in nothing.stderr
+
+
+def test_plug_ins_are_listed_and_an_unchecked_one_is_never_called_fit(house: Any):
+    it = house.json("plugins")
+    assert [each["name"] for each in it["plugins"]] == ["stamp", "erratic", "replicate", "guest"]
+    for each in it["plugins"]:
+        assert each["fit"] == ("yes" if it["checked"] else "not established")
+        assert bool(each["why"]) == (each["fit"] == "not established")
+
+
+def test_a_reload_says_what_changed_and_a_bad_file_changes_nothing(house: Any):
+    good = house.config.read_text()
+    try:
+        house.config.write_text(good.replace('quiet = "200 ms"', 'quiet = "250 ms"'))
+        changes = house.json("reload")["changes"]
+        assert changes[0] == 'intake.quiet was "200 ms" and is now "250 ms"'
+        house.config.write_text(good.replace('pipeline = "late"', 'pipeline = "lat"'))
+        bad = house.ctl("reload")
+        assert bad.returncode == 78
+        assert 'did you mean "late"' in bad.stderr
+    finally:
+        house.config.write_text(good)
+        assert house.ctl("reload").returncode == 0
+
+
+def test_a_plug_ins_command_is_a_command_like_any_other(house: Any):
+    assert "json=False\nheld=" in house.ctl("census").stdout
+    assert "json=True" in house.ctl("census", "--json").stdout
+    assert "Count the documents of each state." in house.ctl("--help").stdout
+
+
+def test_an_unforeseen_failure_shows_a_traceback_and_is_our_fault(house: Any):
+    failed = house.ctl("boom")
+    assert failed.returncode == 70
+    assert "ZeroDivisionError: boom" in failed.stderr
+
+
+def test_ctrl_c_and_a_reader_that_goes_away_leave_no_traceback(house: Any):
+    stopped = house.ctl("stop-me")
+    assert stopped.returncode == 130
+    read, write = os.pipe()
+    os.close(read)
+    cut = subprocess.run(
+        argv(house, "show", house.document("letter.txt")), stdout=write,
+        stderr=subprocess.PIPE, timeout=30, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert cut.returncode == 141
+    assert cut.stderr == b""
+    assert "Traceback" not in stopped.stderr
+
+
+def test_an_unknown_command_is_a_mistake_on_the_command_line(house: Any):
+    wrong = house.ctl("shwo")
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+
+
+def test_tab_completes_commands_states_and_documents(house: Any):
+    def tab(line: str, at: int) -> str:
+        asked = {"_ARCHIVECTL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(at)}
+        return str(house.ctl(env=asked).stdout)
+
+    assert "plain,documents" in tab("archivectl doc", 1)
+    assert "plain,census" in tab("archivectl cen", 1)
+    assert "plain,held" in tab("archivectl documents --state h", 3)
+    whole = house.document("letter.txt")
+    assert f"plain,{whole}" in tab(f"archivectl show {whole[:20]}", 2)
+    for shell in ("bash", "zsh", "fish"):
+        said = house.ctl("completion", shell)
+        assert said.returncode == 0
+        assert "_ARCHIVECTL_COMPLETE" in said.stdout
+
+
+def test_a_question_starts_no_heavy_library(house: Any):
+    code = (
+        "import sys; from archived.cli.archivectl import cli;"
+        f"cli(['--config', {str(house.config)!r}, '--json', 'status'], standalone_mode=False);"
+        "heavy = {'pydantic', 'sqlalchemy', 'alembic', 'aiohttp', 'rich'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True,
+        text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def argv(house: Any, *words: str) -> list[str]:
+    """The command line of `archivectl` for this house."""
+    program = str(Path(sys.executable).with_name("archivectl"))
+    return [program, *words, "--config", str(house.config)]
+
+
+def on_terminal(house: Any, columns: int, *words: str) -> str:
+    """What a person sees on a terminal of this width."""
+    ours, theirs = pty.openpty()
+    size = {"COLUMNS": str(columns), "LINES": "60", "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        argv(house, *words), stdout=theirs, stderr=subprocess.PIPE, env=os.environ | size
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # how a terminal ends
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert process.wait(timeout=30) == 0, process.stderr and process.stderr.read()
+    assert process.stderr is not None
+    process.stderr.close()
+    return shown.decode()
