@@ -1,0 +1,341 @@
+"""Every event reaches the broker: in order, at least once, whatever happens to either side."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jsonschema
+import paho.mqtt.client as mqtt
+import pytest
+
+from archived.api import EVENTS
+
+pytestmark = pytest.mark.skipif(
+    not Path("/usr/sbin/mosquitto").exists(), reason="mosquitto is not installed"
+)
+
+
+def schema() -> dict:
+    """The payload's JSON schema, as documented."""
+    page = Path(__file__).parents[2] / "docs" / "events.md"
+    text = page.read_text()
+    return json.loads(text.split("```json schema\n")[1].split("```")[0])
+
+
+class Ear:
+    """A durable subscriber: keeps its session while it or the broker is away."""
+
+    def __init__(self, port: int, prefix: str = "archived") -> None:
+        self.events: list[dict] = []
+        self.status: list[str] = []
+        self.bad: list[str] = []
+        self.subscribed = threading.Event()
+        self._check = jsonschema.Draft202012Validator(
+            schema(), format_checker=jsonschema.FormatChecker()
+        )
+        self._prefix = prefix
+        self.client = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2, client_id="ear", clean_session=False
+        )
+        self.client.username_pw_set("archived", "secret")
+        self.client.on_connect = lambda c, *_: c.subscribe(f"{prefix}/#", qos=1)
+        self.client.on_subscribe = lambda *_: self.subscribed.set()
+        self.client.on_message = self._heard
+        self.client.reconnect_delay_set(0.1, 0.5)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def _heard(self, _client, _data, message) -> None:
+        if message.topic == f"{self._prefix}/status":
+            self.status.append(message.payload.decode())
+            return
+        event = json.loads(message.payload)
+        self.bad += [error.message for error in self._check.iter_errors(event)]
+        if message.topic != f"{self._prefix}/events/{event['event']}" or message.qos != 1:
+            self.bad.append(f"{message.topic} QoS {message.qos}")
+        self.events.append(event)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+class Broker:
+    """mosquitto with a password, once plain and once with TLS."""
+
+    def __init__(self, folder: Path, port: int, tls_port: int) -> None:
+        self.folder, self.port, self.tls_port = folder, port, tls_port
+        folder.mkdir()
+        (folder / "db").mkdir()
+        self.ca = folder / "ca.pem"
+        _certificates(folder)
+        passwords = folder / "passwords"
+        subprocess.run(
+            ["mosquitto_passwd", "-b", "-c", str(passwords), "archived", "secret"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        config = [
+            "per_listener_settings false", "allow_anonymous false", f"password_file {passwords}",
+            "persistence true", f"persistence_location {folder}/db/", "autosave_on_changes true",
+            "autosave_interval 1", "max_queued_messages 0", "max_inflight_messages 20",
+            f"listener {port} 127.0.0.1", f"listener {tls_port} 127.0.0.1",
+            f"cafile {self.ca}", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key",
+        ]  # fmt: skip
+        if os.geteuid() == 0:
+            config.append("user root")
+        (folder / "mosquitto.conf").write_text("\n".join(config) + "\n")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["/usr/sbin/mosquitto", "-c", str(self.folder / "mosquitto.conf")],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+            self.process.wait(10)
+
+
+def _certificates(folder: Path) -> None:
+    """A throw-away CA and a certificate for localhost."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    now = datetime.now(UTC)
+
+    def make(name: str, file: str, issuer, issuer_key, extension):
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        builder = (
+            x509.CertificateBuilder().subject_name(subject).issuer_name(issuer or subject)
+            .public_key(key.public_key()).serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+            .add_extension(extension, critical=False)
+        )  # fmt: skip
+        made = builder.sign(issuer_key or key, hashes.SHA256())
+        (folder / f"{file}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        (folder / f"{file}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )  # fmt: skip
+        return subject, key
+
+    for ca in ("ca", "other-ca"):
+        authority = x509.BasicConstraints(ca=True, path_length=None)
+        subject, key = make(f"A {ca} for a test", ca, None, None, authority)
+        if ca == "ca":
+            names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+            make("localhost", "server", subject, key, names)
+
+
+@pytest.fixture
+def broker(box, tmp_path, until) -> Iterator[Broker]:
+    from socket import create_connection
+
+    ports = [box.port]
+    while len(ports) < 3:
+        import socket
+
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            if (port := probe.getsockname()[1]) not in ports:
+                ports.append(port)
+    broker = Broker(tmp_path / "broker", *ports[1:])
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
+    box.tables["mqtt"] = {
+        "host": "localhost", "port": broker.port, "username": "archived",
+        "password": {"file": tmp_path / "password"}, "keepalive": "5 s",
+    }  # fmt: skip
+    broker.start()
+
+    def listens() -> bool:
+        with contextlib.suppress(OSError), create_connection(("127.0.0.1", broker.port), 1):
+            return True
+        return False
+
+    until(listens, "the broker listens")
+    yield broker
+    broker.end()
+
+
+@pytest.fixture
+def ear(broker, until) -> Iterator[Ear]:
+    ear = Ear(broker.port)
+    until(ear.subscribed.is_set, "subscribed")
+    yield ear
+    ear.close()
+
+
+def _all_heard(box, ear, until) -> list[int]:
+    """Wait until the outbox is empty and heard; the sequences in the order of their arrival."""
+
+    def done() -> bool:
+        wanted = {row[0] for row in box.rows("SELECT sequence FROM outbox")}
+        return bool(wanted) and wanted == {event["sequence"] for event in ear.events}
+
+    until(done, "every event was heard")
+    return [event["sequence"] for event in ear.events]
+
+
+def test_events_arrive_over_tls_in_order_and_as_documented(box, broker, ear, until):
+    box.tables["mqtt"] |= {"tls": True, "ca": broker.ca, "port": broker.tls_port}
+    box.plugin("gate", GATE_THAT_REFUSES)
+    box.tables["hotfolder.odd"] = {"path": box.hot("odd"), "pipeline": "odd"}
+    box.tables["pipeline.odd"] = {"stages": ["picky", "seal"]}
+    box.start()
+    box.drop("a.txt", "b.txt")
+    box.drop("c.txt", folder="odd")
+    (box.hot() / ".hidden").write_text("x")
+    box.sealed("a.txt", "b.txt")
+    until(lambda: box.states().get("c.txt") == "held", "held")
+    heard = _all_heard(box, ear, until)
+    assert heard == sorted(set(heard)), "in order, once"
+    assert ear.bad == []
+    names = {event["event"] for event in ear.events}
+    assert {"document-admitted", "step-finished", "document-sealed", "document-held",
+            "arrival-ignored"} <= names <= set(EVENTS)  # fmt: skip
+    sealed = next(e for e in ear.events if e["event"] == "document-sealed")
+    assert sealed["document"] in {row[3] for row in box.documents().values()}
+    assert sealed["hotfolder"] == "scans"
+    assert box.metric("archived_mqtt_connected") == {(): 1}
+    assert box.metric("archived_events_published_total") == {(): len(heard)}
+    until(lambda: ear.status == ["online"], "online")
+    assert box.end() == 0
+    until(lambda: ear.status == ["online", "offline"], "a good-bye")
+
+
+def test_after_a_kill_the_broker_says_offline_and_a_restart_sends_only_what_is_new(
+    box, broker, ear, until
+):
+    box.start()
+    box.drop("a.txt")
+    box.sealed("a.txt")
+    before = _all_heard(box, ear, until)
+    until(lambda: box.rows("SELECT sequence FROM reader WHERE name = 'mqtt'") == [(before[-1],)],
+          "what was acknowledged is on record")  # fmt: skip
+    box.end(signal.SIGKILL)
+    until(lambda: ear.status == ["online", "offline"], "the last will")
+    late = Ear2(broker.port)
+    until(lambda: late.status == ["offline"], "retained")
+    late.close()
+    box.start()
+    box.drop("b.txt")
+    box.sealed("b.txt")
+    heard = _all_heard(box, ear, until)
+    assert heard == sorted(set(heard)), "nothing was sent again"
+    assert ear.status[-1] == "online"
+
+
+def test_a_broker_killed_and_restarted_under_load_misses_nothing(box, broker, ear, until):
+    names = [f"{n}.txt" for n in range(40)]
+    box.start()
+    for number, name in enumerate(names):
+        box.drop(name)
+        if number in {10, 25}:
+            until(lambda: box.rows("SELECT count(*) FROM document")[0][0] > 3, "under load")
+            broker.end(signal.SIGKILL)
+            until(lambda: box.metric("archived_mqtt_connected") == {(): 0}, "noticed")
+            broker.start()
+    box.sealed(*names)
+    heard = _all_heard(box, ear, until)
+    firsts = list(dict.fromkeys(heard))
+    assert firsts == sorted(firsts), "in order, when repeats are dropped"
+    assert ear.bad == []
+    assert len(heard) - len(firsts) <= 40, "repeats are few"
+
+
+def test_a_broker_that_is_down_or_refuses_us_does_not_hold_up_a_document(
+    box, broker, ear, until, tmp_path
+):
+    broker.end()
+    (tmp_path / "password").write_text("wrong")
+    box.start()
+    box.drop("a.txt")
+    box.sealed("a.txt")
+    assert "Connection refused" in box.said("mqtt-lost")[0]["why"]
+    assert box.get("/readyz")[0] == 200
+    broker.start()
+    until(lambda: [s for s in box.said("mqtt-lost") if "ot authori" in s["why"]], "not authorized")
+    box.tables["mqtt"] |= {
+        "tls": True, "ca": broker.folder / "other-ca.pem", "port": broker.tls_port
+    }  # fmt: skip
+    (tmp_path / "password").write_text("secret")
+    box.reload()
+    until(lambda: [s for s in box.said("mqtt-lost") if "CERTIFICATE_VERIFY_FAILED" in s["why"]],
+          "the wrong authority")  # fmt: skip
+    box.tables["mqtt"]["ca"] = broker.ca
+    box.reload()
+    heard = _all_heard(box, ear, until)
+    assert heard == sorted(set(heard))
+    del box.tables["mqtt"]
+    box.reload()
+    assert box.metric("archived_mqtt_connected") == {}, "no alert about a broker nobody wants"
+
+
+def test_a_broker_that_hangs_does_not_keep_the_daemon_from_stopping(box, broker, ear, until):
+    box.start()
+    box.drop("a.txt")
+    box.sealed("a.txt")
+    _all_heard(box, ear, until)
+    broker.process.send_signal(signal.SIGSTOP)
+    box.drop("b.txt")
+    box.sealed("b.txt")
+    began = time.monotonic()
+    assert box.end() == 0
+    assert time.monotonic() - began < 8
+    broker.process.send_signal(signal.SIGCONT)
+    box.start()
+    _all_heard(box, ear, until)
+
+
+class Ear2(Ear):
+    """A newcomer: hears what is retained."""
+
+    def __init__(self, port: int) -> None:
+        self.status = []
+        self._prefix = "archived"
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        self.client.username_pw_set("archived", "secret")
+        self.client.on_connect = lambda c, *_: c.subscribe("archived/status", qos=1)
+        self.client.on_message = self._heard
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+
+GATE_THAT_REFUSES = """
+from archived.api import *
+
+
+class Options(StageConfig):
+    pass
+
+
+class Picky(Stage[Options]):
+    name = "picky"
+    version = "1"
+
+    def run(self, document, context):
+        raise Refuse("not this one", code="not-this-one", hint="another")
+
+
+@hookimpl
+def register_stages(register):
+    register(Picky)
+"""
