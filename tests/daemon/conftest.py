@@ -22,11 +22,14 @@ import pytest
 PROGRAM = Path(sys.executable).parent / "archived"
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def until(
+    condition: Callable[[], Any], what: str, seconds: float = 30.0,
+    else_show: Callable[[], Any] = str,
+) -> Any:  # fmt: skip
     """Poll until `condition` is true; returns what it returned."""
     ends = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < ends, f"not within {seconds} s: {what}"
+        assert time.monotonic() < ends, f"not within {seconds} s: {what} {else_show()}"
         time.sleep(0.03)
     return found
 

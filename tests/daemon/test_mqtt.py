@@ -190,7 +190,11 @@ def _all_heard(box, ear, until) -> list[int]:
         wanted = {row[0] for row in box.rows("SELECT sequence FROM outbox")}
         return bool(wanted) and wanted == {event["sequence"] for event in ear.events}
 
-    until(done, "every event was heard")
+    def missing() -> list[int]:
+        known = {event["sequence"] for event in ear.events}
+        return [row[0] for row in box.rows("SELECT sequence FROM outbox") if row[0] not in known]
+
+    until(done, "every event was heard", 20.0, missing)
     return [event["sequence"] for event in ear.events]
 
 

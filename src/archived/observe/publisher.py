@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -106,17 +106,14 @@ class Publisher:
             try:
                 await asyncio.to_thread(_enrol, self._catalog, "mqtt")
                 await self._while_connected(news)
-            except* (aiomqtt.MqttError, OSError, ValueError) as group:
+            except (aiomqtt.MqttError, OSError, ValueError) as error:
                 # ValueError: a certificate or password file that cannot be used.
-                self._say("broker lost" if self._online else "broker not reached", group)
-            except* CatalogError as group:
-                self._say("events wait", group)
+                self._say("broker lost" if self._online else "broker not reached", error)
+            except CatalogError as error:
+                self._say("events wait", error)
             finally:
                 self._online = False
                 self._metrics.connected(False)
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError  # a task group may swallow it among other errors
             await asyncio.sleep(_PAUSES[min(self._failures, len(_PAUSES) - 1)])
             self._failures += 1
 
@@ -129,9 +126,7 @@ class Publisher:
             await client.publish(self._status, b"online", qos=1, retain=True)
             self._failures = 0
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(_until_lost(client))
-                    group.create_task(self._publish(client, news))
+                await _until_one_ends(_until_lost(client), self._publish(client, news))
             except asyncio.CancelledError:
                 with contextlib.suppress(aiomqtt.MqttError):
                     await client.publish(
@@ -157,12 +152,11 @@ class Publisher:
             if not events:
                 await _rung(news)
 
-    def _say(self, what: str, group: BaseExceptionGroup[BaseException]) -> None:
-        for error in _leaves(group):
-            _log.warning(
-                f"{what}: {error}", action="mqtt-lost", host=self._broker.host,
-                port=self._broker.effective_port, why=str(error.__cause__ or error),
-            )  # fmt: skip
+    def _say(self, what: str, error: Exception) -> None:
+        _log.warning(
+            f"{what}: {error}", action="mqtt-lost", host=self._broker.host,
+            port=self._broker.effective_port, why=str(error.__cause__ or error),
+        )  # fmt: skip
 
     def _client(self) -> aiomqtt.Client:
         broker = self._broker
@@ -233,9 +227,17 @@ async def _until_lost(client: aiomqtt.Client) -> None:
         pass
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+async def _until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all; when one ends stop the others and let its exception out.
+
+    No task group: in Python 3.11 one leaves its task marked as being cancelled.
+    """
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
