@@ -1,4 +1,4 @@
-"""What is tracked speaks to the product's users: no machine's paths, no registries; fitting pins."""
+"""What is tracked speaks to the product's users: no machine's paths or registries; fitting pins."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A stranger who follows README.md to the letter succeeds: its blocks are taken out and followed.
 
-Three things differ from what a stranger does: `/tmp/trial` is another folder, the environment is
-one on top of this one, and the daemon gets a port of its own: another one may be running here.
+Four things differ from what a stranger does: `/tmp/trial` is another folder, the environment is
+one on top of this one, the daemon gets a port of its own (another one may be running here), and a
+file settles at once, to save time.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Trial:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = self.here(body)
         if path.name == "archived.toml":
-            text += f'\n[web]\nlisten = "127.0.0.1:{free_port()}"\n'
+            text += f'\n[web]\nlisten = "127.0.0.1:{free_port()}"\n[intake]\nquiet = "200 ms"\n'
         path.write_text(text)
         return path
 
