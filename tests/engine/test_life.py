@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,9 @@ async def test_what_a_finished_step_leaves_running_is_killed_before_its_end_is_t
     assert (await neighbour).ending is Ending.FINISHED, "the neighbour's step went on"
 
 
-async def test_fifty_steps_one_after_another_leak_nothing(runner, ask):
+async def test_fifty_steps_one_after_another_leak_nothing(servers, runner, ask):
     fds = _fds(os.getpid())
-    [server] = _children_of(os.getpid())
+    [server] = servers()
     theirs = _fds(server)
     costs = []
     for _ in range(50):
@@ -96,14 +97,14 @@ async def test_a_cancelled_step_is_put_back(runner, ask, tmp_path, mentioning):
 
 
 async def test_stopping_puts_running_steps_back_and_takes_no_more(
-    plugin, ask, tmp_path, mentioning
+    servers, plugin, ask, tmp_path, mentioning
 ):
     runner = LocalRunner("cpu", 2, plugin)
     await runner.start()
     request = ask("hang", text=str(tmp_path))
     running = asyncio.create_task(runner.run(request))
     await _until((tmp_path / "ready").exists)
-    [server] = _children_of(os.getpid())
+    [server] = servers()
     await runner.stop(grace=0.1)
     done = await running
     assert (done.ending, done.code) == (Ending.PUT_BACK, "shutdown")
@@ -124,12 +125,12 @@ async def test_stopping_lets_a_step_end_within_the_grace(plugin, ask, tmp_path):
 
 
 async def test_a_killed_fork_server_costs_an_attempt_and_comes_back(
-    runner, ask, tmp_path, mentioning
+    servers, runner, ask, tmp_path, mentioning
 ):
     request = ask("hang", text=str(tmp_path))
     running = asyncio.create_task(runner.run(request))
     await _until((tmp_path / "ready").exists)
-    [server] = _children_of(os.getpid())
+    [server] = servers()
     os.kill(server, signal.SIGKILL)
     done = await running
     assert (done.ending, done.code) == (Ending.BROKE, "runner-lost"), done
@@ -138,23 +139,23 @@ async def test_a_killed_fork_server_costs_an_attempt_and_comes_back(
 
 
 async def test_a_stuck_fork_server_does_not_hold_up_the_deadline_for_ever(
-    runner, ask, tmp_path, monkeypatch
+    servers, runner, ask, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("archived.engine.runner.GRACE", 0.5)
     request = ask("hang", seconds=1.0, text=str(tmp_path))
     running = asyncio.create_task(runner.run(request))
     await _until((tmp_path / "ready").exists)
-    [server] = _children_of(os.getpid())
+    [server] = servers()
     os.kill(server, signal.SIGSTOP)
     assert (await running).code == "runner-lost"
 
 
-async def test_when_no_process_can_be_forked_only_that_step_pays(plugin, ask, tmp_path):
+async def test_when_no_process_can_be_forked_only_that_step_pays(servers, plugin, ask, tmp_path):
     runner = LocalRunner("cpu", 2, plugin)
     await runner.start()
     neighbour = asyncio.create_task(runner.run(ask("wait", text=str(tmp_path))))
     await _until((tmp_path / "ready").exists)
-    [server] = _children_of(os.getpid())
+    [server] = servers()
     fds = _fds(server)
     before = resource.prlimit(server, resource.RLIMIT_NOFILE)
     resource.prlimit(server, resource.RLIMIT_NOFILE, (_room_for(3, server), before[1]))
@@ -250,6 +251,13 @@ def _room_for(more: int, pid: int) -> int:
     used = {int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()}
     free = (number for number in itertools.count() if number not in used)
     return next(itertools.islice(free, more - 1, None)) + 1
+
+
+@pytest.fixture
+def servers() -> Callable[[], list[int]]:
+    """The fork servers started since: the testing kit keeps one of its own for the session."""
+    before = set(_children_of(os.getpid()))
+    return lambda: [pid for pid in _children_of(os.getpid()) if pid not in before]
 
 
 def _children_of(pid: int) -> list[int]:
