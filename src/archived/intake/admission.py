@@ -95,8 +95,8 @@ def admit(
 ) -> Custody:  # fmt: skip
     """Take a file into custody. The order is the point:
 
-    1. its bytes are durable in the spool, with a note that explains them;
-    2. it has not changed while we read it;
+    1. its bytes are read, and it has not changed meanwhile: half of it never gets a name;
+    2. they are durable in the spool, with a note that explains them;
     3. document, arrival, ledger entry and news are in the catalog, in one transaction;
     4. only then is the source removed, after its bytes were compared (`remove_source`).
 
@@ -105,10 +105,13 @@ def admit(
     """
     row = _document(candidate, route, document, now)
     note = _note(candidate, row)
-    kept = spool.take_in(candidate.source, document, f"0001.{candidate.extension}", note)  # 1
-    if not _unchanged(candidate, candidate.source):  # 2
-        spool.drop(document)
-        raise StillArriving(f"{candidate.source} changed while it was being read")
+
+    def still_the_same() -> None:
+        if not _unchanged(candidate, candidate.source):
+            raise StillArriving(f"{candidate.source} changed while it was being read")
+
+    name = f"0001.{candidate.extension}"
+    kept = spool.take_in(candidate.source, document, name, note, still_the_same)  # 1, 2
     try:
         twin = _same_bytes(spool, catalog, kept, route, document, find_bytes)
         with catalog.transaction() as change:  # 3

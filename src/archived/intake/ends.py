@@ -34,14 +34,16 @@ def pdf(reader: Reader) -> str | None:
     by the scanner. A file with incremental updates cut exactly behind an earlier end mark is a
     whole PDF, and passes for one.
     """
-    tail = _tail(reader).rstrip(b"\0\r\n\t ")
+    tail = _tail(reader)
+    padding = len(tail) - len(tail.rstrip(b"\0"))
+    tail = tail.rstrip(b"\0\r\n\t ")
     if b"%%EOF" not in tail[-2048:]:
         return "the end mark of a PDF (%%EOF) is missing"
     if b"startxref" not in tail:
         return "the reference to the cross-reference table (startxref) is missing"
     # A linearized file has an end mark near its beginning, but says how long it is.
     linearized = re.search(rb"/Linearized\b[^>]*?/L\s+(\d{1,18})", reader.at(0, 1024))
-    if linearized and reader.size < int(linearized[1]):
+    if linearized and reader.size - padding < int(linearized[1]):
         return f"{int(linearized[1])} bytes were promised (linearized PDF)"
     return ""
 

@@ -122,7 +122,7 @@ def _spool_folder(
             spool.drop(identifier)  # the catalog never heard of it; the scan will find the source
             found.dropped.append(identifier)
             return
-        _adopt(catalog, identifier, note, now)
+        _adopt(catalog, identifier, note, ours, now)
         found.adopted.append(identifier)
     except (SpoolError, KeyError, ValueError, TypeError, OSError):
         found.unexplained.append(identifier)
@@ -135,8 +135,12 @@ def _still_there(source: Path, ours: Path) -> bool:
         return False
 
 
-def _adopt(catalog: Catalog, identifier: str, note: Mapping[str, Any], now: datetime) -> None:
+def _adopt(
+    catalog: Catalog, identifier: str, note: Mapping[str, Any], ours: Path, now: datetime
+) -> None:
     """The source is gone and only the spool has the bytes: the document is admitted from here."""
+    if atomic.digest(ours).sha512 != note["sha512"]:
+        raise SpoolError(f"{ours}: not the bytes that arrived")  # a removal that was cut short
     facts = dict(note["row"])
     for instant in ("due", "received", "changed"):
         facts[instant] = datetime.fromisoformat(facts[instant]) if facts[instant] else None

@@ -12,7 +12,7 @@ All of it is on one file system, so that a rename publishes and nothing is copie
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,17 +51,22 @@ class Spool:
         """A document's folder."""
         return self.documents / document
 
-    def take_in(self, source: Path, document: str, name: str, arrival: Mapping[str, Any]) -> Kept:
+    def take_in(
+        self, source: Path, document: str, name: str, arrival: Mapping[str, Any],
+        check: Callable[[], None] = lambda: None,
+    ) -> Kept:  # fmt: skip
         """Copy a received file into a new document folder; durable when this returns.
 
-        `name` is the safe name it gets here (`0001.tif`). Raises `OSError`; the source is only
-        read. A crash leaves the whole folder or something in `incoming/`.
+        `name` is the safe name it gets here (`0001.tif`). `check` is called between reading and
+        publishing; what it raises, or `OSError`, leaves nothing behind. The source is only read.
+        A crash leaves the whole folder or something in `incoming/`.
         """
         staged = self.incoming / document
         originals = staged / "original"
         originals.mkdir(parents=True)
         try:
             copied = atomic.copy_file(source, originals / name, mode=ORIGINAL_MODE)
+            check()
             facts = dict(arrival) | {
                 "document": document,
                 "file": f"original/{name}",
@@ -71,7 +76,7 @@ class Spool:
             }
             (staged / "arrival.json").write_text(json.dumps(facts, indent=1, ensure_ascii=True))
             atomic.publish_folder(staged, self.folder(document))
-        except OSError:
+        except Exception:
             atomic.remove_tree(staged)
             raise
         return Kept(f"original/{name}", copied.size, copied.sha256, copied.sha512)
