@@ -117,6 +117,7 @@ class House:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.config = self.write("archived.toml", CONFIG.format(folder=folder, port=port))
+        self._asked: dict[tuple[str, ...], Any] = {}
         self.daemon: subprocess.Popen[bytes] | None = None
 
     def write(self, name: str, text: str) -> Path:
@@ -173,6 +174,12 @@ class House:
             [script(program), *words], capture_output=True, text=True, timeout=60,
             env=environment | more.pop("env", {}), check=False, **more,
         )  # fmt: skip
+
+    def once(self, program: str, *words: str) -> Any:
+        """As `run`, asked once for all tests: some looks take seconds."""
+        if (program, *words) not in self._asked:
+            self._asked[program, *words] = self.run(program, *words)
+        return self._asked[program, *words]
 
     def json(self, *words: str, **more: Any) -> Any:
         """What `archivectl --json` answers."""

@@ -141,7 +141,7 @@ def test_a_held_document_is_retried_and_released_with_a_note_on_record(house: An
     assert house.ctl("release", document, "--note", "  ").returncode == 2
     released = house.ctl("release", document, "--note", "a drawing")
     assert released.returncode == 0
-    assert "it goes on without erratic" in released.stdout
+    assert "poison-1.txt goes on; the decision is on record" in released.stdout
     house.settle(safe=3, held=1, waiting=1)
     told = house.ctl("explain", document).stdout
     assert 'asked for erratic to be tried again, and noted: "let us see".' in told

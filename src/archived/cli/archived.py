@@ -37,10 +37,12 @@ def run(session: Session) -> None:
     import asyncio
 
     from archived.config import load
+
+    settings = load(place.chosen(session.config))
+    # Only now: a mistake in the configuration is told without waiting for all of the daemon.
     from archived.daemon import serve
     from archived.observe import logs
 
-    settings = load(place.chosen(session.config))
     logs.configure(settings.log.level, settings.log.format)
     asyncio.run(serve(settings))
 

@@ -42,10 +42,9 @@ def _decide(session: Session, what: str, typed: str, note: str) -> None:
     if session.as_json:
         shown.as_json({"document": before["id"], "state": answer["state"], "was": before["state"]})
         return
-    stage = before["next_stage"]
-    done = f"{stage} is tried again" if what == "retry" else f"it goes on without {stage}"
-    shown.line(f"{before['name']}: {done}")
-    shown.line(f"see: archivectl explain {before['id']}", "dim")
+    told = session.ask("explain", document=before["id"], zone=session.place.timezone)
+    shown.line(f"{before['name']} goes on; the decision is on record")
+    shown.line(told["now"])
 
 
 COMMANDS = (retry, release)

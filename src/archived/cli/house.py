@@ -73,7 +73,7 @@ def _today(live: dict[str, Any], session: Session) -> None:
         folders = shown.Sheet(["name", "noticed by", "arriving", "state", "path"],
                               right=["arriving"], give="path")  # fmt: skip
         for each in live["hotfolders"]:
-            state = each["offline"] or each["paused"] or "open"
+            state = each["offline"] or each["paused"] or each["failing"] or "open"
             folders.row(each["name"], each["mode"], each["arriving"], state, each["path"])
         folders.show()
     if live.get("running"):

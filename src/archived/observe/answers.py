@@ -23,6 +23,8 @@ from archived.storage.records import Arrival, ArrivalState, Balance, DocumentRow
 
 _MOST = 1000
 _COLUMNS = ("seen", "archived", "held", "ignored", "in_work", "unaccounted")
+_HOT_FOLDER = ("name", "path", "mode", "offline", "paused", "failing", "arriving", "stuck")
+"""What people are told of a hot folder; the daemon knows more about it than that."""
 T = TypeVar("T")
 
 Arguments = Mapping[str, str]
@@ -78,7 +80,7 @@ class Answers:
         for (_, state), n in catalog.count_documents().items():
             documents[str(state)] = documents.get(str(state), 0) + n
         return {
-            "daemon": self._live() if self._live is not None else None,
+            "daemon": self._living() or None,
             "documents": documents,
             "held": catalog.count_held(),
             "held_files": len(self._held_files()),
@@ -88,6 +90,15 @@ class Answers:
             "pages_archived": catalog.pages_archived(),
             "ledger": asdict(catalog.ledger_head()),
         }
+
+    def _living(self) -> dict[str, Any]:
+        """What the running daemon knows; empty when there is none."""
+        if self._live is None:
+            return {}
+        live = dict(self._live())
+        folders = live.get("hotfolders", ())
+        live["hotfolders"] = [{key: each[key] for key in _HOT_FOLDER} for each in folders]
+        return live
 
     def _documents(self, arguments: Arguments) -> Any:
         states = [_state(word) for word in arguments.get("states", "").split(",") if word]
@@ -156,8 +167,7 @@ class Answers:
 
     def _account(self, _arguments: Arguments) -> Any:
         sheets = {sheet.hotfolder: _sheet(sheet) for sheet in self._catalog.balance()}
-        live = self._live() if self._live is not None else {}
-        for folder in live.get("hotfolders", ()):
+        for folder in self._living().get("hotfolders", ()):
             sheets.setdefault(folder["name"], _sheet(Balance(folder["name"])))
         folders = [sheets[name] for name in sorted(sheets)]
         return {
@@ -174,9 +184,7 @@ class Answers:
         return [_held_file(a) for a in self._catalog.arrivals(states=[ArrivalState.HELD])]
 
     def _plugins(self, _arguments: Arguments) -> Any:
-        if self._live is None:
-            return {"plugins": None, "problems": None, "checked": None}
-        live = self._live()
+        live = self._living()
         return {name: live.get(name) for name in ("plugins", "problems", "checked")}
 
     def _ledger_verify(self, _arguments: Arguments) -> Any:

@@ -51,7 +51,7 @@ def explain(
     replicas: Sequence[Replica], entries: Sequence[LedgerRow], now: datetime, zone: tzinfo = UTC,
 ) -> Story:  # fmt: skip
     """Tell a document's life from its rows. Times inside sentences are on `zone`'s clock."""
-    told = [*_arrivals(document, arrivals), *_steps(steps), *_entries(entries)]
+    told = [*_arrivals(document, arrivals), *_steps(steps), *_entries(entries, steps)]
     told += [
         Told(
             r.verified,
@@ -131,7 +131,7 @@ def _step(step: StepRow) -> str:
             return f"{name} failed{_took(step.wall)}: {why}"
 
 
-def _entries(entries: Sequence[LedgerRow]) -> list[Told]:
+def _entries(entries: Sequence[LedgerRow], steps: Sequence[StepRow]) -> list[Told]:
     told = []
     for entry in entries:
         body = json.loads(entry.entry)
@@ -140,7 +140,9 @@ def _entries(entries: Sequence[LedgerRow]) -> list[Told]:
         note = f', and noted: "{facts["note"]}"' if facts.get("note") else ""
         match entry.kind:
             case "document-released":
-                words = f"{agent} decided that it goes on without {stage}{note}."
+                passed = any(s.stage == stage and s.started <= entry.at for s in steps)
+                way = f"without {stage}" if passed and stage != SEAL else "as it is"
+                words = f"{agent} decided that it goes on {way}{note}."
             case "document-retried":
                 words = f"{agent} asked for {stage} to be tried again{note}."
             case "document-refused":
@@ -209,7 +211,7 @@ class _Standing:
                 return f"It is sealed in the store, but not safe yet: {self.reason}"
         sealed = "It is sealed in the store, but not safe yet. " if self._sealed() else ""
         if document.running:
-            return f"{sealed}{stage} is running on it{self._since()}."
+            return f"{sealed}{stage} is running{self._since()}."
         if document.code:
             return f"{sealed}{stage} is tried again {self._when()}: {self.reason}"
         return f"{sealed}{stage} is next and starts as soon as a place in its lane is free."
@@ -235,8 +237,12 @@ class _Standing:
         retry = f"archivectl retry {document.id}"
         release = f"archivectl release {document.id} --note WHY"
         if stage is None:
-            return []
+            after_seal = document.state is State.SEALED and document.stages[-1] != SEAL
+            means = "do what comes after the seal once more, to make the copies"
+            return [Choice(retry, means)] if after_seal else []
         if document.state in {State.HELD, State.REFUSED}:
+            if not self._last_ending() and stage != SEAL:
+                return [Choice(release, f"take it as it is, and begin with {stage}")]
             found = [Choice(retry, f"try {stage} again, after the cause is gone")]
             if stage != SEAL:
                 found.append(Choice(release, f"go on without {stage}; your note is kept for ever"))
@@ -260,17 +266,16 @@ class _Standing:
 
     def _since(self) -> str:
         running = next((s for s in self.steps if s.id == self.document.running), None)
-        return f" since {_span(self.now - running.started)}" if running else ""
+        return f", for {_span(self.now - running.started)} now" if running else ""
 
     def _when(self) -> str:
         due = self.document.due
         if due is None or due <= self.now:
             return "at once"
         local = due.astimezone(self.zone)
-        pattern = (
-            "%H:%M" if local.date() == self.now.astimezone(self.zone).date() else "%d %B %H:%M"
-        )
-        return f"at {local:{pattern}} (in {_span(due - self.now)})"
+        today = local.date() == self.now.astimezone(self.zone).date()
+        day = "" if today else f"on {local:%d %B} "
+        return f"{day}at {local:%H:%M} (in {_span(due - self.now)})"
 
 
 def _many(count: int, one: str, more: str = "") -> str:

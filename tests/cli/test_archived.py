@@ -1,0 +1,182 @@
+"""`archived`, and what `archivectl` can still say when no daemon runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def tampered(house: Any, tmp_path: Path) -> tuple[Path, sqlite3.Connection]:
+    """A configuration without a daemon whose catalog is a copy that may be spoilt."""
+    state = tmp_path / "state"
+    state.mkdir()
+    copy = sqlite3.connect(state / "catalog.db", isolation_level=None)
+    with sqlite3.connect(house.folder / "state" / "catalog.db") as original:
+        original.backup(copy)
+    copy.execute("PRAGMA journal_mode=DELETE")
+    return house.variant(tmp_path.name, state=str(state), socket=str(tmp_path / "none")), copy
+
+
+def test_a_daemon_that_stops_in_order_leaves_a_catalog_that_still_answers(new_house: Any):
+    new_house.start()
+    new_house.drop("letter.txt", b"a letter\n")
+    new_house.settle(safe=1)
+    document = new_house.document("letter.txt")
+    assert new_house.stop() == 0
+    said = {}
+    for words in (["explain", document], ["status"], ["plugins"]):
+        answer = new_house.ctl(*words, "--json")
+        assert answer.returncode == 0, answer.stderr
+        assert answer.stderr == "the daemon does not answer; this is from the catalog\n"
+        said[words[0]] = json.loads(answer.stdout)
+    assert said["explain"]["paper"] == "The paper may go back to its shelf."
+    assert said["status"]["daemon"] is None
+    assert said["plugins"]["plugins"][0]["fit"] == "not established"
+    for words in (["retry", document], ["release", document, "--note", "x"], ["reload"]):
+        refused = new_house.ctl(*words)
+        assert refused.returncode == 7
+        assert "the daemon is not running: nobody listens at" in refused.stderr
+        assert "hint: start it with" in refused.stderr
+
+
+def test_before_the_first_start_there_is_nothing_to_ask(new_house: Any):
+    asked = new_house.ctl("documents")
+    assert asked.returncode == 7
+    assert "there is no catalog yet" in asked.stderr
+
+
+def test_a_ledger_that_is_whole_says_so_with_and_without_the_daemon(house: Any, tampered: Any):
+    there, here = house.json("ledger", "verify"), house.ctl("ledger", "verify", config=tampered[0])
+    assert there["verdict"] == "yes"
+    assert here.returncode == 0
+    assert f"head {there['head']}" in here.stdout
+
+
+def test_a_changed_ledger_entry_is_found_and_named(house: Any, tampered: Any):
+    config, catalog = tampered
+    catalog.execute("UPDATE ledger SET entry = replace(entry, 'letter', 'litter') WHERE sequence=3")
+    catalog.execute("UPDATE ledger SET entry = entry || ' ' WHERE sequence = 5")
+    answer = house.ctl("ledger", "verify", "--json", config=config)
+    assert answer.returncode == 1
+    it = json.loads(answer.stdout)
+    assert it["verdict"] == "no"
+    assert "its text does not match its hash" in it["why"]
+
+
+def test_a_catalog_that_cannot_be_read_is_not_called_broken_but_not_established(
+    house: Any, tampered: Any, tmp_path: Path
+):
+    (tmp_path / "state" / "catalog.db").write_bytes(b"not a database" * 1000)
+    answer = house.ctl("ledger", "verify", "--json", config=tampered[0])
+    assert answer.returncode == 1
+    assert json.loads(answer.stdout)["verdict"] == "not established"
+
+
+def test_a_lost_file_unbalances_the_account(house: Any, tampered: Any):
+    config, catalog = tampered
+    catalog.execute("PRAGMA foreign_keys = OFF")
+    catalog.execute("UPDATE arrival SET document = NULL WHERE name = 'letter.txt'")
+    answer = house.ctl("account", config=config)
+    assert answer.returncode == 1
+    assert "FILES ARE UNACCOUNTED FOR" in answer.stdout
+
+
+def test_check_tells_every_mistake_at_once(house: Any):
+    text = house.config.read_text().replace('pipeline = "late"', 'pipeline = "lat"')
+    bad = house.write("bad/archived.toml", text.replace('quiet = "200 ms"', "quiet = 200"))
+    said = house.run("archived", "check", config=bad)
+    assert said.returncode == 78
+    assert 'unknown pipeline "lat"; did you mean "late"' in said.stdout
+    assert "intake.quiet: " in said.stdout
+    assert said.stdout.splitlines()[-1] == f"2 mistakes in {bad}"
+    it = json.loads(house.run("archived", "--json", "check", config=bad).stdout)
+    assert (it["fit"], len(it["mistakes"])) == (False, 2)
+
+
+def test_check_lets_every_stage_look_at_its_surroundings_in_a_child(house: Any, new_house: Any):
+    fit = house.once("archived", "check", "--json")
+    assert fit.returncode == 0, fit.stdout
+    stages = json.loads(fit.stdout)["stages"]
+    assert {s["stage"]: s["verdict"] for s in stages} == dict.fromkeys(
+        ("stamp", "erratic", "later", "replicate"), "yes"
+    )
+    shutil.rmtree(new_house.folder / "second")
+    unfit = new_house.run("archived", "check")
+    assert unfit.returncode == 1
+    assert "stage replicate: " in unfit.stdout
+    assert "the files are right; not fit yet: replicate" in unfit.stdout
+
+
+def test_doctor_tries_what_it_says_and_names_what_is_missing(new_house: Any):
+    shutil.rmtree(new_house.folder / "late")
+    sick = new_house.run("archived", "doctor", "--json")
+    assert sick.returncode == 1, sick.stderr
+    it = json.loads(sick.stdout)
+    assert not it["fit"]
+    said = {(f["about"], f["what"]): f for f in it["findings"]}
+    assert all(f["verdict"] in {"yes", "no", "not established"} for f in it["findings"])
+    late = said["hot folder late", f"{new_house.folder}/late is there"]
+    assert (late["verdict"], late["needed"]) == ("no", True)
+    limits = said["sandbox", "memory, CPU time, file size and open files of a step are limited"]
+    assert limits["verdict"] == "yes"
+    assert said["stage", "stamp can work here"]["verdict"] == "yes"
+    assert said["daemon", "the daemon runs and is ready"]["verdict"] == "no"
+    kept = said["disk", "what fsync was told is on the platter survives a power cut"]
+    assert kept["verdict"] == "not established"
+    assert list((new_house.folder / "scans").iterdir()) == []
+
+
+def test_doctor_beside_the_daemon_finds_it_ready_and_leaves_the_account_alone(house: Any):
+    before = house.json("account")["total"]
+    said = house.once("archived", "doctor", "--json")
+    assert said.returncode == 0, said.stdout
+    findings = {f["what"]: f["verdict"] for f in json.loads(said.stdout)["findings"]}
+    assert findings["the daemon runs and is ready"] == "yes"
+    assert house.json("account")["total"] == before
+
+
+def test_a_second_daemon_on_one_state_folder_is_told_so_without_a_traceback(house: Any):
+    second = house.run("archived", "run")
+    assert second.returncode == 1
+    assert "another archived is running here" in second.stderr
+    assert "hint: " in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_daemon_whose_port_is_taken_says_so_in_a_sentence(house: Any, tmp_path: Path):
+    other = house.variant(
+        tmp_path.name, state=str(tmp_path / "state"), socket=str(tmp_path / "c.sock")
+    )
+    taken = house.run("archived", "run", config=other)
+    assert taken.returncode == 1
+    assert "cannot listen on 127.0.0.1:" in taken.stderr
+    assert "Traceback" not in taken.stderr
+
+
+def test_a_daemon_without_a_configuration_ends_with_78(new_house: Any):
+    nowhere = new_house.run("archived", "run", "--config", "/nowhere/archived.toml", "--json")
+    assert nowhere.returncode == 78
+    error = json.loads(nowhere.stderr)["error"]
+    assert error["code"] == "bad-config"
+    assert "there is no file /nowhere/archived.toml" in error["message"]
+
+
+def test_the_sample_configuration_passes_the_check(new_house: Any, tmp_path: Path):
+    sample = new_house.run("archived", "sample-config", "--plugins", "stamp,replicate")
+    assert sample.returncode == 0
+    assert "#[stage.stamp]" in sample.stdout or "[stage.stamp]" in sample.stdout
+    written = new_house.write("sample/archived.toml", sample.stdout)
+    checked = new_house.run("archived", "check", "--no-stages", config=written)
+    assert checked.returncode == 0, checked.stdout
+    own = json.loads(new_house.run("archived", "sample-config", "--json").stdout)
+    assert own["plugins"] == ["stamp", "erratic", "replicate", "guest"]
+    assert "stage.later" in own["text"]
+    wrong = new_house.run("archived", "sample-config", "--plugins", "stmp")
+    assert wrong.returncode == 78
+    assert 'did you mean "stamp"' in wrong.stderr
