@@ -191,8 +191,12 @@ class Daemon:
         try:
             for lane, width in cards.lanes(settings).items():
                 name = settings.lanes[lane].runner
-                make = LocalRunner if name == "local" else settings.plugins.runners[name]
-                runner: Runner = make(lane, width, settings.plugin_sources)
+                runner: Runner
+                if name == "local":
+                    own = [s.name for s in settings.stages.values() if s.needs.lane == lane]
+                    runner = LocalRunner(lane, width, settings.plugin_sources, preload=own)
+                else:
+                    runner = settings.plugins.runners[name](lane, width, settings.plugin_sources)
                 runners[lane] = runner
                 await runner.start()
         except BaseException as error:

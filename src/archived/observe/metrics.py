@@ -15,12 +15,21 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 _log = logging.getLogger("archived.observe")
+
+disable_created_metrics()  # a second series per counter, which nobody asked for
 
 METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {

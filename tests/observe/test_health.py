@@ -1,0 +1,81 @@
+"""The watchdog is fed while there is progress, and not when there is none."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from archived.daemon import health
+from archived.daemon.health import Health
+from archived.daemon.reception import FolderStatus
+from archived.errors import CatalogBusy
+from archived.intake.admission import Route
+from archived.intake.desk import FolderCard
+from archived.storage.catalog import Catalog
+
+
+class Parts:
+    """The parts of a daemon that `Health` asks, in a state of our choice."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        route = Route("scans", "paper", ("seal",), 1, "seal", 0, "")
+        self.card = FolderCard("scans", Path("/srv/scans"), route, rescan=30.0, max_size=4 << 20)
+        self.status = FolderStatus("scans", "/srv/scans", moved=time.monotonic())
+        self.receptions = {"scans": SimpleNamespace(card=self.card, status=self.status)}
+        self.scheduler = SimpleNamespace(active={})
+        self.catalog = catalog
+
+
+@pytest.fixture
+def parts(tmp_path) -> Parts:
+    return Parts(Catalog.open(tmp_path / "catalog.db"))
+
+
+def test_a_desk_that_does_not_come_back_is_a_standstill(parts):
+    asked = Health(parts)
+    asked.started = True
+    assert asked.stuck() == ""
+    patience = health.SILENT + 2 * 30 + 1
+    parts.status.moved -= patience - 5
+    assert asked.stuck() == "", "a sweep over large files takes its time"
+    parts.status.moved -= 10
+    assert "hot folder scans: its sweep does not come back" in asked.stuck()
+    assert asked.not_ready() == [asked.stuck()]
+    parts.status.moved = time.monotonic()
+    assert asked.stuck() == "", "it got on"
+
+
+def test_due_steps_that_nobody_starts_are_a_standstill(parts, monkeypatch):
+    asked = Health(parts)
+    due = datetime.now(UTC) - timedelta(seconds=health.OVERDUE + 60)
+    monkeypatch.setattr(Catalog, "next_due", lambda self: due)
+    assert asked.stuck() == "", "it has just started"
+    asked._moved -= health.OVERDUE + 1
+    assert asked.stuck() == "steps are due, but none is started"
+    parts.scheduler.active["x"] = object()
+    assert asked.stuck() == "", "the lanes are busy"
+    parts.scheduler.active.clear()
+    asked.progressed()
+    assert asked.stuck() == "", "a step just ended"
+
+
+def test_what_no_restart_cures_is_shown_but_is_no_standstill(parts, monkeypatch):
+    asked = Health(parts)
+    assert asked.not_ready() == ["starting"]
+    asked.started = True
+    assert asked.not_ready() == []
+    parts.status.offline, parts.status.failing = "no such folder", "a disk error"
+    parts.status.stuck = ["a", "b"]
+
+    def busy(self):
+        raise CatalogBusy("the catalog is locked")
+
+    monkeypatch.setattr(Catalog, "next_due", busy)
+    assert asked.stuck() == ""
+    reasons = "; ".join(asked.not_ready())
+    for words in ("offline: no such folder", "a disk error", "2 files in custody", "is locked"):
+        assert words in reasons
