@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from archived.cli.asking import Session
+
 CONFIG = """
 [archive]
 name = "Trial"
@@ -117,6 +119,8 @@ class House:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.config = self.write("archived.toml", CONFIG.format(folder=folder, port=port))
+        self.session = Session(self.config)
+        """For what is only looked up on the way; a process for each would take its time."""
         self._asked: dict[tuple[str, ...], Any] = {}
         self.daemon: subprocess.Popen[bytes] | None = None
 
@@ -189,12 +193,12 @@ class House:
 
     def document(self, name: str) -> str:
         """The id of the document that was received under this name."""
-        found = self.json("documents")["documents"]
+        found = self.session.ask("documents")["documents"]
         return next(each["id"] for each in found if each["name"] == name)
 
     def settle(self, **states: int) -> None:
         """Until exactly so many documents are in each state."""
-        until(lambda: self.json("status")["documents"] == states, self.log)
+        until(lambda: self.session.ask("status")["documents"] == states, self.log)
 
 
 def script(name: str) -> str:
@@ -231,8 +235,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         it.drop("left.tmp", b"litter\n")
         it.settle(safe=2, held=2, waiting=1)
         it.drop("again.txt", b"a letter\n")
-        until(lambda: it.json("account")["total"]["seen"] == 8, it.log)
-        until(lambda: it.json("account")["total"]["in_work"] == 1, it.log)
+        until(lambda: it.session.ask("account")["total"]["seen"] == 8, it.log)
+        until(lambda: it.session.ask("account")["total"]["in_work"] == 1, it.log)
         yield it
     finally:
         status = it.stop()

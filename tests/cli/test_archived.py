@@ -45,6 +45,12 @@ def test_a_daemon_that_stops_in_order_leaves_a_catalog_that_still_answers(new_ho
         assert "hint: start it with" in refused.stderr
 
 
+def test_help_needs_no_configuration(new_house: Any):
+    helped = new_house.ctl("--help", config=new_house.folder / "none.toml")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "explain" in helped.stdout
+
+
 def test_before_the_first_start_there_is_nothing_to_ask(new_house: Any):
     asked = new_house.ctl("documents")
     assert asked.returncode == 7

@@ -129,8 +129,11 @@ def _add_commands(group: click.Group, session: Session) -> list[str]:
     from archived.errors import PluginError
     from archived.plugins import find
 
+    config = place.chosen(session.config)
+    if not config.exists():
+        return []  # who asks for help before there is a configuration needs no lecture on it
     try:
-        source = read(place.chosen(session.config))  # also refuses files that anybody may write
+        source = read(config)  # also refuses files that anybody may write
         table = PluginTable.model_validate(source.tables.get("plugins", {}))
     except (ArchivedError, ValueError) as error:
         return [f"plug-ins' commands are not known: {error}"]

@@ -26,12 +26,18 @@ if TYPE_CHECKING:
 
 Verdict = Literal["yes", "no", "not established"]
 
-_CONFINEMENT = {
+_NEEDED = {
     "limits": "memory, CPU time, file size and open files of a step are limited",
     "privileges": "a step gains nothing from set-uid programs",
     "network": "a step that did not ask for the network has none",
     "parent": "a step dies when the process that started it dies",
 }
+_CONFINEMENT = _NEEDED | {
+    "files": "a step reads and writes the files it was given and no others",
+    "signals": "a step cannot disturb processes that it did not start",
+    "processes": "a step cannot start processes without end",
+}
+"""What the trial of the sandbox tells; those not in `_NEEDED` hold where the kernel can do it."""
 _PROBE_SECONDS = 60
 
 
@@ -91,13 +97,11 @@ def _sandbox() -> Iterator[Finding]:
     for name, answer in told.items():
         verdict, _, why = answer.partition(" (")
         what = _CONFINEMENT.get(name, f"a step is confined: {name}")
+        why = why.removesuffix(")")
         known: Verdict = "yes" if verdict == "yes" else "no" if verdict == "no" else (
             "not established"
         )  # fmt: skip
-        yield Finding("sandbox", what, known, why.removesuffix(")"))
-    if "files" not in told:
-        why = "it has the rights of the daemon's user; keep secrets of others out of its reach"
-        yield Finding("sandbox", "a step sees only its own files", "no", why, needed=False)
+        yield Finding("sandbox", what, known, why, needed=name in _NEEDED)
 
 
 def _folders(settings: Settings, *, ours: bool) -> Iterator[Finding]:
