@@ -27,7 +27,13 @@ from archived.storage.ledger import KINDS
 from archived.testing.readme import sections
 
 ROOT = Path(__file__).resolve().parent.parent
-BUNDLED = ("ocr", "classify", "sign", "replicate", "stamp", "erratic")
+_FIRST = ("malware", "ocr", "classify", "sign", "replicate")
+_PLUGINS = {path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml")}
+BUNDLED = (
+    *(name for name in _FIRST if name in _PLUGINS),
+    *sorted(_PLUGINS - {*_FIRST}, reverse=True),
+)
+"""The bundled plug-ins, in the order of a pipeline, those for authors and drills last."""
 FILES = ("DESIGN.md", "docs/configuration.md", "docs/failures.md")
 
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

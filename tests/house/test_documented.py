@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -43,7 +44,8 @@ def _texts(node: ast.expr) -> Iterator[str]:
                 yield from _texts(value)
 
 
-def codes_of(source: Source) -> set[str]:
+@functools.cache
+def codes_of(source: Source) -> frozenset[str]:
     """Codes written as `code="..."`, `code = "..."`, or as a key of a table called `..._CODES`."""
     found: set[str] = set()
     for node in ast.walk(source.tree):
@@ -51,9 +53,8 @@ def codes_of(source: Source) -> set[str]:
             for keyword in node.keywords:
                 if keyword.arg == "code":
                     found |= set(_texts(keyword.value))
-            if ast.unparse(node.func) == "Outcome" and len(node.args) > 1:
-                found |= set(_texts(node.args[1]))
-            if ast.unparse(node.func) == "_failed" and len(node.args) > 1:
+            called = node.func.id if isinstance(node.func, ast.Name) else ""
+            if called in {"Outcome", "_failed"} and len(node.args) > 1:
                 found |= set(_texts(node.args[1]))
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -62,7 +63,7 @@ def codes_of(source: Source) -> set[str]:
                 found |= set(_texts(node.value))
             if any(n.endswith("_CODES") for n in names) and isinstance(node.value, ast.Dict):
                 found |= {t for key in node.value.keys if key is not None for t in _texts(key)}
-    return {code for code in found if CODE.fullmatch(code)}
+    return frozenset(code for code in found if CODE.fullmatch(code))
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +224,12 @@ def test_every_metric_is_explained(house: House) -> None:
     }
     named = set(re.findall(r"`(archived_[a-z_]+)[`{]", page))
     assert sorted(named - known) == []
+
+
+def test_the_readme_names_every_bundled_plugin(house: House) -> None:
+    """With a link to its own README."""
+    text = house.text("README.md")
+    assert [name for name in house.plugins if f"(plugins/{name}/README.md)" not in text] == []
 
 
 def test_the_readme_lists_the_tasks_of_run(house: House) -> None:

@@ -130,8 +130,6 @@ def test_hook_register_commands(folder: Path, tmp_path: Path) -> None:
     command = [str(PROGRAMS / "archivectl"), "--config", str(config), "waiting"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
-    helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
-    assert "List documents that wait." in helped.stdout
 
 
 def test_hook_choose_pipeline(enable: Any) -> None:

@@ -119,7 +119,8 @@ def _durable_calls(source: Source) -> list[str]:
     for node in ast.walk(source.tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
-        called = ast.unparse(node.func)
+        of = node.func.value
+        called = f"{of.id}.{node.func.attr}" if isinstance(of, ast.Name) else node.func.attr
         one_argument = len(node.args) == 1 and not node.keywords
         # `text.replace(a, b)` has two arguments, `dataclasses.replace` keywords; a path's has one.
         renames = node.func.attr in DURABLE_METHODS or (
