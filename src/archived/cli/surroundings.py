@@ -26,18 +26,17 @@ if TYPE_CHECKING:
 
 Verdict = Literal["yes", "no", "not established"]
 
-_NEEDED = {
+_CONFINEMENT = {
     "limits": "memory, CPU time, file size and open files of a step are limited",
     "privileges": "a step gains nothing from set-uid programs",
     "network": "a step that did not ask for the network has none",
     "parent": "a step dies when the process that started it dies",
+    "files": "a step reaches its own files and no others",
+    "signals": "a step cannot end or disturb processes it did not start",
+    "processes": "a step that starts processes without end is stopped",
 }
-_CONFINEMENT = _NEEDED | {
-    "files": "a step reads and writes the files it was given and no others",
-    "signals": "a step cannot disturb processes that it did not start",
-    "processes": "a step cannot start processes without end",
-}
-"""What the trial of the sandbox tells; those not in `_NEEDED` hold where the kernel can do it."""
+_DESIRED = frozenset({"files", "signals", "processes"})
+"""What some kernels cannot give, or what is only seen from inside the service: noted."""
 _PROBE_SECONDS = 60
 
 
@@ -101,7 +100,7 @@ def _sandbox() -> Iterator[Finding]:
         known: Verdict = "yes" if verdict == "yes" else "no" if verdict == "no" else (
             "not established"
         )  # fmt: skip
-        yield Finding("sandbox", what, known, why, needed=name in _NEEDED)
+        yield Finding("sandbox", what, known, why, needed=name not in _DESIRED)
 
 
 def _folders(settings: Settings, *, ours: bool) -> Iterator[Finding]:
