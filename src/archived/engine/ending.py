@@ -15,6 +15,15 @@ SHUTDOWN = Outcome(
 )
 
 
+_NEXT = {
+    "stage-error": "the step's log says more; if other documents fare the same, report it to the "
+    "stage's author",
+    "out-of-memory": "raise `memory` for this stage, or look at what is special about the document",
+    "bad-output": "report it to the stage's author",
+}
+"""Code -> what to do next, where the child itself had nothing to say about that."""
+
+
 def runner_lost(why: str) -> Outcome:
     """The fork server ended under its steps, or cannot be started."""
     return Outcome(
@@ -61,7 +70,8 @@ def _judge(ended: Mapping[str, Any]) -> Outcome:
             "the step's log says more",
         )
     try:
-        return outcome_from_json(answer["outcome"])
+        outcome = outcome_from_json(answer["outcome"])
+        return replace(outcome, hint=outcome.hint or _NEXT.get(outcome.code, ""))
     except (KeyError, TypeError, ValueError) as error:
         return _bad_output(f"the stage's result cannot be read: {error!r}")
 
