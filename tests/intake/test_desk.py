@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from place import Place, paper
 
-from archived.errors import CatalogBusy
+from archived.errors import CatalogBusy, CatalogError
 from archived.intake.admission import StillArriving
 from archived.intake.scan import FolderOffline
 from archived.model.document import State
@@ -593,3 +593,25 @@ def mount(*arguments: object) -> None:
 
 def umount(folder: Path) -> None:
     subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_catalog_that_fails_right_after_a_commit_makes_no_second_arrival(place: Place):
+    """The desk is behind the catalog then: it reads it again rather than record the file twice."""
+    import sqlite3
+
+    from sqlalchemy import event
+
+    failed = []
+
+    @event.listens_for(place.catalog._engine, "before_cursor_execute")
+    def _fail_once(_connection, _cursor, statement, *_):
+        if not failed and "arrival.id = ?" in statement and statement.startswith("SELECT"):
+            failed.append(statement)
+            raise sqlite3.OperationalError("disk I/O error")
+
+    place.drop("a.pdf")
+    with pytest.raises(CatalogError, match="I/O error"):
+        place.sweep()
+    assert failed
+    assert len(place.quiet()) == 1
+    assert len(place.arrivals()) == 1
