@@ -238,6 +238,7 @@ class Options(StageConfig):
 class Gate(Stage[Options]):
     name = "gate"
     version = "1"
+    writes = ("folder",)
 
     def run(self, document, context):
         """Says that it began, and ends once the file `open` is there."""

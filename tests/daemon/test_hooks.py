@@ -28,7 +28,7 @@ def test_hook_register_targets(box, until):
     box.tables["plugins"]["enabled"].append("replicate")
     box.tables["pipeline.paper"]["stages"] = ["seal", "replicate"]
     box.tables["stage.replicate"] = {"to": ["shelf"]}
-    box.tables["target.shelf"] = {"kind": "closet", "path": box.folder / "shelf"}
+    box.tables["target.shelf"] = {"kind": "closet", "path": box.hot("shelf")}
     box.start()
     box.drop("a.txt")
     until(lambda: box.states().get("a.txt") == "safe", "a copy was written and read back")

@@ -12,10 +12,11 @@ import pytest
 from archived.daemon import health
 from archived.daemon.health import Health
 from archived.daemon.reception import FolderStatus
-from archived.errors import CatalogBusy
 from archived.intake.admission import Route
 from archived.intake.desk import FolderCard
+from archived.model.document import State
 from archived.storage.catalog import Catalog
+from archived.storage.records import DocumentRow
 
 
 class Parts:
@@ -49,10 +50,17 @@ def test_a_desk_that_does_not_come_back_is_a_standstill(parts):
     assert asked.stuck() == "", "it got on"
 
 
-def test_due_steps_that_nobody_starts_are_a_standstill(parts, monkeypatch):
+def test_due_steps_that_nobody_starts_are_a_standstill(parts):
     asked = Health(parts)
     due = datetime.now(UTC) - timedelta(seconds=health.OVERDUE + 60)
-    monkeypatch.setattr(Catalog, "next_due", lambda self: due)
+    document = DocumentRow(
+        id="1", state=State.WORKING, hotfolder="scans", name="a", path=b"a", media_type="x/y",
+        size=1, secrecy="", priority=0, pipeline="paper", stages=("seal",), copies=1, position=0,
+        running=None, lane="seal", attempts=0, postponed=0, due=due, code=None, reason=None,
+        hint=None, received=due, changed=due,
+    )  # fmt: skip
+    with parts.catalog.transaction() as change:
+        change.admit(document, [])
     assert asked.stuck() == "", "it has just started"
     asked._moved -= health.OVERDUE + 1
     assert asked.stuck() == "steps are due, but none is started"
@@ -63,7 +71,7 @@ def test_due_steps_that_nobody_starts_are_a_standstill(parts, monkeypatch):
     assert asked.stuck() == "", "a step just ended"
 
 
-def test_what_no_restart_cures_is_shown_but_is_no_standstill(parts, monkeypatch):
+def test_what_no_restart_cures_is_shown_but_is_no_standstill(parts, tmp_path):
     asked = Health(parts)
     assert asked.not_ready() == ["starting"]
     asked.started = True
@@ -71,11 +79,14 @@ def test_what_no_restart_cures_is_shown_but_is_no_standstill(parts, monkeypatch)
     parts.status.offline, parts.status.failing = "no such folder", "a disk error"
     parts.status.stuck = ["a", "b"]
 
-    def busy(self):
-        raise CatalogBusy("the catalog is locked")
-
-    monkeypatch.setattr(Catalog, "next_due", busy)
+    (tmp_path / "damaged.db").write_bytes(b"no database at all" * 500)
+    parts.catalog = Catalog(tmp_path / "damaged.db")
     assert asked.stuck() == ""
     reasons = "; ".join(asked.not_ready())
-    for words in ("offline: no such folder", "a disk error", "2 files in custody", "is locked"):
+    for words in (
+        "offline: no such folder",
+        "a disk error",
+        "2 files in custody",
+        "cannot be read",
+    ):
         assert words in reasons
