@@ -162,3 +162,22 @@ def test_a_full_disk_leaves_nothing_behind_and_the_step_is_tried_again(world: Wo
 
     assert only(world).state is State.WAITING
     world.spool.clear_unfinished()
+
+
+def test_a_refused_documents_bytes_are_kept_and_it_can_be_taken_up_again(world: World) -> None:
+    world.end(world.begin(only(world)), REFUSED)
+
+    state = commit.refuse(world.catalog, only(world).id, "lan", "a blank sheet", world.now())
+
+    assert state is State.REFUSED
+    assert (world.find_bytes(only(world).id) or Path()).read_bytes() == CONTENT
+    (sheet,) = world.catalog.balance()
+    assert (sheet.held, sheet.unaccounted) == (1, 0)
+    assert release(world, skip=False) is State.WORKING
+
+
+def test_what_is_sealed_cannot_be_refused(world: World) -> None:
+    world.work()
+
+    with pytest.raises(NotNow, match="archived already"):
+        commit.refuse(world.catalog, only(world).id, "lan", "too late", world.now())

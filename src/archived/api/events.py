@@ -20,6 +20,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "step-broke": "A stage failed; it will be tried again, or the document is held.",
         "document-held": "A person must decide about a document.",
         "document-released": "A person decided that a held document goes on.",
+        "document-refused": "A person decided that a held document is not archived.",
         "document-retried": "A person asked for the held or waiting step to be tried again.",
         "document-sealed": "The document's OCFL object is durable in the store.",
         "document-safe": "The wanted number of copies was written and read back.",

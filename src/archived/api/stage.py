@@ -110,7 +110,7 @@ class Needs:
 
     `timeout`: wall clock for one attempt. `attempts`: how often a broken step is tried.
     `lane`: a concurrency class whose size is set under `[lanes]`. `memory`: address space of the
-    child, in bytes or as text. `programs`: executables looked up at start and recorded.
+    child, in bytes or as text. `programs`: executables that must be there; looked up at start.
     `network`: without it the child has no network where the kernel allows that to be taken away.
     `targets`: the stage writes copies and is given `Context.target`.
     """
@@ -251,6 +251,14 @@ class Stage(ABC, Generic[O]):
     def config(cls) -> type[StageConfig]:
         """The options type, found in the class statement."""
         return options_type(cls, Stage, StageConfig)
+
+    @classmethod
+    def needs_for(cls, options: O) -> Needs:  # noqa: ARG003
+        """What this stage needs with these options; `needs`, unless a stage knows better.
+
+        A stage that talks to a server only when one is configured asks for the network only then.
+        """
+        return cls.needs
 
     def check(self, options: O) -> Iterable[str]:  # noqa: ARG002
         """Problems that will stop this stage: missing language data, an expired certificate.

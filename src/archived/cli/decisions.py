@@ -36,15 +36,29 @@ def release(session: Session, document: str, note: str) -> None:
     _decide(session, "release", document, note)
 
 
-def _decide(session: Session, what: str, typed: str, note: str) -> None:
+@click.command("refuse")
+@DOCUMENT
+@click.option("--note", required=True, metavar="WORDS", help="Why; kept in the ledger for ever.")
+@click.pass_obj
+def refuse(session: Session, document: str, note: str) -> None:
+    """Decide that a held document is not archived; its bytes are kept all the same.
+
+    DOC is its id, or enough of the beginning or end of it. archivectl retry takes it up again.
+    """
+    if not note.strip():
+        raise click.UsageError("--note: say why, in a few words")
+    _decide(session, "refuse", document, note, "is not archived")
+
+
+def _decide(session: Session, what: str, typed: str, note: str, outcome: str = "goes on") -> None:
     before = session.ask_daemon("resolve", {"document": typed})
     answer = session.decide(what, before["id"], note)
     if session.as_json:
         shown.as_json({"document": before["id"], "state": answer["state"], "was": before["state"]})
         return
     told = session.ask("explain", document=before["id"], zone=session.place.timezone)
-    shown.line(f"{before['name']} goes on; the decision is on record")
+    shown.line(f"{before['name']} {outcome}; the decision is on record")
     shown.line(told["now"])
 
 
-COMMANDS = (retry, release)
+COMMANDS = (retry, release, refuse)

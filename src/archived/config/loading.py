@@ -278,7 +278,7 @@ def _stage(
         options=options,
         options_json=text,
         options_digest=hashlib.sha256(text.encode()).hexdigest(),
-        needs=dataclasses.replace(cls.needs, **set_here),
+        needs=dataclasses.replace(cls.needs_for(options), **set_here),
         version=cls.version,
         plugin=giver.name,
         distribution=giver.distribution,

@@ -36,7 +36,7 @@ class Archive(Options):
     state: AbsolutePath = Path("/var/lib/archived")
     """Folder for catalog.db, spool/ and work/. Not the store: that is the archive itself."""
     timezone: ZoneInfo = ZoneInfo("Asia/Ho_Chi_Minh")
-    """Time zone of the dates people see, and of the day that the ledger closes."""
+    """Time zone of the dates people see."""
 
     @property
     def catalog(self) -> Path:
@@ -55,10 +55,11 @@ class Archive(Options):
 
 
 class Store(Options):
-    """The preservation store: an OCFL storage root."""
+    """The preservation store."""
 
     path: AbsolutePath = Path("/srv/archived/store")
-    """The storage root."""
+    """The store's folder. Below it: ocfl/, the OCFL storage root that can be read without this
+    program, and what is needed to write there safely."""
 
 
 class Spool(Options):

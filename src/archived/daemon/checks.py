@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 
 from archived.config import Settings
@@ -17,12 +18,24 @@ async def check_all(settings: Settings, runners: Mapping[str, Runner]) -> dict[s
     deck = cards.deck(settings)
     targets = {t.name: {"kind": t.kind, "options": dict(t.options)} for t in deck.targets.values()}
     for name, card in deck.stages.items():
+        problems = _programs(settings, name)
         runner = runners.get(card.lane)
-        if not isinstance(runner, LocalRunner):
-            continue
-        limits = Limits(memory=card.memory, network=card.network)
-        own = targets if card.targets else {}
-        problems = await runner.check(name, card.options, own, settings.store.path, limits=limits)
+        if isinstance(runner, LocalRunner):
+            limits = Limits(memory=card.memory, network=card.network)
+            own = targets if card.targets else {}
+            problems += await runner.check(
+                name, card.options, own, settings.store.path, limits=limits
+            )
+        else:
+            problems.append(f"not checked: the runner of lane {card.lane} cannot check stages")
         if problems:
             found[name] = problems
     return found
+
+
+def _programs(settings: Settings, stage: str) -> list[str]:
+    return [
+        f"the program {program!r}, which it needs, is not installed"
+        for program in settings.stages[stage].needs.programs
+        if shutil.which(program) is None
+    ]

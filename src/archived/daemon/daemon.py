@@ -27,7 +27,7 @@ from archived.daemon.house import House
 from archived.daemon.reception import Reception
 from archived.daemon.serving import only_one
 from archived.daemon.snapshot import snapshot
-from archived.engine.commit import release
+from archived.engine.commit import refuse, release
 from archived.engine.runner import LocalRunner
 from archived.engine.scheduler import Runner, Scheduler, StepEnded
 from archived.engine.sealing import Sealer
@@ -68,6 +68,8 @@ class Daemon:
         self.receptions: dict[str, Reception] = {}
         self.problems: dict[str, list[str]] = {}
         """Stage or target -> what its own check complains about."""
+        self.checked: datetime | None = None
+        """When the stages last checked themselves; `None` while they have not."""
         self.metrics = Metrics()
         self.health = Health(self)
         self._notifier = Notifier()
@@ -214,7 +216,9 @@ class Daemon:
     async def _check_stages(self, runners: Mapping[str, Runner]) -> None:
         """Let every stage and target check itself in a child; complaints are shown, not fatal."""
         try:
+            self.checked = None
             self.problems = await check_all(self.settings, runners)
+            self.checked = datetime.now(UTC)
         except (ArchivedError, OSError) as error:
             _log.error("the stages could not be checked", action="checks-failed", why=str(error))
         for name, problems in self.problems.items():
@@ -315,17 +319,24 @@ class Daemon:
             "lanes": dict(self.scheduler.widths),
             "running": [asdict(active) for active in list(self.scheduler.active.values())],
             "problems": self.problems,
+            "checked": self.checked,
             "plugins": [asdict(plugin) for plugin in self.settings.plugins.catalogue()],
         }
 
     async def decide(self, what: str, document: str, operator: str, note: str) -> Any:
-        """Carry out a person's decision: `retry` or `release`."""
-        if what not in {"retry", "release"}:
+        """Carry out a person's decision: `retry`, `release` or `refuse`."""
+        document = await asyncio.to_thread(self.answers.resolve, document)
+        if what == "refuse":
+            state = await asyncio.to_thread(
+                refuse, self.catalog, document, operator, note, self.house.now()
+            )
+        elif what in {"retry", "release"}:
+            state = await asyncio.to_thread(
+                release, self.catalog, self.scheduler.deck, document, operator, note,
+                self.house.now(), skip=what == "release",
+            )  # fmt: skip
+        else:
             raise ArchivedError(f"{what!r} is not a decision", code="bad-question")
-        state = await asyncio.to_thread(
-            release, self.catalog, self.scheduler.deck, self.answers.resolve(document), operator,
-            note, self.house.now(), skip=what == "release",
-        )  # fmt: skip
         self.woken()
         return {"document": document, "state": str(state)}
 

@@ -142,6 +142,22 @@ def release(
     return state
 
 
+def refuse(catalog: Catalog, document: str, operator: str, note: str, now: datetime) -> State:
+    """A person decides that a held document is not archived. Its bytes stay in the spool.
+
+    Raises `NotNow` for a document that is sealed, `IllegalStep` for one that is not held.
+    """
+    with catalog.transaction() as change:
+        row = change.document(document)
+        if row.object_key is not None:
+            raise NotNow(f"document {document} is sealed: it is archived already")
+        state = change.move(row, Happened.OPERATOR_REFUSED, now, due=None)
+        facts = {"note": note, "was": row.code}
+        change.record(Entry("document-refused", now, operator, document=document, facts=facts))
+        change.announce("document-refused", now, document=document, hotfolder=row.hotfolder)
+    return state
+
+
 def _where_to_go_on(change: Change, row: DocumentRow, *, skip: bool) -> int:
     stage = next_step(row.stages, row.position)
     if stage is None:

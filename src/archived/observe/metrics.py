@@ -29,7 +29,8 @@ from prometheus_client.registry import Collector
 
 _log = logging.getLogger("archived.observe")
 
-disable_created_metrics()  # a second series per counter, which nobody asked for
+# A second series per counter, which nobody asked for.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped
 
 METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {

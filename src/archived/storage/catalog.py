@@ -15,10 +15,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.pool import QueuePool
 
@@ -95,6 +91,11 @@ class Catalog(Queries):
         self._engine.dispose()
 
     def _migrate(self) -> None:
+        # Only a writer migrates; a question from the command line need not wait for Alembic.
+        from alembic.config import Config
+        from alembic.runtime.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
         config = Config()
         config.set_main_option("script_location", str(files("archived.storage") / "migrations"))
         newest = ScriptDirectory.from_config(config).get_current_head()
@@ -111,7 +112,8 @@ class Catalog(Queries):
             connection.exec_driver_sql("COMMIT")
 
 
-def _upgrade(config: Config, path: Path) -> None:
+def _upgrade(config: Any, path: Path) -> None:
+    from alembic import command
     from alembic.util import CommandError
 
     try:

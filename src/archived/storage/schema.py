@@ -193,4 +193,3 @@ reader = Table(
     Column("name", Text, primary_key=True, comment="who reads the outbox: observers, mqtt"),
     Column("sequence", Integer, nullable=False, comment="the last event it has been given"),
 )
-

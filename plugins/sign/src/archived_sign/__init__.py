@@ -6,6 +6,7 @@ Light on purpose: nothing here imports a PDF, signing or font library. The work 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,11 +20,9 @@ class Sign(Stage[SignOptions]):
     name = "sign"
     version = "1.0"
     accepts = ("application/pdf",)
-    # The network is for the time stamp server. Waiting for one takes up to three tries of 180 s;
-    # without one the stage is pure computing, hence the lane.
-    needs = Needs(
-        timeout=timedelta(minutes=15), attempts=3, lane="cpu", memory="1 GiB", network=True
-    )
+    # Waiting for a time stamp server takes up to three tries of 180 s; without one the stage is
+    # pure computing, hence the lane.
+    needs = Needs(timeout=timedelta(minutes=15), attempts=3, lane="cpu", memory="1 GiB")
     preload = (
         "archived_sign.work",
         "archived_sign.appearance",
@@ -31,6 +30,11 @@ class Sign(Stage[SignOptions]):
         "pyhanko.sign.validation",
         "fpdf",
     )
+
+    @classmethod
+    def needs_for(cls, options: SignOptions) -> Needs:
+        """The network only for a time stamp server, and only when one is configured."""
+        return replace(cls.needs, network=options.timestamp is not None)
 
     def check(self, options: SignOptions) -> Iterable[str]:
         """Problems with the key, its certificate, the trusted roots and the font."""
