@@ -30,6 +30,7 @@ class Odd(Stage[Options]):
     name = "odd"
     version = "7"
     preload = ("colorsys",)
+    writes = ("text",)
 
     def check(self, options):
         if options.do == "check-crash":
@@ -199,9 +200,10 @@ Ask = Callable[..., Request]
 
 
 @pytest.fixture
-def ask(tmp_path: Path) -> Ask:
-    """`ask("hang", seconds=1)`: a request with a folder of its own."""
-    received = tmp_path / "0001.txt"
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
+    """`ask("hang", seconds=1)`: a request with a folder of its own, not below `tmp_path`."""
+    spool = tmp_path_factory.mktemp("spool")
+    received = spool / "0001.txt"
     received.write_text("as received")
     original = Artifact(received, received.name, "text/plain", Role.ORIGINAL, "ab" * 64, 11)
     asked = 0
@@ -211,7 +213,7 @@ def ask(tmp_path: Path) -> Ask:
     ) -> Request:
         nonlocal asked
         asked += 1
-        folder = tmp_path / f"step-{asked}"
+        folder = spool / f"step-{asked}"
         folder.mkdir()
         return Request(
             step=f"step-{asked}",

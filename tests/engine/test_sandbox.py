@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
@@ -31,14 +32,16 @@ def test_the_probe_tries_everything_and_says_what_holds():
         [sys.executable, "-P", "-m", "archived.engine.sandbox"], capture_output=True, check=True
     )
     found = json.loads(done.stdout)
-    assert set(found) == {"limits", "privileges", "network", "parent"}
-    assert all(verdict.startswith(("yes", "no (")) for verdict in found.values())
+    named = {field.name for field in fields(sandbox.Confinement)}
+    assert set(found) == named | {"processes"}
+    assert all(v == "yes" or v.startswith(("yes (", "no (")) for v in map(found.get, named))
+    assert found["processes"].startswith(("yes (", "no (", "not established ("))
 
 
 TRY = """
 import os, socket, sys
-from archived.engine import sandbox
-sandbox._prctl(sandbox._PR_SET_NO_NEW_PRIVS, 1)
+from archived.engine import sandbox, syscalls
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 try:
     getattr(sandbox, sys.argv[1])()
 except sandbox.NotPermitted as error:

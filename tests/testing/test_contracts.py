@@ -92,7 +92,7 @@ def register_stages(register):
 '''
 
 BAD = """
-import uuid
+import contextlib, uuid
 import PIL
 from archived.api import *
 
@@ -108,10 +108,11 @@ class Bad(Stage[Options]):
         if b"refuse" in document.main.path.read_bytes():
             raise Refuse("other", code="another")
         document.main.path.read_bytes().decode()
-        with open(document.main.path.parent / "beside", "w") as file:
-            file.write("x")
         document.main.path.chmod(0o600)
-        document.main.path.write_text("mine now")
+        document.main.path.touch()
+        for path in (document.main.path.parent / "beside", document.main.path):
+            with contextlib.suppress(PermissionError):  # it does not get far, but it tried
+                path.write_text("mine now")
         note = context.new_file(uuid.uuid4().hex, media_type="text/plain")
         note.path.write_text("x")
         return Result(add=[note], tools={"python": ""})

@@ -7,30 +7,29 @@ Called in the child after the fork, before any of the stage's code. Whatever doe
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import platform
 import resource
 import signal
 import socket
-import struct
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from archived.engine import landlock, syscalls
 from archived.engine.boundary import Limits
+from archived.engine.landlock import Access, Rule
+from archived.engine.reach import machine
+from archived.engine.syscalls import NotPermitted
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_SECCOMP = 22
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
+__all__ = ["Confinement", "NotPermitted", "adopt_orphans", "confine", "die_with", "probe"]
 
 REPLY_MEMORY = 64 * 2**20
 """Bytes of address space kept back so that a child out of memory can still say so."""
+_FEW_PROCESSES = 8192
+"""A machine that runs the archive survives so many."""
 _NICE = 5  # scanning and serving come before the work on a document
 
 
@@ -46,46 +45,77 @@ class Confinement:
     """No network; "yes" names how: a namespace of its own, or a system call filter."""
     parent: str
     """The child dies when the fork server does."""
+    files: str
+    """It reads and writes the files it was given and no others."""
+    signals: str
+    """It cannot end or disturb processes that it did not start."""
 
     def to_json(self) -> dict[str, str]:
         """Name -> verdict."""
         return asdict(self)
 
 
-class NotPermitted(OSError):
-    """The kernel, or whoever started us, does not allow this confinement."""
-
-
-def confine(limits: Limits, parent: int) -> Confinement:
+def confine(limits: Limits, parent: int, rules: Sequence[Rule] | None = None) -> Confinement:
     """Confine the calling process, for good. `parent` is the pid it was forked from.
 
-    Must be called while single-threaded. Never raises for want of permission. A further kind of
-    isolation is one more attempt here and one more verdict in `Confinement`.
+    `rules` name the files it may reach; `None`: as before. Must be called while single-threaded.
+    Never raises for want of permission. A further kind of isolation is one more attempt here and
+    one more verdict in `Confinement`.
     """
-    privileges = _attempt(lambda: _prctl(_PR_SET_NO_NEW_PRIVS, 1))
+    privileges = _attempt(lambda: syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1))
     # Changing credentials in a namespace clears the parent-death signal, so the network goes first.
     network = "not asked" if limits.network else _without_network()
     held_parent = _attempt(lambda: die_with(parent))
     with contextlib.suppress(OSError):  # a hardened unit forbids it and sets Nice= itself
         os.nice(_NICE)
+    held_limits = _attempt(lambda: _limit(limits))
+    files, signals = ("not asked", "not asked")
+    if rules is not None:  # last: it closes what the steps above read in /proc
+        files, signals = _within(rules, tcp=limits.network)
     return Confinement(
-        limits=_attempt(lambda: _limit(limits)),
+        limits=held_limits,
         privileges=privileges,
         network=network,
         parent=held_parent,
+        files=files,
+        signals=signals,
     )
+
+
+def _within(rules: Sequence[Rule], *, tcp: bool, newest: int = sys.maxsize) -> tuple[str, str]:
+    """Reach only what `rules` say: the verdicts about files and about signals.
+
+    `newest` is for trying how it holds on a kernel with an older ABI.
+    """
+    try:
+        abi = min(landlock.version(), newest)
+        landlock.restrict(rules, tcp=tcp, abi=abi)
+    except OSError as error:
+        why = f"no ({error.strerror or error})"
+        return why, why
+    how = f"Landlock ABI {abi}"
+    signals = f"no ({how} does not know signals; 6 does)"
+    if abi >= landlock.SIGNAL_ABI:
+        signals = f"yes ({how})"
+    if abi >= landlock.TRUNCATE_ABI:
+        return f"yes ({how})", signals
+    try:
+        syscalls.forbid_emptying()
+    except OSError as error:
+        return f"no ({how}: files can be emptied: {error.strerror or error})", signals
+    return f"yes ({how}, system call filter)", signals
 
 
 def die_with(parent: int) -> None:
     """Be killed as soon as the process `parent`, which forked this one, is gone."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the kernel was told
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent dies."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _attempt(confine_one: Callable[[], object]) -> str:
@@ -145,102 +175,114 @@ def _without_network() -> str:
 
 
 def _own_network() -> None:
-    _unshare(_CLONE_NEWNET)
+    syscalls.unshare(syscalls.CLONE_NEWNET)
 
 
 def _own_user_and_network() -> None:
     user, group = os.geteuid(), os.getegid()
-    _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
     # Mapped to themselves, so that files keep their owners; all other ids become `nobody`.
     with contextlib.suppress(OSError):
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    _drop_capabilities()
-
-
-def _drop_capabilities() -> None:
-    # A new user namespace gives every capability inside it; no stage needs one.
-    header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
-    _call(_libc().capset(header, bytes(24)), "capset")
+    syscalls.drop_capabilities()
 
 
 def _no_internet_sockets() -> None:
-    """Forbid, by a seccomp filter, every socket that is not a local (AF_UNIX) one.
-
-    Needs `no_new_privs`. io_uring is forbidden as well: it can open sockets past the filter.
-    """
-    known = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
-    if platform.machine() not in known or sys.maxsize < 2**32:
-        raise NotPermitted(0, f"not written for {platform.machine()}")
-    machine, socket_call = known[platform.machine()]
-    load, equal, at_least, ret = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, JMP|JEQ, JMP|JGE, RET
-    allow, deny = 0x7FFF0000, 0x00050000 | 13  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO | EACCES
-    program = [
-        (load, 0, 0, 4),  # seccomp_data.arch
-        (equal, 0, 7, machine),  # another architecture's numbers mean other calls
-        (load, 0, 0, 0),  # seccomp_data.nr
-        (at_least, 5, 0, 0x40000000),  # x32 calls of x86_64
-        (equal, 4, 0, 425),  # io_uring_setup
-        (equal, 0, 2, socket_call),
-        (load, 0, 0, 16),  # the low half of the first argument: the address family
-        (equal, 0, 1, int(socket.AF_UNIX)),
-        (ret, 0, 0, allow),
-        (ret, 0, 0, deny),
-    ]
-    code = b"".join(struct.pack("=HBBI", *line) for line in program)
-    kept = ctypes.create_string_buffer(code, len(code))
-    filter_ = struct.pack("HxxxxxxP", len(program), ctypes.addressof(kept))
-    _call(_libc().prctl(_PR_SET_SECCOMP, 2, filter_), "seccomp")
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _prctl(option: int, value: int) -> None:
-    zero = ctypes.c_ulong(0)
-    _call(_libc().prctl(option, ctypes.c_ulong(value), zero, zero, zero), "prctl")
-
-
-def _unshare(flags: int) -> None:
-    _call(_libc().unshare(flags), "unshare")
-
-
-def _call(result: int, name: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise NotPermitted(number, f"{name}: {os.strerror(number)}")
+    syscalls.forbid_internet_sockets()
 
 
 def probe() -> dict[str, str]:
     """Confine a process as a step's is and try to get out. What `archived doctor` shows.
 
     Start it as a program (`python -m archived.engine.sandbox`, prints JSON): it forks, which a
-    process with threads must not. Names as in `Confinement`; "yes" was tried, not assumed.
+    process with threads must not. Names as in `Confinement`; "yes" was tried, not assumed. And
+    `processes`: whether a bound on their number holds a fork bomb.
     """
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="archived-probe-") as folder,
+        tempfile.TemporaryDirectory(prefix="archived-probe-") as others,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        forbidden = Path(others, "secret")
+        forbidden.write_text("of another document")
         address = server.getsockname()
         read, write = os.pipe()
         parent = os.getpid()
         child = os.fork()
         if child == 0:
-            confinement = confine(Limits(cpu_seconds=60), parent).to_json()
             try:
-                socket.create_connection(address, timeout=1).close()
-            except OSError:
-                pass
-            else:
-                if confinement["network"].startswith("yes"):
-                    confinement["network"] = "no (a connection was possible all the same)"
-            os.write(write, json.dumps(confinement).encode())
-            os._exit(0)
+                rules = [(folder, Access.CHANGE), *machine(folder, network=False)]
+                confinement = confine(Limits(cpu_seconds=60), parent, rules).to_json()
+                tried = _tried(confinement, address, Path(folder), forbidden, parent)
+                os.write(write, json.dumps(tried).encode())
+            finally:
+                os._exit(0)
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             answer = pipe.read()
         os.waitpid(child, 0)
     found: dict[str, str] = json.loads(answer)
-    return found
+    return {**found, "processes": _bound_on_processes()}
+
+
+def _tried(
+    verdicts: dict[str, str], address: tuple[str, int], folder: Path, other: Path, parent: int
+) -> dict[str, str]:
+    """The verdicts, each "yes" taken back if what it rules out was possible all the same."""
+    escapes: list[tuple[str, str, Callable[[], object]]] = [
+        ("network", "a connection", lambda: socket.create_connection(address, timeout=1).close()),
+        ("files", "reading another's file", other.read_text),
+        ("files", "listing another's folder", lambda: list(other.parent.iterdir())),
+        ("files", "changing another's file", lambda: other.open("a").close()),
+        ("files", "emptying another's file", lambda: os.truncate(other, 0)),
+        ("files", "writing outside", (other.parent / "new").touch),
+        ("signals", "a signal to another process", lambda: os.kill(parent, 0)),
+    ]
+    for name, what, escape in escapes:
+        if verdicts[name].startswith("yes"):
+            with contextlib.suppress(OSError):
+                escape()
+                verdicts[name] = f"no ({what} was possible all the same)"
+    if verdicts["files"].startswith("yes"):
+        try:
+            (folder / "own").write_text("of this step")
+            (folder / "own").read_text()
+        except OSError as error:
+            verdicts["files"] = f"no (its own folder is closed to it as well: {error.strerror})"
+    return verdicts
+
+
+def _bound_on_processes() -> str:
+    """Whether a step that starts processes without end is stopped before the machine is full.
+
+    The bound is not the step's own: a number of all processes of the daemon's user or its unit.
+    """
+    own = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if os.geteuid() != 0 and 0 <= own <= _FEW_PROCESSES:
+        return f"yes (at most {own} processes of this user, RLIMIT_NPROC)"
+    group = _control_group_limit()
+    if group is None:
+        return "not established (TasksMax= of the service's unit bounds them; seen only from there)"
+    if group > _FEW_PROCESSES:
+        return f"no ({group} tasks are allowed in this control group; lower TasksMax=)"
+    return f"yes (at most {group} tasks in this control group)"
+
+
+def _control_group_limit() -> int | None:
+    """The smallest `pids.max` above this process, or `None`. Only a service's own group counts."""
+    if "INVOCATION_ID" not in os.environ:  # a shell's group is not the daemon's
+        return None
+    limits = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, kinds, path = line.split(":", 2)
+        base = "/sys/fs/cgroup" if not kinds else "/sys/fs/cgroup/pids"
+        if kinds in ("", "pids"):
+            for place in (Path(base + path), *Path(base + path).parents):
+                with contextlib.suppress(OSError, ValueError):
+                    limits.append(int((place / "pids.max").read_text()))
+    return min(limits, default=None)
 
 
 if __name__ == "__main__":

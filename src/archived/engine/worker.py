@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from archived.api import Context, Postpone, Refuse, Result, Stage, Target
-from archived.engine import sandbox
+from archived.engine import reach, sandbox
 from archived.engine.boundary import (
     FACTS_LIMIT,
     REPLY_LIMIT,
@@ -29,6 +29,7 @@ from archived.engine.boundary import (
     Request,
     outcome_to_json,
 )
+from archived.engine.reach import Reach
 from archived.engine.registry import Registry, load_plugins
 from archived.model.outcome import CopyMade, Ending, Made, Outcome
 
@@ -59,11 +60,15 @@ def serve(
         folder = Path(job["folder"])
         _settle_in(folder)
         sandbox.adopt_orphans()
-        confinement = sandbox.confine(Limits(**job["limits"]), parent)
+        within = _reach(registry, job)
+        limits = Limits(**job["limits"])
+        rules = list(within.rules(network=limits.network))
+        confinement = sandbox.confine(limits, parent, rules)
         _say(reply, {"confinement": confinement.to_json()})
         if job["kind"] == "check":
-            _say(reply, {"problems": _check(registry, job)})
+            _say(reply, {"problems": [*within.complaints(), *_check(registry, job)]})
         else:
+            sys.stderr.writelines(f"{text}\n" for text in within.complaints())
             outcome = attempt(
                 registry, job["request"], lambda f: _say(reply, {"progress": round(f, 4)})
             )
@@ -76,6 +81,16 @@ def serve(
             with contextlib.suppress(Exception):
                 stream.flush()
         os._exit(status)  # no atexit, no finalisers: they belong to the fork server
+
+
+def _reach(registry: Registry, job: Mapping[str, Any]) -> Reach:
+    try:
+        if job["kind"] == "check":
+            return reach.of_check(registry, job)
+        return reach.of_run(registry, job["request"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        # Too little: a job of another shape fails below, where it is explained.
+        return Reach(job["folder"])
 
 
 def attempt(
@@ -206,7 +221,14 @@ def _failed_by_system(error: OSError) -> Outcome:
         return _failed(Ending.POSTPONED, "no-space", text, "make room on that disk")
     if error.errno == errno.ENOMEM:
         return _failed(Ending.BROKE, "out-of-memory", text, "raise `memory` for this stage")
-    hint = "it wrote a file larger than the limit" if error.errno == errno.EFBIG else ""
+    hint = ""
+    if error.errno == errno.EFBIG:
+        hint = "it wrote a file larger than the limit"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EXDEV):
+        hint = (
+            "a step reaches its folder, its document, software and the paths that its options "
+            "name; what it writes elsewhere its stage must declare in `writes`"
+        )
     return _failed(Ending.BROKE, "stage-error", text, hint)
 
 

@@ -17,6 +17,7 @@ class Erratic(Stage[ErraticConfig]):
 
     name = "erratic"
     version = "1.0"
+    writes = ("counter_folder",)
 
     def check(self, options: ErraticConfig) -> Iterable[str]:
         """A drill nobody confirmed, or one that cannot count."""

@@ -1,0 +1,242 @@
+"""Which files one step may reach, worked out from its job before any of the stage's code runs.
+
+The rule: its own folder; the bytes of its own document; the paths and secrets its options name;
+programs, libraries and fonts; nothing else. Looks at the disk, changes nothing.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeGuard, get_args, get_origin
+
+from pydantic import BaseModel
+
+from archived.api import SecretRef
+from archived.engine.landlock import Access, Rule
+from archived.engine.registry import Registry
+
+Json = Mapping[str, Any]
+
+_SOFTWARE = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt",
+    "/var/cache/fontconfig", "/var/lib/ghostscript",
+)  # fmt: skip
+_SETTINGS = (
+    # No keys: neither ssl/private nor pki/tls/private.
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "localtime", "timezone",
+    "locale.alias", "locale.conf", "fonts", "mime.types", "magic", "papersize", "passwd", "group",
+    "nsswitch.conf", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/ca-trust",
+    "pki/tls/certs", "pki/tls/openssl.cnf", "crypto-policies", "java-*", "python3*",
+    "ImageMagick-*", "ghostscript",
+)  # fmt: skip
+_NETWORK_SETTINGS = (
+    "resolv.conf", "hosts", "host.conf", "gai.conf", "services", "protocols",
+)  # fmt: skip
+_KERNEL = (
+    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/uptime", "/proc/loadavg",
+    "/proc/version", "/proc/filesystems", "/proc/sys/kernel", "/proc/sys/vm",
+    "/sys/devices/system/cpu",
+)  # fmt: skip
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_NAMED_BY_ENVIRONMENT = ("TESSDATA_PREFIX", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZDIR")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one step may do with files, beyond what every step may.
+
+    `folder` is its own. `reads`: its document and secrets. `named`: what the options name, which
+    may be programs. `writes`: targets' folders and what the stage declares. `lists`: names only.
+    """
+
+    folder: str
+    reads: Sequence[str] = ()
+    named: Sequence[str] = ()
+    writes: Sequence[str] = ()
+    lists: Sequence[str] = ()
+    too_wide: Sequence[str] = ()
+    """Paths that the options name but that hold other documents as well: not opened."""
+
+    def rules(self, *, network: bool) -> Iterator[Rule]:
+        """Every path with what may be done below it."""
+        yield self.folder, Access.CHANGE
+        for paths, access in (
+            (self.reads, Access.READ),
+            (self.named, Access.RUN),
+            (self.writes, Access.CHANGE),
+            (self.lists, Access.LIST),
+        ):
+            yield from ((path, access) for path in paths)
+        yield from machine(self.folder, network=network)
+
+    def complaints(self) -> list[str]:
+        """One sentence for each path that was not opened."""
+        return [
+            f"{path} is not opened to the stage, because the spool or the store lies in it; "
+            "name a folder that holds nothing else"
+            for path in self.too_wide
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A path that an option names."""
+
+    path: str
+    secret: bool
+
+
+def of_run(registry: Registry, request: Json) -> Reach:
+    """The reach of one attempt; `request` as `Request.to_json` writes it.
+
+    Raises `KeyError`, `TypeError` or `ValueError` for a request of another shape.
+    """
+    document = request["document"]
+    sealed = document["sealed"]
+    own = [str(artifact["path"]) for artifact in document["artifacts"]]
+    if sealed is None:
+        return _reach(registry, request, own, [], own)
+    own.append(sealed["root"])
+    root = _storage_root(sealed)
+    if not request["targets"]:
+        return _reach(registry, request, own, [], [*own, root])
+    # A copy is complete with the files of the storage root.
+    return _reach(registry, request, [*own, *_root_files(root)], [root], [*own, root])
+
+
+def of_check(registry: Registry, job: Json) -> Reach:
+    """The reach of `Stage.check` and `Target.check`. Raises as `of_run` does."""
+    return _reach(registry, job, [], [], [job["beside"]])
+
+
+def machine(folder: str, *, network: bool) -> Iterator[Rule]:
+    """What every step may use: programs, libraries, plug-ins' code, fonts, a few devices."""
+    for path in _code():
+        if not _holds(path, [folder]):  # a path of imports that holds the spool is none of ours
+            yield path, Access.RUN
+    etc = _SETTINGS + (_NETWORK_SETTINGS if network else ())
+    for name in etc:
+        for path in glob.glob(f"/etc/{name}") if "*" in name else (f"/etc/{name}",):  # noqa: PTH207 - once a step, and cheap
+            yield path, Access.READ
+    for path in (*_KERNEL, *filter(None, map(os.environ.get, _NAMED_BY_ENVIRONMENT))):
+        yield path, Access.READ
+    for path in _DEVICES:
+        yield path, Access.USE
+
+
+def _code() -> list[str]:
+    """Where code comes from: the system, the interpreter, and every module already loaded."""
+    places = [*_SOFTWARE, sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
+    places += [path for path in sys.path if path]
+    covered = tuple(f"{place}/" for place in places)
+    for name, module in tuple(sys.modules.items()):
+        if "." not in name:
+            known = vars(module) if module is not None else {}
+            found = known.get("__path__") or [known.get("__file__")]
+            places += [p for p in found if isinstance(p, str) and not p.startswith(covered)]
+    return list(dict.fromkeys(places))
+
+
+def _reach(
+    registry: Registry, job: Json, reads: list[str], lists: list[str], kept: list[str]
+) -> Reach:
+    """`kept` holds documents: an option that names a folder around it opens nothing."""
+    reads = list(reads)
+    named: list[str] = []
+    writes: list[str] = []
+    if job["stage"] is not None:
+        stage = registry.stages[job["stage"]]
+        declared = getattr(stage, "writes", ())
+        writes += filter(_is_path, (job["options"].get(name) for name in declared))
+        for one in _all_named(stage.config(), job["options"]):
+            (reads if one.secret else named).append(one.path)
+    for target in job["targets"].values():
+        kind = registry.targets[target["kind"]]
+        for one in _all_named(kind.config(), target["options"]):
+            folder = not one.secret and os.path.isdir(one.path)  # noqa: PTH112 - text, as all here
+            (writes if folder else reads).append(one.path)
+    wide = [path for path in (*named, *writes) if _holds(path, [job["folder"], *kept])]
+    return Reach(
+        folder=job["folder"],
+        reads=reads,
+        named=[path for path in named if path not in wide],
+        writes=[path for path in writes if path not in wide],
+        lists=lists,
+        too_wide=wide,
+    )
+
+
+def _is_path(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value.startswith("/")
+
+
+def _holds(path: str, kept: Iterable[str]) -> bool:
+    """Whether one of `kept` is `path` or lies in it."""
+    real = os.path.realpath(path).rstrip("/") + "/"
+    return any((os.path.realpath(one) + "/").startswith(real) for one in kept)
+
+
+def _storage_root(sealed: Json) -> str:
+    root, key = PurePosixPath(sealed["root"]), PurePosixPath(sealed["key"])
+    if root.parts[-len(key.parts) :] != key.parts:
+        raise ValueError(f"the object's folder {root} does not end in its key {key}")
+    return str(root.parents[len(key.parts) - 1])
+
+
+def _root_files(root: str) -> list[str]:
+    """The plain files of a storage root, and its extensions: no object."""
+    try:
+        with os.scandir(root) as entries:
+            files = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [*files, f"{root}/extensions"]
+
+
+def _all_named(model: type[BaseModel], options: Json) -> Iterator[_Named]:
+    for name, known in model.model_fields.items():
+        if name in options:
+            yield from _paths(known.annotation, options[name])
+
+
+def _paths(kind: Any, value: Any) -> Iterator[_Named]:
+    """The absolute paths in an option's JSON that its type calls a path.
+
+    A text that only looks like a path is none: it may be a path on another machine.
+    """
+    if isinstance(kind, type):
+        if issubclass(kind, SecretRef):
+            if isinstance(value, Mapping):
+                yield from _secret(value)
+        elif issubclass(kind, BaseModel):
+            if isinstance(value, Mapping):
+                yield from _all_named(kind, value)
+        elif issubclass(kind, Path) and _is_path(value):
+            yield _Named(value, secret=False)
+        return
+    arms = get_args(kind)
+    values: Iterable[Any] = value if isinstance(value, list) else (value,)
+    if isinstance(value, Mapping) and _is_table(kind):
+        values, arms = value.values(), arms[-1:]
+    for each in values:
+        for arm in arms:
+            yield from _paths(arm, each)
+
+
+def _is_table(kind: Any) -> bool:
+    origin = get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _secret(reference: Mapping[str, Any]) -> Iterator[_Named]:
+    """The file of a `SecretRef`, as `SecretRef.path` finds it."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if file := reference.get("file"):
+        yield _Named(str(file), secret=True)
+    elif folder and (name := reference.get("credential")) and "/" not in str(name):
+        yield _Named(f"{folder}/{name}", secret=True)
