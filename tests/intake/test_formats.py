@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from archived.intake.formats import Look, Whole, look
+from archived.intake.formats import Look, Whole, broken_promise, look
 
 
 class Counted:
@@ -266,3 +266,25 @@ def test_no_bytes_upset_the_look(mark: bytes, noise: bytes):
     found = see(mark + noise)
     assert found.extension.isalnum()
     assert found.media_type.count("/") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "promise"),
+    [
+        (b"a/page.PDF", "text/plain", "the name promises a PDF, the content holds text/plain"),
+        (b"page.tiff", "application/octet-stream", "a TIFF, the content cannot be recognised"),
+        (b"page.jpg", "image/gif", "a JPEG, the content holds image/gif"),
+        (b"page.jpg", "image/png", ""),
+        (b"page.pdf", "image/tiff", ""),
+        (b"letter.eml", "text/plain", ""),
+        (b"page", "application/octet-stream", ""),
+        (b"\xff.\xff", "text/plain", ""),
+    ],
+)
+def test_a_name_that_promises_a_scan_is_held_to_it(
+    name: bytes, media_type: str, promise: str
+) -> None:
+    said = broken_promise(name, Look(media_type, "bin", Whole.UNKNOWN))
+
+    assert promise in said
+    assert bool(said) == bool(promise)

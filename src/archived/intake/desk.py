@@ -27,7 +27,7 @@ from archived.intake.admission import (
     remove_source,
     taken_for,
 )
-from archived.intake.formats import Look, Whole
+from archived.intake.formats import Look, Whole, broken_promise
 from archived.intake.holds import HOLDS
 from archived.intake.opened import look_at
 from archived.intake.rules import RULES, rule_for
@@ -279,6 +279,8 @@ class Desk:
                 return
             code = "arrived-empty" if last.size == 0 else "arrived-incomplete"
             held = (code, f"{HOLDS[code].why}: {found.why or 'somebody still has it open'}")
+        elif broken := broken_promise(watched.arrival.path, found):
+            held = ("content-unrecognised", broken)
         if not self._house.room_for(last.size):
             report.no_room = True
             report.arriving += 1

@@ -122,3 +122,24 @@ def _is_text(head: bytes) -> bool:
             return False
         text = head[: error.start].decode("utf-8")
     return not any(ord(c) < 32 and c not in "\t\n\r\f" for c in text)
+
+
+_SCANS = frozenset({"application/pdf", "image/tiff", "image/jpeg", "image/png"})
+_PROMISES = {
+    "pdf": "a PDF", "tif": "a TIFF", "tiff": "a TIFF", "jpg": "a JPEG", "jpeg": "a JPEG",
+    "png": "a PNG",
+}  # fmt: skip
+
+
+def broken_promise(name: bytes, found: Look) -> str:
+    """What a scan's name promises and its content is not; empty when the name promises nothing.
+
+    A PNG called `.jpg` is a scan all the same; text called `.pdf` is not.
+    """
+    ending = name.rsplit(b"/", 1)[-1].rpartition(b".")[2].lower().decode("ascii", "replace")
+    promised = _PROMISES.get(ending)
+    if promised is None or found.media_type in _SCANS:
+        return ""
+    known = found.media_type not in {"application/octet-stream", "application/x-empty"}
+    what = f"holds {found.media_type}" if known else "cannot be recognised"
+    return f"the name promises {promised}, the content {what}"

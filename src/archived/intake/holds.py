@@ -22,6 +22,10 @@ HOLDS: Mapping[str, Hold] = {
     "arrived-empty": Hold(
         "the file has no content", "scan or send it again; look whether the scanner's disk is full"
     ),
+    "content-unrecognised": Hold(
+        "its name promises a scan, but its content is none",
+        "look at the file: scan the paper again, or archivectl release archives it as it is",
+    ),
     "unreadable": Hold("archived may not read the file", "give archived the right to read it"),
     "too-large": Hold(
         "the file is larger than this hot folder accepts", "raise max_file_size, or take it away"

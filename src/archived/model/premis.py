@@ -45,6 +45,7 @@ STAGE_EVENTS: Mapping[str, str] = MappingProxyType(
     {
         "ocr": "normalization",
         "classify": "metadata extraction",
+        "malware": "virus check",
         "sign": "digital signature generation",
         "replicate": "replication",
         "stamp": "creation",

@@ -133,8 +133,18 @@ class Spool:
         atomic.remove_tree(self.work / step)
 
     def drop(self, document: str) -> None:
-        """Let go of a document's bytes: only when its sealed object is durable."""
-        atomic.remove_tree(self.folder(document))
+        """Let go of a document's bytes: only when its sealed object is durable.
+
+        The folder loses its name first, so that a crash leaves all of it or something in
+        `incoming/`, never a part that looks like a document.
+        """
+        if not self.folder(document).exists():
+            return
+        aside = self.incoming / f"{document}.dropped"
+        atomic.remove_tree(aside)
+        atomic.gather(self.folder(document), aside)
+        atomic.fsync_folder(self.documents)
+        atomic.remove_tree(aside)
 
     def clear_unfinished(self) -> list[str]:
         """At start: drop half-written arrivals and the folders of steps that are no more."""
