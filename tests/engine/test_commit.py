@@ -125,6 +125,17 @@ def test_a_document_in_work_cannot_be_released(world: World) -> None:
         release(world, skip=True)
 
 
+def test_an_ending_that_is_recorded_again_changes_nothing(world: World) -> None:
+    step = world.begin(only(world))
+    world.end(step, DONE)
+    once = only(world)
+
+    with pytest.raises(NotNow, match="has ended already"):
+        world.end(step, DONE)
+
+    assert only(world) == once
+
+
 def test_two_people_cannot_decide_on_the_same_sight_of_a_document(world: World) -> None:
     before = only(world)
     world.end(world.begin(before), REFUSED)

@@ -91,7 +91,7 @@ def seal(
     `sealed` holds `object_key`, `object_version` and `inventory_sha512`.
     """
     with catalog.transaction() as change:  # 2
-        document = change.document(step.document)
+        document = _still_running(change, step)
         facts = catalog.facts(document.id)
         change.step_ended(step.id, now, ending="finished")
         state = change.move(document, Happened.SEALED, now, running=None, sealed_at=now, **sealed)
@@ -176,7 +176,7 @@ def _record_end(
     change: Change, deck: Deck, step: StepRow, outcome: Outcome, decision: Decision,
     kept: list[Kept], now: datetime,
 ) -> State:  # fmt: skip
-    document = change.document(step.document)
+    document = _still_running(change, step)
     change.step_ended(step.id, now, **_columns(outcome))
     artifacts = _artifacts(step, outcome, kept)
     change.add_artifacts(artifacts)
@@ -199,6 +199,14 @@ def _record_end(
             return _wait(change, document, step, outcome, decision, now)
         case Verdict.HOLD:
             return _hold(change, document, step, outcome, decision, now)
+
+
+def _still_running(change: Change, step: StepRow) -> DocumentRow:
+    """An ending counts once: a commit whose answer was lost may be done again, to no effect."""
+    document = change.document(step.document)
+    if document.running != step.id:
+        raise NotNow(f"step {step.id} of document {document.id} has ended already")
+    return document
 
 
 def _wait(
