@@ -6,7 +6,6 @@ programs, libraries and fonts; nothing else. Looks at the disk, changes nothing.
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,8 +30,9 @@ _SETTINGS = (
     "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "localtime", "timezone",
     "locale.alias", "locale.conf", "fonts", "mime.types", "magic", "papersize", "passwd", "group",
     "nsswitch.conf", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/ca-trust",
-    "pki/tls/certs", "pki/tls/openssl.cnf", "crypto-policies", "java-*", "python3*",
-    "ImageMagick-*", "ghostscript",
+    "pki/tls/certs", "pki/tls/openssl.cnf", "crypto-policies", "ghostscript",
+    *(entry.name for entry in sorted(Path("/etc").glob("*"))
+      if entry.name.startswith(("java-", "python3", "ImageMagick-"))),
 )  # fmt: skip
 _NETWORK_SETTINGS = (
     "resolv.conf", "hosts", "host.conf", "gai.conf", "services", "protocols",
@@ -50,11 +50,13 @@ _NAMED_BY_ENVIRONMENT = ("TESSDATA_PREFIX", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ
 class Reach:
     """What one step may do with files, beyond what every step may.
 
-    `folder` is its own. `reads`: its document and secrets. `named`: what the options name, which
-    may be programs. `writes`: targets' folders and what the stage declares. `lists`: names only.
+    `folder` is its own. `code`: the plug-ins. `reads`: its document and secrets. `named`: what
+    the options name, which may be programs. `writes`: targets' folders and what the stage
+    declares. `lists`: names only.
     """
 
     folder: str
+    code: Sequence[str] = ()
     reads: Sequence[str] = ()
     named: Sequence[str] = ()
     writes: Sequence[str] = ()
@@ -66,6 +68,7 @@ class Reach:
         """Every path with what may be done below it."""
         yield self.folder, Access.CHANGE
         for paths, access in (
+            (self.code, Access.RUN),
             (self.reads, Access.READ),
             (self.named, Access.RUN),
             (self.writes, Access.CHANGE),
@@ -116,13 +119,12 @@ def of_check(registry: Registry, job: Json) -> Reach:
 
 def machine(folder: str, *, network: bool) -> Iterator[Rule]:
     """What every step may use: programs, libraries, plug-ins' code, fonts, a few devices."""
+    inside = tuple(f"{one}/" for one in {folder, os.path.realpath(folder)})
     for path in _code():
-        if not _holds(path, [folder]):  # a path of imports that holds the spool is none of ours
-            yield path, Access.RUN
-    etc = _SETTINGS + (_NETWORK_SETTINGS if network else ())
-    for name in etc:
-        for path in glob.glob(f"/etc/{name}") if "*" in name else (f"/etc/{name}",):  # noqa: PTH207 - once a step, and cheap
-            yield path, Access.READ
+        if not any(one.startswith(path.rstrip("/") + "/") for one in inside):
+            yield path, Access.RUN  # a path of imports that holds the spool is none of ours
+    for name in _SETTINGS + (_NETWORK_SETTINGS if network else ()):
+        yield f"/etc/{name}", Access.READ
     for path in (*_KERNEL, *filter(None, map(os.environ.get, _NAMED_BY_ENVIRONMENT))):
         yield path, Access.READ
     for path in _DEVICES:
@@ -130,16 +132,19 @@ def machine(folder: str, *, network: bool) -> Iterator[Rule]:
 
 
 def _code() -> list[str]:
-    """Where code comes from: the system, the interpreter, and every module already loaded."""
+    """Where code comes from: the system, the interpreter, the path of imports."""
     places = [*_SOFTWARE, sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
-    places += [path for path in sys.path if path]
-    covered = tuple(f"{place}/" for place in places)
-    for name, module in tuple(sys.modules.items()):
-        if "." not in name:
-            known = vars(module) if module is not None else {}
-            found = known.get("__path__") or [known.get("__file__")]
-            places += [p for p in found if isinstance(p, str) and not p.startswith(covered)]
-    return list(dict.fromkeys(places))
+    return list(dict.fromkeys([*places, *filter(None, sys.path)]))
+
+
+def _code_of(registry: Registry) -> list[str]:
+    """Where the plug-ins themselves lie, also those that are single files."""
+    places: list[str] = []
+    for cls in (*registry.stages.values(), *registry.targets.values()):
+        top = sys.modules.get(cls.__module__.partition(".")[0])
+        known = {} if top is None else vars(top)
+        places += known.get("__path__") or filter(None, [known.get("__file__")])
+    return places
 
 
 def _reach(
@@ -163,6 +168,7 @@ def _reach(
     wide = [path for path in (*named, *writes) if _holds(path, [job["folder"], *kept])]
     return Reach(
         folder=job["folder"],
+        code=_code_of(registry),
         reads=reads,
         named=[path for path in named if path not in wide],
         writes=[path for path in writes if path not in wide],
