@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -87,6 +88,14 @@ class Prying(Stage[Options]):
 
     def connect(self, path):
         socket.create_connection(("127.0.0.1", 9), 1)
+
+    def control(self, path):
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(path))
+
+    def pair(self, path):
+        for end in socket.socketpair():
+            end.close()
 
     def cat(self, path):
         return self.context.run(["cat", path]).stdout.decode()
@@ -242,6 +251,23 @@ async def test_what_the_options_name_is_readable_and_only_what_is_declared_is_wr
         "write secret": "EACCES", "read other": "EACCES", "write count": "done",
         "read count": "x",
     }  # fmt: skip
+
+
+async def test_a_local_socket_is_reached_only_by_a_stage_whose_options_name_one(house):
+    control, service = house.root / "control", house.root / "service"
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
+        for server, path in ((one, control), (two, service)):
+            server.bind(str(path))
+            server.listen()
+        for limits in (Limits(), Limits(network=True)):
+            asked = {"control": control, "pair": ""}
+            assert await house.ends(asked, limits=limits) == {
+                "control": "ECONNREFUSED",
+                "pair": "done",
+            }
+        named = {"font": str(service)}
+        assert await house.ends({"control": service}, options=named) == {"control": "done"}
+        assert house.runner.confinement["services"] == "not asked"
 
 
 async def test_a_replica_is_written_from_its_own_object_and_the_files_of_the_store(house):

@@ -7,6 +7,7 @@ programs, libraries and fonts; nothing else. Looks at the disk, changes nothing.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Reach:
     named: Sequence[str] = ()
     writes: Sequence[str] = ()
     lists: Sequence[str] = ()
+    services: bool = False
+    """Whether the options name a local socket, or something that is not there and may be one."""
     too_wide: Sequence[str] = ()
     """Paths that the options name but that hold other documents as well: not opened."""
 
@@ -151,7 +154,7 @@ def _reach(
     registry: Registry, job: Json, reads: list[str], lists: list[str], kept: list[str]
 ) -> Reach:
     """`kept` holds documents: an option that names a folder around it opens nothing."""
-    reads = list(reads)
+    own, reads = len(reads), list(reads)
     named: list[str] = []
     writes: list[str] = []
     if job["stage"] is not None:
@@ -173,8 +176,16 @@ def _reach(
         named=[path for path in named if path not in wide],
         writes=[path for path in writes if path not in wide],
         lists=lists,
+        services=any(map(_may_be_socket, (*reads[own:], *named, *writes))),
         too_wide=wide,
     )
+
+
+def _may_be_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116 - text, as all here
+    except OSError:
+        return True
 
 
 def _is_path(value: object) -> TypeGuard[str]:

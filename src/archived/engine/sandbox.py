@@ -47,6 +47,9 @@ class Confinement:
     """The child dies when the fork server does."""
     files: str
     """It reads and writes the files it was given and no others."""
+    services: str
+    """It cannot talk to programs of this machine by local sockets: the daemon's control socket
+    would be open to it, having the same user."""
     signals: str
     """It cannot end or disturb processes that it did not start."""
 
@@ -55,12 +58,14 @@ class Confinement:
         return asdict(self)
 
 
-def confine(limits: Limits, parent: int, rules: Sequence[Rule] | None = None) -> Confinement:
+def confine(
+    limits: Limits, parent: int, rules: Sequence[Rule] | None = None, *, services: bool = False
+) -> Confinement:
     """Confine the calling process, for good. `parent` is the pid it was forked from.
 
-    `rules` name the files it may reach; `None`: as before. Must be called while single-threaded.
-    Never raises for want of permission. A further kind of isolation is one more attempt here and
-    one more verdict in `Confinement`.
+    `rules` name the files it may reach; `None`: as before. `services`: it may use local sockets.
+    Must be called while single-threaded. Never raises for want of permission. A further kind of
+    isolation is one more attempt here and one more verdict in `Confinement`.
     """
     privileges = _attempt(lambda: syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1))
     # Changing credentials in a namespace clears the parent-death signal, so the network goes first.
@@ -69,6 +74,7 @@ def confine(limits: Limits, parent: int, rules: Sequence[Rule] | None = None) ->
     with contextlib.suppress(OSError):  # a hardened unit forbids it and sets Nice= itself
         os.nice(_NICE)
     held_limits = _attempt(lambda: _limit(limits))
+    held_services = "not asked" if services else _attempt(syscalls.forbid_local_sockets)
     files, signals = ("not asked", "not asked")
     if rules is not None:  # last: it closes what the steps above read in /proc
         files, signals = _within(rules, tcp=limits.network)
@@ -78,6 +84,7 @@ def confine(limits: Limits, parent: int, rules: Sequence[Rule] | None = None) ->
         network=network,
         parent=held_parent,
         files=files,
+        services=held_services,
         signals=signals,
     )
 
@@ -238,6 +245,7 @@ def _tried(
         ("files", "changing another's file", lambda: other.open("a").close()),
         ("files", "emptying another's file", lambda: os.truncate(other, 0)),
         ("files", "writing outside", (other.parent / "new").touch),
+        ("services", "a local socket", lambda: socket.socket(socket.AF_UNIX).close()),
         ("signals", "a signal to another process", lambda: os.kill(parent, 0)),
     ]
     for name, what, escape in escapes:

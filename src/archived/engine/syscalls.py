@@ -24,8 +24,8 @@ CLONE_NEWNET = 0x40000000
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_OF, _SKIP, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x05, 0x54, 0x06
 """BPF: LD|W|ABS, JMP|JEQ|K, JMP|JGE|K, JMP|JSET|K, JMP|JA, ALU|AND|K, RET|K."""
-_ALLOW, _DENY, _ABSENT = 0x7FFF0000, 0x00050000 | 13, 0x00050000 | 38
-"""SECCOMP_RET_ALLOW, and SECCOMP_RET_ERRNO with EACCES or ENOSYS."""
+_ALLOW, _DENY, _ABSENT, _REFUSE = 0x7FFF0000, 0x0005000D, 0x00050026, 0x0005006F
+"""SECCOMP_RET_ALLOW, and SECCOMP_RET_ERRNO with EACCES, ENOSYS or ECONNREFUSED."""
 _FIRST, _SECOND, _THIRD = 16, 24, 32
 """Where the low halves of a call's arguments lie in `seccomp_data`, on little-endian machines."""
 
@@ -81,6 +81,24 @@ def forbid_internet_sockets() -> None:
             (_EQUAL, 0, 1, int(socket.AF_UNIX)),
             (_RETURN, 0, 0, _ALLOW),
             (_RETURN, 0, 0, _DENY),
+        ]
+    )
+
+
+def forbid_local_sockets() -> None:
+    """Forbid, by a seccomp filter, to make a local (AF_UNIX) socket; pairs are not touched.
+
+    Refused like a connection to a service that is not there, which every client can explain.
+    """
+    _, calls = _machine()
+    _filter(
+        [
+            (_EQUAL, 4, 0, 425),  # io_uring_setup
+            (_EQUAL, 0, 2, calls["socket"]),
+            (_LOAD, 0, 0, _FIRST),  # the address family
+            (_EQUAL, 1, 0, int(socket.AF_UNIX)),
+            (_RETURN, 0, 0, _ALLOW),
+            (_RETURN, 0, 0, _REFUSE),
         ]
     )
 

@@ -63,7 +63,7 @@ def serve(
         within = _reach(registry, job)
         limits = Limits(**job["limits"])
         rules = list(within.rules(network=limits.network))
-        confinement = sandbox.confine(limits, parent, rules)
+        confinement = sandbox.confine(limits, parent, rules, services=within.services)
         _say(reply, {"confinement": confinement.to_json()})
         if job["kind"] == "check":
             _say(reply, {"problems": [*within.complaints(), *_check(registry, job)]})
