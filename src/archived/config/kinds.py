@@ -78,6 +78,13 @@ def _topic(value: str) -> str:
     return value
 
 
+def _folder_name(value: str) -> str:
+    odd = set(value) & set('\\/:*?"<>|') or not value.isprintable() or value != value.strip()
+    if odd or not 0 < len(value) <= 60 or value[0] in ".-~" or value[-1] == ".":
+        raise ValueError('write a plain folder name, like "_archived"')
+    return unicodedata.normalize("NFC", value)
+
+
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise ValueError(f'"{twice[0]}" stands in the list twice')
@@ -90,6 +97,8 @@ Wait = Annotated[Duration, AfterValidator(_more_than_nothing)]
 Bytes = Annotated[Size, AfterValidator(_some_bytes)]
 """A size that is more than nothing."""
 Pattern = Annotated[str, AfterValidator(_pattern)]
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+"""One folder's name, which every client of a share can show."""
 Listen = Annotated[Address, PlainValidator(_address), PlainSerializer(str, return_type=str)]
 Topic = Annotated[str, AfterValidator(_topic)]
 Names = Annotated[tuple[str, ...], AfterValidator(_once)]

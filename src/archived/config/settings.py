@@ -51,6 +51,9 @@ class HotFolderSetting:
     rescan: timedelta
     arrival_deadline: timedelta
     max_file_size: int
+    answers: bool
+    answers_folder: str
+    answers_keep: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,9 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
         "rescan": duration_text(folder.rescan),
         "arrival_deadline": duration_text(folder.arrival_deadline),
         "max_file_size": size_text(folder.max_file_size),
+        "answers": folder.answers,
+        "answers_folder": folder.answers_folder,
+        "answers_keep": size_text(folder.answers_keep),
     }
 
 

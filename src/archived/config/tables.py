@@ -19,6 +19,7 @@ from archived.config.kinds import (
     AbsolutePath,
     Address,
     Bytes,
+    FolderName,
     Listen,
     Names,
     Pattern,
@@ -112,6 +113,13 @@ class HotFolder(Options):
     """As in [intake], for this folder."""
     max_file_size: Bytes | None = None
     """As in [intake], for this folder."""
+    answers: bool = True
+    """Whether receipts, reasons and lists are written into the folder, for people who see only the
+    share."""
+    answers_folder: FolderName = "_archived"
+    """Name of the folder inside it that they are written to. Nothing in it is ever taken in."""
+    answers_keep: Bytes = parse_size("64 MiB")
+    """How much room they may take; beyond it the oldest are removed."""
 
 
 class Pipeline(Options):

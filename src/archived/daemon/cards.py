@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 from archived.config import HotFolderSetting, Settings, StageSetting
 from archived.engine.cards import Deck, StageCard, TargetCard
 from archived.intake.admission import Route
 from archived.intake.desk import FolderCard
 from archived.model.policy import Limits
+from archived.observe.share import ShareCard
 
 
 def deck(settings: Settings) -> Deck:
@@ -59,4 +61,14 @@ def folder(settings: Settings, setting: HotFolderSetting) -> FolderCard:
         quiet=setting.quiet.total_seconds(), rescan=setting.rescan.total_seconds(),
         deadline=setting.arrival_deadline.total_seconds(), max_size=setting.max_file_size,
         mode=setting.mode, recursive=setting.recursive, ignore=setting.ignore,
+        own=os.fsencode(setting.answers_folder),
     )  # fmt: skip
+
+
+def shares(settings: Settings) -> list[ShareCard]:
+    """The hot folders whose share is answered on."""
+    return [
+        ShareCard(f.name, f.path, f.answers_folder, f.answers_keep, settings.archive.timezone)
+        for f in settings.hotfolders.values()
+        if f.enabled and f.answers
+    ]

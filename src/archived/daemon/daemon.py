@@ -24,7 +24,7 @@ from archived.daemon import cards
 from archived.daemon.checks import check_all
 from archived.daemon.health import Health
 from archived.daemon.house import House
-from archived.daemon.reception import Reception
+from archived.daemon.reception import FolderStatus, Reception
 from archived.daemon.serving import only_one
 from archived.daemon.snapshot import snapshot
 from archived.engine.commit import refuse, release
@@ -39,6 +39,7 @@ from archived.observe.control import Control
 from archived.observe.metrics import Metrics
 from archived.observe.notify import Notifier
 from archived.observe.publisher import Observers, Publisher
+from archived.observe.share import Shares
 from archived.observe.web import Web
 from archived.storage.catalog import Catalog
 from archived.storage.ledger import Entry
@@ -77,6 +78,8 @@ class Daemon:
         self._wake = asyncio.Event()
         self._for_observers = asyncio.Event()
         self._for_broker = asyncio.Event()
+        self._for_shares = asyncio.Event()
+        self.shares: Shares
         self._group: asyncio.TaskGroup
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._retiring: dict[asyncio.Task[None], Runner] = {}
@@ -125,6 +128,7 @@ class Daemon:
                     "observers",
                     Observers(self.catalog, self._tell_plugins).run(self._for_observers),
                 )
+                self._spawn("shares", self.shares.run(self._for_shares))
                 self._start_publisher(self.settings)
                 self._spawn("heartbeat", self._heartbeat())
                 self.health.started = True
@@ -173,6 +177,7 @@ class Daemon:
             tell=self._step_ended,
         )  # fmt: skip
         self.answers = Answers(self.catalog, self.settings.store.path, self.live)
+        self.shares = Shares(self.catalog, lambda: cards.shares(self.settings), self._standing)
         self.metrics.watch(lambda: snapshot(self))
 
     def _close(self) -> None:
@@ -268,6 +273,11 @@ class Daemon:
         self.health.progressed()
         self._ring()
 
+    def _standing(self, hotfolder: str) -> FolderStatus | None:
+        """How a hot folder stands, once its first sweep has shown that."""
+        reception = self.receptions.get(hotfolder)
+        return reception.status if reception is not None and reception.status.known else None
+
     def _tell_plugins(self, event: Any) -> None:
         self.settings.plugins.tell(event)
 
@@ -287,7 +297,7 @@ class Daemon:
             await asyncio.sleep(HEARTBEAT)
 
     def _trim(self) -> None:
-        readers = ["observers", *(["mqtt"] if self.settings.mqtt else [])]
+        readers = ["observers", *(["mqtt"] if self.settings.mqtt else []), *self.shares.readers()]
         with self.catalog.transaction() as change:
             change.outbox_trim(readers, _KEEP_EVENTS)
 
@@ -302,6 +312,7 @@ class Daemon:
         """There may be news in the outbox."""
         self._for_observers.set()
         self._for_broker.set()
+        self._for_shares.set()
 
     def ask(self, question: str, arguments: dict[str, str]) -> Any:
         """Answer a question of `archivectl`; see `observe.answers`. Blocking."""

@@ -42,6 +42,11 @@ class FolderStatus:
     """Monotonic time at which the desk last got on: with a file, or to the end of a sweep."""
     sweep_seconds: float = 0.0
 
+    @property
+    def known(self) -> bool:
+        """False until a first sweep has ended, well or not."""
+        return bool(self.sweep_seconds or self.offline or self.failing)
+
 
 class Reception:
     """One hot folder's loop. `admitted` is called after each sweep that admitted something."""
@@ -106,7 +111,8 @@ class Reception:
         try:
             mode = choose_mode(self.card.path, self.card.mode)
             if mode == "events":
-                watcher = Watcher(self.card.path, hint, recursive=self.card.recursive)
+                card = self.card
+                watcher = Watcher(card.path, hint, recursive=card.recursive, own=card.own)
                 watcher.start()
                 self._watcher = watcher
             self.status.mode = mode

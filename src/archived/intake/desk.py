@@ -30,7 +30,7 @@ from archived.intake.admission import (
 from archived.intake.formats import Look, Whole, broken_promise
 from archived.intake.holds import HOLDS
 from archived.intake.opened import look_at
-from archived.intake.rules import RULES, rule_for
+from archived.intake.rules import OWN_FOLDER, RULES, rule_for
 from archived.intake.scan import FolderOffline, Seen, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
 from archived.intake.watcher import Mode, has_writer
@@ -57,6 +57,8 @@ class FolderCard:
     mode: Mode = "auto"
     recursive: bool = True
     ignore: tuple[str, ...] = ()
+    own: bytes = OWN_FOLDER
+    """The folder of our answers; never looked into."""
 
 
 class House(Protocol):
@@ -122,7 +124,7 @@ class Desk:
             self._watched = {path: _Watched(arrival) for path, arrival in present.items()}
         report = Sweep()
         here = {}
-        for seen in scan(self.card.path, recursive=self.card.recursive):
+        for seen in scan(self.card.path, recursive=self.card.recursive, own=self.card.own):
             if not self._finish_removal(seen, report):
                 here[seen.path] = seen
         self._note_gone(here)
@@ -217,7 +219,7 @@ class Desk:
     def _rule(self, seen: Seen) -> str | None:
         # A closed folder is no pipe or device: it is held, unless its name is a reason to pass by.
         mode = stat.S_IFREG if seen.closed else seen.mode
-        return rule_for(seen.path, mode, self.card.ignore)
+        return rule_for(seen.path, mode, self.card.ignore, self.card.own)
 
     def _attend(self, watched: _Watched, seen: Seen, report: Sweep) -> None:
         """Bring one present file a step further, if it is ready."""

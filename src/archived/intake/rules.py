@@ -25,6 +25,7 @@ RULES: Mapping[str, str] = {
 """Rule -> why, completing "was left alone because …"."""
 
 OWN_FOLDER = b"_archived"
+"""Where answers to the scanning desk stand; also when a hot folder calls them otherwise."""
 TAKEN_PREFIX = b".archived-taken-"
 """A source that is in custody and about to be removed; see `admission`."""
 
@@ -38,14 +39,22 @@ _LITTER = frozenset(
 )  # fmt: skip
 
 
-def rule_for(path: bytes, mode: int, ignore: Sequence[str] = ()) -> str | None:
+def is_own(name: bytes, own: bytes = OWN_FOLDER) -> bool:
+    """Whether a name directly in the hot folder is kept for our answers, called `own` there."""
+    return name in {OWN_FOLDER, own}
+
+
+def rule_for(
+    path: bytes, mode: int, ignore: Sequence[str] = (), own: bytes = OWN_FOLDER
+) -> str | None:
     """The rule under which the file at `path` (relative, bytes) is left alone, or `None`.
 
-    `mode` is `st_mode` from `lstat`. Folders count: a file in a hidden folder is hidden. Patterns
-    are compared in NFC, so that a name is found however its accents were typed.
+    `mode` is `st_mode` from `lstat`, `own` the folder of our answers. Folders count: a file in a
+    hidden folder is hidden. Patterns are compared in NFC, so that a name is found however its
+    accents were typed.
     """
     parts = path.split(b"/")
-    if parts[0] == OWN_FOLDER:
+    if is_own(parts[0], own):
         return "own-folder"
     if stat.S_ISLNK(mode):
         return "symlink"

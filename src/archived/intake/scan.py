@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from archived.intake.rules import OWN_FOLDER
+from archived.intake.rules import OWN_FOLDER, is_own
 from archived.intake.settle import Sighting
 
 DEEPEST = 64
@@ -41,19 +41,21 @@ class Seen:
     closed: str = ""
 
 
-def scan(root: Path, *, recursive: bool = True) -> Iterator[Seen]:
-    """Everything below `root` that is not a folder. Raises `FolderOffline`.
+def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iterator[Seen]:
+    """Everything below `root` that is not a folder, our answers in `own` apart.
+
+    Raises `FolderOffline`.
 
     A sub-folder that vanishes while we walk is passed over: the next scan will tell. One that may
     not be read, or lies too deep, is reported as closed: what is in it is neither seen nor gone.
     """
     try:
-        yield from _walk(os.fsencode(root), b"", recursive=recursive, depth=0)
+        yield from _walk(os.fsencode(root), b"", recursive=recursive, own=own, depth=0)
     except OSError as error:
         raise FolderOffline(f"{root}: {error.strerror}") from error
 
 
-def _walk(root: bytes, below: bytes, *, recursive: bool, depth: int) -> Iterator[Seen]:
+def _walk(root: bytes, below: bytes, *, recursive: bool, own: bytes, depth: int) -> Iterator[Seen]:
     with os.scandir(os.path.join(root, below)) as entries:  # noqa: PTH118 - bytes names
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
@@ -64,17 +66,19 @@ def _walk(root: bytes, below: bytes, *, recursive: bool, depth: int) -> Iterator
             continue
         if not stat.S_ISDIR(status.st_mode):
             yield Seen(path, status.st_mode, _sighting(status))
-        elif recursive and path != OWN_FOLDER:
-            yield from _enter(root, path, status, depth + 1)
+        elif recursive and not is_own(path, own):
+            yield from _enter(root, path, status, own, depth + 1)
 
 
-def _enter(root: bytes, path: bytes, status: os.stat_result, depth: int) -> Iterator[Seen]:
+def _enter(
+    root: bytes, path: bytes, status: os.stat_result, own: bytes, depth: int
+) -> Iterator[Seen]:
     if depth > DEEPEST:
         why = f"it lies more than {DEEPEST} folders deep"
         yield Seen(path, status.st_mode, _sighting(status), why)
         return
     try:
-        yield from _walk(root, path, recursive=True, depth=depth)
+        yield from _walk(root, path, recursive=True, own=own, depth=depth)
     except OSError as error:
         if error.errno in _CLOSED:
             yield Seen(path, status.st_mode, _sighting(status), error.strerror or "")

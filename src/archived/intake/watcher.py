@@ -16,6 +16,8 @@ from typing import Literal
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from archived.intake.rules import OWN_FOLDER
+
 Mode = Literal["auto", "events", "polling"]
 
 REMOTE = frozenset(
@@ -62,26 +64,40 @@ def _mounts() -> str:
 class _Hint(FileSystemEventHandler):
     """As little as possible happens in watchdog's thread: a hint is passed on."""
 
-    def __init__(self, hint: Callable[[], None]) -> None:
+    def __init__(self, hint: Callable[[], None], own: bytes) -> None:
         self._hint = hint
+        self._own = own
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type in _HINTS:
+        if event.event_type in _HINTS and not self._is_ours(event):
             self._hint()
+
+    def _is_ours(self, event: FileSystemEvent) -> bool:
+        """What we write into our own folder is no news."""
+        paths = [os.fsencode(path) for path in (event.src_path, event.dest_path) if path]
+        return all(path == self._own or path.startswith(self._own + b"/") for path in paths)
 
 
 class Watcher:
-    """Calls `hint` (from another thread) when something may have changed below `root`."""
+    """Calls `hint` (from another thread) when something may have changed below `root`.
 
-    def __init__(self, root: Path, hint: Callable[[], None], *, recursive: bool = True) -> None:
+    Except in the folder `own` of our answers.
+    """
+
+    def __init__(
+        self, root: Path, hint: Callable[[], None], *, recursive: bool = True,
+        own: bytes = OWN_FOLDER,
+    ) -> None:  # fmt: skip
         self._root = root
         self._hint = hint
         self._recursive = recursive
+        self._own = os.path.join(os.fsencode(root), own)  # noqa: PTH118 - bytes names
         self._observer = Observer()
 
     def start(self) -> None:
         """Begin. Raises `OSError` when the kernel cannot watch (no such folder, out of watches)."""
-        self._observer.schedule(_Hint(self._hint), str(self._root), recursive=self._recursive)
+        hint = _Hint(self._hint, self._own)
+        self._observer.schedule(hint, str(self._root), recursive=self._recursive)
         self._observer.start()
 
     def alive(self) -> bool:

@@ -1,0 +1,145 @@
+"""What the share asks of the catalog, beyond its common questions. Nothing here writes.
+
+All questions are about one hot folder: nothing of another can come into an answer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from archived.api.events import Event
+from archived.model.document import State
+from archived.observe.share.texts import Held, Safe
+from archived.storage import schema as t
+from archived.storage.catalog import Catalog
+from archived.storage.records import Arrival, ArrivalState
+
+_SILENT = (
+    "step-finished", "step-skipped", "step-postponed", "step-broke", "document-sealed",
+    "intake-paused", "intake-resumed",
+)  # fmt: skip
+"""Events that change no answer; the state of intake is seen, not heard."""
+
+
+def place_of(catalog: Catalog, reader: str) -> int:
+    """The last event a reader has been given; 0 for one that is new."""
+    with catalog.reading() as connection:
+        found = select(t.reader.c.sequence).where(t.reader.c.name == reader)
+        return int(connection.execute(found).scalar() or 0)
+
+
+def events_after(
+    catalog: Catalog, hotfolder: str, place: int, limit: int
+) -> tuple[list[Event], int]:
+    """Events that may concern a hot folder, in order, and the place after them.
+
+    An event that names no hot folder (a repeat names its document) is one of them.
+    """
+    mine = (t.outbox.c.hotfolder == hotfolder) | t.outbox.c.hotfolder.is_(None)
+    statement = (
+        select(t.outbox)
+        .where(t.outbox.c.sequence > place, mine, t.outbox.c.name.not_in(_SILENT))
+        .order_by(t.outbox.c.sequence)
+        .limit(limit)
+    )
+    with catalog.reading() as connection:
+        newest = connection.execute(select(func.max(t.outbox.c.sequence))).scalar() or 0
+        events = [Event(**row._mapping) for row in connection.execute(statement)]
+    full = len(events) == limit
+    return events, events[-1].sequence if full else max(place, newest)
+
+
+def arrivals_of(catalog: Catalog, document: str, limit: int = 100) -> list[Arrival]:
+    """The newest files that became a document."""
+    statement = (
+        select(t.arrival)
+        .where(t.arrival.c.document == document, t.arrival.c.state == ArrivalState.ADMITTED)
+        .order_by(t.arrival.c.id.desc())
+        .limit(limit)
+    )
+    with catalog.reading() as connection:
+        return [
+            Arrival(**(dict(row._mapping) | {"state": ArrivalState(row.state)}))
+            for row in connection.execute(statement)
+        ]
+
+
+def held(catalog: Catalog, hotfolder: str, limit: int) -> list[Held]:
+    """What waits for a person, documents and files, the newest first of each."""
+    d, a = t.document.c, t.arrival.c
+    documents = (
+        select(d.path, d.name, d.code, d.changed, d.id)
+        .where(d.state == State.HELD, d.hotfolder == hotfolder)
+        .order_by(d.changed.desc())
+        .limit(limit)
+    )
+    files = (
+        select(a.path, a.name, a.code, func.coalesce(a.ended, a.first_seen), a.id)
+        .where(a.state == ArrivalState.HELD, a.hotfolder == hotfolder, a.present)
+        .order_by(a.id.desc())
+        .limit(limit)
+    )
+    with catalog.reading() as connection:
+        found = [
+            Held(path, name, code or "error", changed, document=identifier)
+            for path, name, code, changed, identifier in connection.execute(documents)
+        ]
+        found += [
+            Held(path, name, code or "error", since, arrival=identifier)
+            for path, name, code, since, identifier in connection.execute(files)
+        ]
+    return found[:limit]
+
+
+def counts(catalog: Catalog, hotfolder: str) -> tuple[int, int]:
+    """Documents in work; documents and files that are held."""
+    d, a = t.document.c, t.arrival.c
+    states = select(d.state, func.count()).where(
+        d.state.in_([State.ADMITTED, State.WORKING, State.WAITING, State.HELD]),
+        d.hotfolder == hotfolder,
+    )
+    files = select(func.count()).where(
+        a.state == ArrivalState.HELD, a.hotfolder == hotfolder, a.present
+    )
+    with catalog.reading() as connection:
+        found = {row[0]: int(row[1]) for row in connection.execute(states.group_by(d.state))}
+        waiting = found.pop(State.HELD, 0) + connection.execute(files).scalar_one()
+    return sum(found.values()), int(waiting)
+
+
+def safe_between(catalog: Catalog, hotfolder: str, start: datetime, end: datetime) -> list[Safe]:
+    """Documents that became safe from `start` until before `end`."""
+    d = t.document.c
+    return _safe(catalog, d.hotfolder == hotfolder, d.safe_at >= start, d.safe_at < end)
+
+
+def safe_document(catalog: Catalog, hotfolder: str, document: str) -> list[Safe]:
+    """One document of the hot folder, when it is safe."""
+    return _safe(catalog, t.document.c.hotfolder == hotfolder, t.document.c.id == document)
+
+
+def _safe(catalog: Catalog, *where: object) -> list[Safe]:
+    d, a, r = t.document.c, t.artifact.c, t.replica.c
+    sha256 = (
+        select(a.sha256).where(a.document == d.id, a.role == "original").order_by(a.id).limit(1)
+    )
+    copies = select(func.count()).where(
+        r.document == d.id, r.inventory_sha512 == d.inventory_sha512
+    )
+    statement = select(
+        d.id,
+        d.name,
+        d.received,
+        d.safe_at,
+        d.pages,
+        copies.scalar_subquery(),
+        sha256.scalar_subquery(),
+    ).where(d.state == State.SAFE, *where)  # type: ignore[arg-type] # conditions, all of them
+    with catalog.reading() as connection:
+        return [
+            Safe(identifier, name, received, safe_at, pages, int(n), digest or "")
+            for identifier, name, received, safe_at, pages, n, digest
+            in connection.execute(statement)
+        ]  # fmt: skip

@@ -1,0 +1,207 @@
+"""The answers' folder in a hot folder: opened safely, written whole, kept within a size.
+
+People with access to the share may have put anything there. Folders are entered by handle and
+links are never followed, so that nothing can be written or removed elsewhere; only names that are
+ours are counted or removed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from re import Pattern
+
+from archived.observe.share import names
+from archived.storage import atomic
+
+RECEIPTS, HELD, SAFE, TOP = "receipts", "held", "safe", ""
+_OURS: Mapping[str, Pattern[str]] = {
+    RECEIPTS: names.RECEIPT, HELD: names.REASON, SAFE: names.SAFE_LIST,
+}  # fmt: skip
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_BLOCK = 4096
+_LIST_AGAIN = 600.0
+"""Seconds after which the folder is listed anew: people remove files too."""
+
+
+def cost(size: int) -> int:
+    """What a file of `size` bytes takes on a disk."""
+    return max(1, -(-size // _BLOCK)) * _BLOCK
+
+
+@dataclass
+class _Listed:
+    """What is known of the folder since it was last listed."""
+
+    identity: tuple[int, ...]
+    at: float
+    ours: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """Folder -> name -> (time of change in ns, cost)."""
+    strangers: int = 0
+
+
+class Shelf:
+    """One hot folder's answers. Open it for each use: an idle share must be free to unmount."""
+
+    def __init__(self, root: Path, name: str, keep: int) -> None:
+        self._root = root
+        self._name = name
+        self.keep = keep
+        self._listed: _Listed | None = None
+        self._handles: dict[str, int] = {}
+        self._mode = 0o644
+
+    @contextmanager
+    def opened(self, *, make: bool = True) -> Iterator[bool]:
+        """Inside it the other methods work; yields whether the folder is another than before.
+
+        The hot folder itself is never made: where it is missing, a disk is. Raises `OSError`, and
+        without `make` `FileNotFoundError` when there is no folder for answers yet.
+        """
+        with ExitStack() as stack:
+            root = _entered(stack, self._root)
+            status = os.fstat(root)
+            self._mode = 0o600 | status.st_mode & 0o044
+            top = self._below(stack, root, self._name, status, make=make)
+            self._handles = {TOP: top}
+            for folder in _OURS:
+                self._handles[folder] = self._below(stack, top, folder, status, make=make)
+            try:
+                yield self._look()
+            finally:
+                self._handles = {}
+
+    def put(self, folder: str, name: str, content: bytes) -> None:
+        """Write a whole file, in place of an older one of that name. Raises `OSError`."""
+        atomic.write_file(self._path(folder, name), content, mode=self._mode)
+        if folder != TOP:
+            self._ours[folder][name] = (time.time_ns(), cost(len(content)))
+
+    def drop(self, folder: str, name: str) -> None:
+        """Remove a file of ours. That it is gone need not survive a power cut."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._handles[folder])
+        self._ours[folder].pop(name, None)
+
+    def holds(self, folder: str, name: str, content: bytes) -> bool:
+        """Whether exactly this is there already."""
+        try:
+            path = self._path(folder, name)
+            return path.lstat().st_size == len(content) and atomic.read_bytes(path) == content
+        except OSError:
+            return False
+
+    def names(self, folder: str) -> list[str]:
+        """Names of ours in a folder."""
+        return list(self._ours[folder])
+
+    def has(self, folder: str, name: str) -> bool:
+        """Whether a file of ours was there when the folder was last listed."""
+        return name in self._ours[folder]
+
+    @property
+    def strangers(self) -> int:
+        """Files that are not ours: they are not archived, and somebody should know."""
+        return self._listed.strangers if self._listed else 0
+
+    def shrink(self) -> bool:
+        """Remove the oldest receipts, then the oldest safe lists but one, until all fits `keep`.
+
+        Returns whether anything had to go.
+        """
+        total = sum(c for files in self._ours.values() for _, c in files.values())
+        if total <= self.keep:
+            return False
+        goal = self.keep - self.keep // 20  # a little more, or each new receipt sorts them all
+        removed = False
+        spare = sorted(self._ours[SAFE])[:-1]
+        for folder, oldest in ((RECEIPTS, self._by_age(RECEIPTS)), (SAFE, spare)):
+            for name in oldest:
+                if total <= goal:
+                    return removed
+                total -= self._ours[folder][name][1]
+                self.drop(folder, name)
+                removed = True
+        return removed
+
+    def _by_age(self, folder: str) -> list[str]:
+        return sorted(self._ours[folder], key=lambda name: (self._ours[folder][name][0], name))
+
+    @property
+    def _ours(self) -> dict[str, dict[str, tuple[int, int]]]:
+        assert self._listed is not None  # noqa: S101 - `opened` filled it
+        return self._listed.ours
+
+    def _path(self, folder: str, name: str) -> Path:
+        return _through(self._handles[folder]) / name
+
+    def _below(
+        self, stack: ExitStack, above: int, name: str, root: os.stat_result, *, make: bool
+    ) -> int:
+        try:
+            return _entered(stack, name, above)
+        except FileNotFoundError:
+            if not make:
+                raise
+        os.mkdir(name, 0o755, dir_fd=above)
+        atomic.fsync_folder(_through(above))
+        handle = _entered(stack, name, above)
+        # Whoever may look into the hot folder may read the answers, and nobody else.
+        with suppress(OSError):
+            os.fchown(handle, -1, root.st_gid)
+        with suppress(OSError):
+            os.fchmod(handle, stat.S_ISGID | 0o700 | root.st_mode & 0o055)
+        return handle
+
+    def _look(self) -> bool:
+        """List the folders when they are others than before, or were listed long ago."""
+        identity = tuple(
+            number for handle in self._handles.values()
+            for number in (os.fstat(handle).st_dev, os.fstat(handle).st_ino)
+        )  # fmt: skip
+        before, now = self._listed, time.monotonic()
+        if before and before.identity == identity and now - before.at < _LIST_AGAIN:
+            return False
+        found = _Listed(identity, now)
+        for folder, pattern in _OURS.items():
+            found.ours[folder] = self._list(folder, pattern, found)
+        known = {names.STATUS, *_OURS}
+        with os.scandir(self._handles[TOP]) as entries:
+            found.strangers += sum(
+                e.name not in known and not e.name.startswith(".") for e in entries
+            )
+        self._listed = found
+        return before is None or before.identity != identity
+
+    def _list(
+        self, folder: str, pattern: Pattern[str], found: _Listed
+    ) -> dict[str, tuple[int, int]]:
+        ours = {}
+        with os.scandir(self._handles[folder]) as entries:
+            for entry in entries:
+                if entry.name.startswith(atomic.SCRATCH_PREFIX):
+                    os.unlink(entry.name, dir_fd=self._handles[folder])  # a crash left it
+                elif pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    ours[entry.name] = (status.st_mtime_ns, cost(status.st_size))
+                elif not entry.name.startswith("."):
+                    found.strangers += 1
+        return ours
+
+
+def _through(handle: int) -> Path:
+    """A folder by its handle: it cannot be exchanged for a link under our hands."""
+    return Path(f"/proc/self/fd/{handle}")
+
+
+def _entered(stack: ExitStack, path: str | Path, above: int | None = None) -> int:
+    # The hot folder itself may be reached through a link: it is the administrator's own.
+    flags = _FOLDER if above is None else _FOLDER | os.O_NOFOLLOW
+    handle = os.open(path, flags, dir_fd=above)
+    stack.callback(os.close, handle)
+    return handle

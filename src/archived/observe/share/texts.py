@@ -1,0 +1,308 @@
+"""The answers' contents. Pure: rows and a zone in, bytes out.
+
+Texts are for Windows' own editor as well: UTF-8 with a byte order mark, lines end in CR LF.
+Vietnamese first; what to do stands where the eye falls.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from typing import Any
+
+from archived.observe.share.words import pause_in_vietnamese, words_for
+
+_RULE = "=" * 64
+_FORMULA = tuple("=+-@\t\r＝＋－＠")
+"""What makes a spreadsheet take a cell's text for a formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One accepted file. `again`: its bytes were in custody already, as `document`.
+
+    `listed` is the document's own name, under which it will stand in the list of what is safe.
+    """
+
+    hotfolder: str
+    path: bytes
+    name: str
+    """The whole received path, readable, NFC."""
+    size: int
+    sha256: str
+    received: datetime
+    document: str
+    listed: str
+    again: bool
+    ledger: int | None
+    ledger_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A document, or (without one) a file in the folder, that waits for a person."""
+
+    path: bytes
+    name: str
+    code: str
+    since: datetime
+    document: str | None = None
+    arrival: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Safe:
+    """A document whose wanted copies exist and were read back."""
+
+    document: str
+    name: str
+    received: datetime
+    safe_at: datetime
+    pages: int | None
+    copies: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a hot folder stands. `offline`, `paused`, `failing`: why, or empty."""
+
+    offline: str = ""
+    paused: str = ""
+    failing: str = ""
+    stopped: bool = False
+    arriving: int = 0
+    in_work: int = 0
+    held: int = 0
+    reasons: int = 0
+    """Reason files; fewer than `held` when there is no room for all."""
+    safe_today: int = 0
+    stuck: int = 0
+    strangers: int = 0
+    """Files of somebody else in the answers' folder."""
+    too_much: bool = False
+    """Receipts had to be removed for want of room."""
+
+
+def _page(lines: Iterable[str]) -> bytes:
+    return ("\ufeff" + "\r\n".join([*lines, ""])).encode("utf-8")
+
+
+def clock(at: datetime, zone: tzinfo) -> str:
+    """An instant as a Vietnamese clerk reads it."""
+    return f"{at.astimezone(zone):%d/%m/%Y %H:%M:%S}"
+
+
+def receipt_text(it: Receipt, zone: tzinfo) -> bytes:
+    """A receipt for a person."""
+    title = "TỆP NÀY ĐÃ CÓ RỒI / RECEIVED BEFORE" if it.again else "ĐÃ NHẬN / RECEIVED"
+    lines = [title, _RULE, ""]
+    if it.again:
+        lines += [
+            "Nội dung giống hệt một tệp đã nhận trước đây. Không lưu thêm lần nữa.",
+            "The same content was received before. It is not archived a second time.", "",
+        ]  # fmt: skip
+    lines += [
+        f"Tệp / File:              {it.name}",
+        f"Dung lượng / Size:       {it.size} byte",
+        f"Nhận lúc / Received:     {clock(it.received, zone)} ({zone})",
+        f"Mã tài liệu / Document:  {it.document}",
+        f"SHA-256:                 {it.sha256}",
+    ]
+    if it.again:
+        lines += [f"Đã có với tên / Known as: {it.listed}"]
+    if it.ledger is not None:
+        lines += [f"Sổ cái / Ledger entry:   {it.ledger}"]
+    lines += [
+        "",
+        "CHƯA được cất bản giấy. Chờ đến khi tài liệu có tên trong thư mục \"safe\".",
+        "The paper must NOT go back yet. Wait until the document is listed in \"safe\".",
+    ]  # fmt: skip
+    return _page(lines)
+
+
+def refusal_text(it: Held, zone: tzinfo) -> bytes:
+    """A person decided that a document is not archived."""
+    lines = ["KHÔNG LƯU TRỮ / NOT ARCHIVED", _RULE, "", f"Tệp / File:  {it.name}", ""]
+    lines += [
+        "Người phụ trách đã quyết định không lưu trữ tài liệu này.",
+        "Nếu bản giấy vẫn cần lưu trữ: hỏi người phụ trách rồi quét lại.",
+        "The archivist decided that this document is not archived.",
+        "If the paper is to be archived all the same, ask, then scan it again.", "",
+        f"Lúc / At:                {clock(it.since, zone)} ({zone})",
+        f"Mã tài liệu / Document:  {it.document}",
+    ]  # fmt: skip
+    return _page(lines)
+
+
+def receipt_json(it: Receipt, zone: tzinfo) -> bytes:
+    """A receipt for a program. `name_hex` is the received path's very bytes."""
+    body: dict[str, Any] = {
+        "answer": "receipt",
+        "hotfolder": it.hotfolder,
+        "name": unicodedata.normalize("NFC", it.name),
+        "name_hex": it.path.hex(),
+        "size": it.size,
+        "sha256": it.sha256,
+        "received": it.received.astimezone(zone).isoformat(timespec="seconds"),
+        "document": it.document,
+        "same_bytes_as_before": it.again,
+        "listed_as": it.listed,
+        "ledger": None if it.ledger is None else {"entry": it.ledger, "hash": it.ledger_hash},
+    }
+    return (json.dumps(body, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def reason_text(it: Held, zone: tzinfo) -> bytes:
+    """Why something is held and what to do: from its code alone, never from the document."""
+    words = words_for(it.code)
+    lines = ["BỊ GIỮ LẠI, CẦN NGƯỜI XỬ LÝ / HELD, A PERSON MUST ACT", _RULE, ""]
+    lines += [f"Tệp / File:  {it.name}", ""]
+    lines += [f"Vì sao:      {words.vi}", f"Phải làm:    {words.vi_do}", ""]
+    lines += [f"Why:         {words.en}", f"What to do:  {words.en_do}", "", "-" * 64]
+    if it.document is None:
+        lines += [
+            "Tệp vẫn nằm trong thư mục quét và CHƯA được nhận.",
+            "The file still lies in the scan folder. It was NOT taken in.",
+        ]
+    else:
+        lines += [
+            "Tệp đã được nhận và được giữ an toàn, nhưng chưa được lưu trữ xong.",
+            "Nếu quét lại: báo người phụ trách lưu trữ để đóng tài liệu bị giữ này.",
+            "The file was taken in and is kept, but it is not archived yet.",
+            "If you scan it again, tell the archivist about this held document.",
+        ]
+    lines += [
+        "CHƯA được cất bản giấy. / The paper must NOT go back yet.", "",
+        f"Từ lúc / Since:          {clock(it.since, zone)} ({zone})",
+        f"Mã lý do / Code:         {it.code}",
+    ]  # fmt: skip
+    if it.document is not None:
+        lines += [
+            f"Mã tài liệu / Document:  {it.document}",
+            f"Người phụ trách / For the archivist:  archivectl explain {it.document}",
+        ]
+    lines += [
+        "", "Giấy này tự mất khi việc đã xong. / This note goes away when the matter is settled."
+    ]  # fmt: skip
+    return _page(lines)
+
+
+HEADER = (
+    "Tệp / File", "Bản giấy / Paper", "An toàn lúc / Safe at", "Nhận lúc / Received",
+    "Số trang / Pages", "Số bản sao / Copies", "Mã tài liệu / Document", "SHA-256",
+)  # fmt: skip
+
+
+def safe_list(rows: Sequence[Safe], zone: tzinfo) -> bytes:
+    """A day's list of documents whose paper may go back; RFC 4180, for spreadsheets too."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\r\n")
+    table.writerow(HEADER)
+    for it in sorted(rows, key=lambda row: (row.safe_at, row.document)):
+        cells = [it.name, "được cất / may go back", _stamp(it.safe_at, zone)]
+        cells += [_stamp(it.received, zone), "" if it.pages is None else str(it.pages)]
+        cells += [str(it.copies), it.document, it.sha256]
+        table.writerow([harmless(cell) for cell in cells])
+    return ("\ufeff" + out.getvalue()).encode("utf-8")
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; an apostrophe in front says "text"."""
+    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
+
+
+def _stamp(at: datetime, zone: tzinfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def status_text(it: State, now: datetime, zone: tzinfo, today: date) -> bytes:
+    """How the folder stands."""
+    lines = [*_headline(it), _RULE, ""]
+    lines += [f"Lúc / As of:                  {clock(now, zone)} ({zone})", ""]
+    if it.stopped:
+        return _page(lines[:-1])
+    lines += [
+        f"Đang đến / Arriving:          {it.arriving}",
+        f"Đang xử lý / In work:         {it.in_work}",
+        f"Bị giữ / Held:                {it.held}{_see_held(it)}",
+        f"An toàn hôm nay / Safe today: {it.safe_today}{_see_safe(it, today)}",
+        *_warnings(it),
+        "",
+        "-" * 64,
+        "Tệp này được ghi lại mỗi phút. Nếu giờ ở trên đã cũ hơn 5 phút: hệ thống",
+        "không chạy hoặc mất kết nối. Tệp đã đặt vào vẫn còn nguyên; giữ bản giấy",
+        "và báo người quản trị.",
+        "This file is written every minute. If the time above is more than 5 minutes",
+        "old, the system is down or cut off. Files stay where they are; keep the paper",
+        "and tell the person who runs the system.",
+    ]
+    return _page(lines)
+
+
+def _headline(it: State) -> list[str]:
+    if it.stopped:
+        return [
+            "ĐÃ DỪNG / STOPPED",
+            "Hệ thống đã tắt. Tệp đặt vào sẽ nằm chờ, được nhận khi hệ thống chạy lại.",
+            "The system is switched off. Files wait here and are taken in when it runs again.",
+        ]
+    if it.offline:
+        return [
+            "MẤT KẾT NỐI / OFFLINE",
+            "Hệ thống không đọc được thư mục này. Chưa nhận được tệp; giữ bản giấy.",
+            "The system cannot read this folder. No file is taken in; keep the paper.",
+        ]
+    if it.paused:
+        return [
+            "TẠM DỪNG NHẬN TỆP / PAUSED",
+            f"Vì: {pause_in_vietnamese(it.paused)}. Tệp đặt vào sẽ nằm chờ, rồi tự được nhận.",
+            f"Because: {it.paused}. Files wait here and are taken in later by themselves.",
+        ]
+    if it.failing:
+        return [
+            "TRỤC TRẶC / TROUBLE",
+            "Chưa nhận được tệp; hệ thống đang tự thử lại. Giữ bản giấy, báo người quản trị.",
+            "Files cannot be taken in now; it is tried again. Keep the paper and report this.",
+        ]
+    return ["ĐANG LÀM VIỆC / WORKING", "Có thể quét. / You may scan."]
+
+
+def _see_held(it: State) -> str:
+    if not it.held:
+        return ""
+    some = f" ({it.reasons} / {it.held})" if it.reasons < it.held else ""
+    return f'   -> xem thư mục / see folder "held"{some}'
+
+
+def _see_safe(it: State, today: date) -> str:
+    return f"   -> safe\\safe-{today:%Y-%m-%d}.csv" if it.safe_today else ""
+
+
+def _warnings(it: State) -> list[str]:
+    lines: list[str] = []
+    if it.stuck:
+        lines += [
+            "",
+            f"CHÚ Ý: {it.stuck} tệp đã được nhận nhưng chưa xoá được khỏi thư mục. Đừng quét lại!",
+            f"NOTE: {it.stuck} files were taken in but cannot be removed. Do not scan them again!",
+        ]
+    if it.strangers:
+        lines += [
+            "",
+            f"CHÚ Ý: {it.strangers} tệp lạ trong thư mục trả lời này sẽ KHÔNG được lưu trữ.",
+            "Nếu là bản quét, hãy chuyển ra thư mục quét.",
+            f"NOTE: {it.strangers} files of others in this folder are NOT archived.",
+            "If they are scans, move them out into the scan folder.",
+        ]
+    if it.too_much:
+        lines += [
+            "", "Giấy báo nhận cũ nhất đã được xoá bớt; tài liệu không bị ảnh hưởng.",
+            "The oldest receipts were cleared away; no document is touched by that.",
+        ]  # fmt: skip
+    return lines

@@ -1,0 +1,54 @@
+"""Codes in words for the person at the scanner, Vietnamese and English: `codes.toml`. Pure.
+
+A stage's own message is never used: it may quote the document.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is the matter and what to do, in both languages."""
+
+    vi: str
+    en: str
+    vi_do: str
+    en_do: str
+
+
+@cache
+def _book() -> tuple[Mapping[str, Words], Words, Mapping[str, str]]:
+    raw = tomllib.loads(files(__package__).joinpath("codes.toml").read_text("utf-8"))
+    shared = raw["words"]
+    vi_do, en_do = shared["vi_do"], shared["en_do"]
+    codes = {
+        code: Words(w["vi"], w["en"], w.get("vi_do", vi_do), w.get("en_do", en_do))
+        for code, w in raw["code"].items()
+    }
+    unknown = Words(
+        shared["vi_unknown"], shared["en_unknown"], shared["vi_unknown_do"],
+        shared["en_unknown_do"],
+    )  # fmt: skip
+    return codes, unknown, raw["reasons"]
+
+
+def codes() -> Mapping[str, Words]:
+    """Every code that has words of its own."""
+    return _book()[0]
+
+
+def words_for(code: str | None) -> Words:
+    """The words for a code; a stranger's plug-in may give codes that nobody translated."""
+    known, unknown, _ = _book()
+    return known.get(code or "", unknown)
+
+
+def pause_in_vietnamese(why: str) -> str:
+    """Why intake is paused, in Vietnamese where it is known; else as it is."""
+    return _book()[2].get(why, why)
