@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,14 +20,29 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--as", "writer", metavar="USER", help="With FOLDER, as root: who writes there, such "
+              "as the scanners' login; else whoever runs this.")  # fmt: skip
+@click.option("--daemon-user", "daemon", metavar="USER", help="With FOLDER, as root: who the "
+              "daemon runs as; else the User= of its service, else whoever runs this.")  # fmt: skip
 @click.pass_obj
-def doctor(session: Session) -> None:
+def doctor(session: Session, folder: Path | None, writer: str | None, daemon: str | None) -> None:
     """Look at this machine: what protects, what does not, what is missing.
+
+    With FOLDER: try whether that folder can be a hot folder, by writing, renaming and removing
+    files there as scanners and the daemon do, and say what to write into the configuration. Ends
+    with 1 when the folder cannot be trusted. Needs no configuration.
 
     Runs a real confined call, writes and fsyncs where the daemon will, looks at the hot folders
     and lets every stage check its surroundings. Ends with 1 when something that is needed does
     not hold or could not be established. Run it as the daemon's user, also while it runs.
     """
+    if folder is not None:
+        from archived.cli.folder import examine
+
+        examine(session, folder, writer, daemon)
+    if writer is not None or daemon is not None:
+        raise click.UsageError("--as and --daemon-user are for a FOLDER")
     from archived.cli.surroundings import look
     from archived.config import load
 

@@ -1,0 +1,148 @@
+"""`archived doctor FOLDER`: how a probe of one folder is asked for and told. Decides nothing."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from archived.cli import place, shown
+from archived.cli.asking import Session
+from archived.cli.exits import OK, PROBLEM
+from archived.errors import ArchivedError
+
+if TYPE_CHECKING:
+    from archived.intake.probe import Found, Report
+
+_UNITS = (
+    Path("/etc/systemd/system/archived.service"), Path("/usr/lib/systemd/system/archived.service"),
+    Path("/lib/systemd/system/archived.service"),
+)  # fmt: skip
+
+
+def examine(session: Session, folder: Path, writer: str | None, daemon: str | None) -> NoReturn:
+    """Probe `folder`, say what was found, and end with 0 when it can be trusted, else 1."""
+    from archived.intake.probe import probe
+    from archived.intake.probe.advice import advice
+
+    folder = folder.absolute()
+    users = _user(writer, "--as"), _user(daemon or _units_user(), "--daemon-user")
+    if not session.as_json:
+        # A spinner would be a thread, and the probe forks.
+        click.echo(f"trying {shown.clean(folder)} ...", err=True)
+    with _ends_orderly():
+        report = probe(folder, *users)
+    toml = advice(report, *_known(session.config, folder))
+    if session.as_json:
+        shown.as_json(_as_json(report, toml))
+    else:
+        _tell(report, toml)
+    sys.exit(OK if report.trusted else PROBLEM)
+
+
+def _user(name: str | None, option: str) -> pwd.struct_passwd | None:
+    """The user to become; `None` for whoever runs this."""
+    if not name:
+        return None
+    try:
+        user = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    except KeyError:
+        raise click.BadParameter(f"there is no user {name}", param_hint=option) from None
+    if user.pw_uid == os.geteuid():
+        return None
+    if os.geteuid() != 0:
+        raise click.BadParameter(f"only root can try as {name}: use sudo", param_hint=option)
+    return user
+
+
+def _units_user() -> str | None:
+    """`User=` of the installed service, when root asks; others can only try as themselves."""
+    if os.geteuid() != 0:
+        return None
+    for unit in _UNITS:
+        with suppress(OSError):
+            found = re.findall(r"^User=(\S+)", unit.read_text("utf-8", "replace"), re.M)
+            return found[-1] if found else None
+    return None
+
+
+@contextmanager
+def _ends_orderly() -> Iterator[None]:
+    """A probe that is told to end removes its files first."""
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, _interrupt) for number in ends}
+    try:
+        yield
+    finally:
+        for number, then in before.items():
+            signal.signal(number, then)
+
+
+def _interrupt(number: int, _: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def _known(config: Path | None, folder: Path) -> tuple[str, str]:
+    """What the configuration calls this folder, and its pipeline; empty when it does not."""
+    from archived.config.files import read
+
+    try:
+        tables = read(place.chosen(config)).tables.get("hotfolder", {})
+    except (ArchivedError, OSError):
+        return "", ""
+    if isinstance(tables, dict):
+        for name, table in tables.items():
+            if isinstance(table, dict) and table.get("path") == str(folder):
+                return str(name), str(table.get("pipeline", ""))
+    return "", ""
+
+
+def _as_json(report: Report, toml: str) -> dict[str, Any]:
+    return {
+        "folder": str(report.folder), "trusted": report.trusted, "writer": report.writer,
+        "daemon": report.daemon, "findings": [asdict(each) for each in report.found],
+        "facts": report.facts, "toml": toml,
+    }  # fmt: skip
+
+
+def _tell(report: Report, toml: str) -> None:
+    shown.line(f"{report.folder}: {report.writer} wrote, {report.daemon} read and removed")
+    sheet = shown.Sheet(["is it so?", "verdict", "what it means"], give="what it means")
+    for each in report.found:
+        verdict = each.verdict if each.verdict == "yes" or each.needed else f"{each.verdict} (note)"
+        sheet.row(each.what, verdict, each.why or None)
+    sheet.show()
+    _what_to_do(report.found)
+    shown.heading("What to write into the configuration:")
+    for line in toml.splitlines():
+        shown.command(line)
+    click.echo()
+    unfit = sum(1 for each in report.found if each.needed and each.verdict != "yes")
+    if unfit:
+        told = f"do not trust {report.folder} yet: {shown.many(unfit, 'finding')} to see to"
+        shown.line(told, "red")
+    else:
+        shown.line(f"{report.folder} can be trusted with scans", "green")
+
+
+def _what_to_do(found: list[Found]) -> None:
+    todo: dict[str, list[Found]] = {}
+    for each in sorted(found, key=lambda one: not one.needed):
+        if each.todo and each.verdict != "yes":
+            todo.setdefault(each.todo, []).append(each)
+    if todo:
+        shown.heading("What to do:")
+    for deed, whys in todo.items():
+        needed = any(each.needed for each in whys)
+        shown.line(deed, "red" if needed else "", indent=2)
+        shown.line(f"({'needed' if needed else 'note'}: {', '.join(w.code for w in whys)})",
+                   indent=4)  # fmt: skip
