@@ -245,6 +245,13 @@ class Stage(ABC, Generic[O]):
 
     The plug-in's own module must stay light: the daemon imports it. Name the heavy ones here.
     """
+    writes: ClassVar[tuple[str, ...]] = ()
+    """Names of options (typed `Path`) whose folders the stage writes to, beside its own.
+
+    A step reaches its own folder, its document, and the files and folders that its options name
+    with the type `Path`; it reads those, and writes only what stands here. Nothing else of the
+    machine is open to it.
+    """
     api: ClassVar[int] = API_VERSION
 
     @classmethod

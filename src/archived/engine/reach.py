@@ -159,7 +159,7 @@ def _reach(
     writes: list[str] = []
     if job["stage"] is not None:
         stage = registry.stages[job["stage"]]
-        declared = getattr(stage, "writes", ())
+        declared = stage.writes
         writes += filter(_is_path, (job["options"].get(name) for name in declared))
         for one in _all_named(stage.config(), job["options"]):
             (reads if one.secret else named).append(one.path)
