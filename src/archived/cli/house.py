@@ -12,6 +12,9 @@ from archived.cli import place, shown
 from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM
 
+_BY = {"folder": "hotfolder", "device": "device", "day": "day"}
+"""What a line of the balance sheet can stand for, and the key of its name in the answer."""
+
 
 @click.command("status")
 @click.pass_obj
@@ -88,29 +91,75 @@ def _today(live: dict[str, Any], session: Session) -> None:
 
 
 @click.command("account")
+@click.option("--since", metavar="WHEN", help="Only files first seen from this day or instant on.")
+@click.option(
+    "--until",
+    metavar="WHEN",
+    help="Only files first seen up to the end of this day, or before this instant.",
+)
+@click.option("--folder", metavar="NAME", help="Only this hot folder.")
+@click.option("--device", metavar="NAME", help="Only what came from this device.")
+@click.option(
+    "--by",
+    type=click.Choice(list(_BY)),
+    default="folder",
+    show_default=True,
+    help="What each line of the table stands for; --json has them all.",
+)
 @click.pass_obj
-def account(session: Session) -> None:
+def account(
+    session: Session,
+    since: str | None,
+    until: str | None,
+    folder: str | None,
+    device: str | None,
+    by: str,
+) -> None:
     """Show the balance sheet: what became of every file that was ever seen in a hot folder.
 
-    seen = archived + held + ignored + in work, so the difference must be 0; otherwise this ends
-    with 1.
+    seen = archived + held + ignored + in work, by the ledger and by the catalog; a file of which
+    they do not say the same is unaccounted for, and then this ends with 1.
     """
-    answer = session.ask("account")
+    answer = session.ask(
+        "account", since=since, until=until, folder=folder, device=device, zone=session.place.zone
+    )
     if session.as_json:
         shown.as_json(answer)
     else:
-        _account(answer, session)
+        _account(answer, by, session)
     sys.exit(OK if answer["balanced"] else PROBLEM)
 
 
-def _account(it: dict[str, Any], session: Session) -> None:
+def _account(it: dict[str, Any], by: str, session: Session) -> None:
+    lines, name = it[f"{by}s"], _BY[by]
+    total = {name: "all", **it["total"]}
+    lines = [*lines, *([total] if len(lines) != 1 else [])]
     numbers = ["seen", "archived", "held", "ignored", "in work", "difference"]
-    sheet = shown.Sheet(["hot folder", *numbers], right=numbers)
-    total = {"hotfolder": "all", **it["total"]}
-    for each in [*it["folders"], *([total] if len(it["folders"]) != 1 else [])]:
-        sheet.row(each["hotfolder"], each["seen"], each["archived"], each["held"],
+    title = "hot folder" if by == "folder" else by
+    sheet = shown.Sheet([title, *numbers], right=numbers)
+    pages = shown.Sheet([title, *numbers[:3], "in work", "not counted"],
+                        right=[*numbers, "not counted"])  # fmt: skip
+    for each in lines:
+        sheet.row(each[name], each["seen"], each["archived"], each["held"],
                   each["ignored"], each["in_work"], each["unaccounted"])  # fmt: skip
+        known = each["pages"]
+        pages.row(each[name], known["seen"], known["archived"], known["held"], known["in_work"],
+                  shown.many(each["pages_unknown"], "file"))  # fmt: skip
     sheet.show()
+    shown.heading("Pages, as far as they are known")
+    pages.show()
+    _left_alone(it)
+    _held(it)
+    for each in it["differences"]:
+        shown.line(f"{each['hotfolder']}/{each['name']} (arrival {each['arrival']}): {each['why']}",
+                   "red")  # fmt: skip
+    at = shown.moment(it["at"], session.place.zone, seconds=True)
+    verdict = "every file is accounted for" if it["balanced"] else "FILES ARE UNACCOUNTED FOR"
+    shown.line(f"{verdict} at {at}; {shown.zone_name(session.place.zone)}",
+               "green" if it["balanced"] else "bold red")  # fmt: skip
+
+
+def _left_alone(it: dict[str, Any]) -> None:
     rules = [
         f"{folder['hotfolder']}: {n} under the rule {rule}"
         for folder in it["folders"]
@@ -120,6 +169,9 @@ def _account(it: dict[str, Any], session: Session) -> None:
         shown.heading("Ignored")
         for rule in rules:
             shown.line(rule, indent=2)
+
+
+def _held(it: dict[str, Any]) -> None:
     if it["held_documents"] or it["held_files"]:
         shown.heading("Held for a person")
         for code, n in it["held_documents"].items():
@@ -129,10 +181,6 @@ def _account(it: dict[str, Any], session: Session) -> None:
         for file in it["held_files"]:
             shown.line(f"{file['hotfolder']}/{file['name']}: {file['reason']} [{file['code']}]",
                        indent=2)  # fmt: skip
-    at = shown.moment(it["at"], session.place.zone, seconds=True)
-    verdict = "every file is accounted for" if it["balanced"] else "FILES ARE UNACCOUNTED FOR"
-    shown.line(f"{verdict} at {at}; {shown.zone_name(session.place.zone)}",
-               "green" if it["balanced"] else "bold red")  # fmt: skip
 
 
 @click.command("plugins")

@@ -85,6 +85,12 @@ def _folder_name(value: str) -> str:
     return unicodedata.normalize("NFC", value)
 
 
+def _device(value: str) -> str:
+    if len(value) > 60 or not value.isprintable() or value != value.strip() or "/" in value:
+        raise ValueError('write a short name without "/", like "reading room scanner"')
+    return unicodedata.normalize("NFC", value)
+
+
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise ValueError(f'"{twice[0]}" stands in the list twice')
@@ -99,6 +105,7 @@ Bytes = Annotated[Size, AfterValidator(_some_bytes)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 """One folder's name, which every client of a share can show."""
+Device = Annotated[str, AfterValidator(_device)]
 Listen = Annotated[Address, PlainValidator(_address), PlainSerializer(str, return_type=str)]
 Topic = Annotated[str, AfterValidator(_topic)]
 Names = Annotated[tuple[str, ...], AfterValidator(_once)]

@@ -192,6 +192,8 @@ def _inherited(folders: Mapping[str, HotFolder], intake: Intake) -> dict[str, Ho
             recursive=folder.recursive,
             secrecy=folder.secrecy,
             priority=folder.priority,
+            device=folder.device or name,
+            device_from=folder.device_from,
             ignore=folder.ignore,
             quiet=folder.quiet or intake.quiet,
             rescan=folder.rescan or intake.rescan,

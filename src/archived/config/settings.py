@@ -46,6 +46,9 @@ class HotFolderSetting:
     secrecy: str
     """"thường", "mật", "tối mật", "tuyệt mật", or empty when none was declared."""
     priority: int
+    device: str
+    """The folder's name when none was given."""
+    device_from: Literal["folder", "subfolder"]
     ignore: tuple[str, ...]
     quiet: timedelta
     rescan: timedelta
@@ -167,6 +170,8 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
         "recursive": folder.recursive,
         "secrecy": folder.secrecy,
         "priority": folder.priority,
+        "device": folder.device,
+        "device_from": folder.device_from,
         "ignore": list(folder.ignore),
         "quiet": duration_text(folder.quiet),
         "rescan": duration_text(folder.rescan),

@@ -19,6 +19,7 @@ from archived.config.kinds import (
     AbsolutePath,
     Address,
     Bytes,
+    Device,
     FolderName,
     Listen,
     Names,
@@ -102,6 +103,12 @@ class HotFolder(Options):
     "thường"."""
     priority: int = 0
     """Documents from a folder with a higher number go first."""
+    device: Device = ""
+    """Name of the scanner that writes here, for the balance sheet and for a fair share of the
+    work. Folders with the same device share one place in the queue. Empty: the folder's name."""
+    device_from: Literal["folder", "subfolder"] = "folder"
+    """Where the device is told from: "folder", by `device`; "subfolder", by the name of the folder
+    directly below this one that a file lies in. What lies in none counts for `device`."""
     ignore: tuple[Pattern, ...] = ()
     """Names that are left alone, on record: shell patterns with "*", "?" and "[...]", compared
     with the file's name and with its path below the hot folder."""

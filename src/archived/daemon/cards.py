@@ -62,6 +62,7 @@ def folder(settings: Settings, setting: HotFolderSetting) -> FolderCard:
         deadline=setting.arrival_deadline.total_seconds(), max_size=setting.max_file_size,
         mode=setting.mode, recursive=setting.recursive, ignore=setting.ignore,
         own=os.fsencode(setting.answers_folder),
+        device=setting.device, device_per_subfolder=setting.device_from == "subfolder",
     )  # fmt: skip
 
 

@@ -97,7 +97,8 @@ def seal(
         state = change.move(document, Happened.SEALED, now, running=None, sealed_at=now, **sealed)
         _record(
             change, "document-sealed", step, now,
-            {"object": sealed["object_key"], "version": sealed["object_version"]},
+            {"object": sealed["object_key"], "version": sealed["object_version"],
+             "pages": document.pages},
             digests={"inventory.json": sealed["inventory_sha512"]},
         )  # fmt: skip
         _announce(change, "document-sealed", document, step, now, object=sealed["object_key"])

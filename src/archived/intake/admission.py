@@ -72,6 +72,8 @@ class Candidate:
     extension: str
     held: tuple[str, str] | None = None
     """(code, reason) when a person must look at it before anything else happens."""
+    origin: str = ""
+    """The device it came from."""
 
     @property
     def source(self) -> Path:
@@ -116,7 +118,7 @@ def admit(
         twin = _same_bytes(spool, catalog, kept, route, document, find_bytes)
         with catalog.transaction() as change:  # 3
             if twin is not None:
-                _record_again(change, candidate, twin, kept, now)
+                _record_again(change, candidate, catalog.document(twin), kept, now)
             else:
                 _record_admission(change, candidate, row, kept, now)
     except Exception:
@@ -239,7 +241,7 @@ def _document(candidate: Candidate, route: Route, document: str, now: datetime) 
         running=None, lane=route.lane, attempts=0, postponed=0,
         due=None if candidate.held else now, code=code, reason=reason,
         hint=HOLDS[code].hint if code else None,
-        received=now, changed=now,
+        received=now, changed=now, origin=candidate.origin or route.hotfolder,
     )  # fmt: skip
 
 
@@ -268,8 +270,8 @@ def _record_admission(
         Entry(
             "document-admitted", now, AGENT, document=row.id,
             digests={"original/0001": kept.sha512},
-            facts={"hotfolder": row.hotfolder, "name": row.name, "size": kept.size,
-                   "sha256": kept.sha256, "arrival": candidate.arrival},
+            facts={"hotfolder": row.hotfolder, "device": row.origin, "name": row.name,
+                   "size": kept.size, "sha256": kept.sha256, "arrival": candidate.arrival},
         )
     )  # fmt: skip
     change.announce(
@@ -287,19 +289,22 @@ def _record_admission(
 
 
 def _record_again(
-    change: Change, candidate: Candidate, older: str, kept: Kept, now: datetime
+    change: Change, candidate: Candidate, older: DocumentRow, kept: Kept, now: datetime
 ) -> None:
     _record_identity(change, candidate)
     change.arrival_ended(
-        candidate.arrival, ArrivalState.ADMITTED, now, code="same-bytes", document=older,
+        candidate.arrival, ArrivalState.ADMITTED, now, code="same-bytes", document=older.id,
         sha256=kept.sha256, reason="the same bytes are in custody already",
     )  # fmt: skip
-    facts = {"arrival": candidate.arrival, "name": readable(candidate.path), "size": kept.size}
+    facts = {
+        "hotfolder": older.hotfolder, "device": candidate.origin or older.hotfolder,
+        "name": readable(candidate.path), "size": kept.size, "arrival": candidate.arrival,
+    }  # fmt: skip
     change.record(
-        Entry("arrival-repeated", now, AGENT, document=older,
+        Entry("arrival-repeated", now, AGENT, document=older.id,
               digests={"original/0001": kept.sha512}, facts=facts)
     )  # fmt: skip
-    change.announce("arrival-repeated", now, document=older, facts={"size": kept.size})
+    change.announce("arrival-repeated", now, document=older.id, facts={"size": kept.size})
 
 
 def _record_identity(change: Change, candidate: Candidate) -> None:

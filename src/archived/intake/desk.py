@@ -59,6 +59,17 @@ class FolderCard:
     ignore: tuple[str, ...] = ()
     own: bytes = OWN_FOLDER
     """The folder of our answers; never looked into."""
+    device: str = ""
+    """Which device writes to it; empty: the folder's name stands for it."""
+    device_per_subfolder: bool = False
+    """Each folder directly below it is a device of its own."""
+
+    def origin(self, path: bytes) -> str:
+        """The device that a file at this path came from."""
+        below, _, rest = path.partition(b"/")
+        if self.device_per_subfolder and rest:
+            return readable(below)
+        return self.device or self.name
 
 
 class House(Protocol):
@@ -165,12 +176,16 @@ class Desk:
     def _record_gone(self, change: Change, arrival: Arrival) -> None:
         change.arrival_changed(arrival.id, present=False)
         if arrival.state in {ArrivalState.SEEN, ArrivalState.HELD}:
-            self._record_ignored(change, arrival.id, arrival.name, "withdrawn")
+            origin = arrival.origin or self.card.name
+            self._record_ignored(change, arrival.id, arrival.name, "withdrawn", origin)
 
-    def _record_ignored(self, change: Change, arrival: int, name: str, rule: str) -> None:
+    def _record_ignored(
+        self, change: Change, arrival: int, name: str, rule: str, origin: str
+    ) -> None:
         now = self._house.now()
         change.arrival_ended(arrival, ArrivalState.IGNORED, now, code=rule, reason=RULES[rule])
-        facts = {"arrival": arrival, "hotfolder": self.card.name, "name": name, "rule": rule}
+        facts = {"arrival": arrival, "hotfolder": self.card.name,
+                 "device": origin, "name": name, "rule": rule}  # fmt: skip
         change.record(Entry("arrival-ignored", now, AGENT, facts=facts))
         change.announce("arrival-ignored", now, hotfolder=self.card.name, facts={"rule": rule})
 
@@ -205,15 +220,15 @@ class Desk:
         before = self._watched.get(seen.path)
         if before is not None:
             self._record_gone(change, before.arrival)
-        sighting = seen.sighting
+        sighting, origin = seen.sighting, self.card.origin(seen.path)
         identifier = change.arrival_seen(
             hotfolder=self.card.name, path=seen.path, name=readable(seen.path),
             device=sighting.device, inode=sighting.inode, size=sighting.size,
-            mtime_ns=sighting.mtime_ns, now=self._house.now(),
+            mtime_ns=sighting.mtime_ns, now=self._house.now(), origin=origin,
         )  # fmt: skip
         rule = self._rule(seen)
         if rule is not None:
-            self._record_ignored(change, identifier, readable(seen.path), rule)
+            self._record_ignored(change, identifier, readable(seen.path), rule, origin)
         return identifier
 
     def _rule(self, seen: Seen) -> str | None:
@@ -373,7 +388,8 @@ class Desk:
         reason = f"{HOLDS[code].why}: {detail}; {HOLDS[code].hint}"
         with self._catalog.transaction() as change:
             change.arrival_ended(arrival.id, ArrivalState.HELD, now, code=code, reason=reason)
-            facts = {"arrival": arrival.id, "hotfolder": self.card.name, "name": arrival.name,
+            facts = {"arrival": arrival.id, "hotfolder": self.card.name,
+                     "device": arrival.origin or self.card.name, "name": arrival.name,
                      "code": code, "reason": reason}  # fmt: skip
             change.record(Entry("arrival-held", now, AGENT, facts=facts))
             change.announce("arrival-held", now, hotfolder=self.card.name, facts={"code": code})
@@ -397,4 +413,5 @@ def _candidate(
         arrival=watched.arrival.id, root=card.path, path=watched.arrival.path,
         device=last.device, inode=last.inode, size=last.size, mtime_ns=last.mtime_ns,
         media_type=found.media_type, extension=found.extension, held=held,
+        origin=watched.arrival.origin,
     )  # fmt: skip

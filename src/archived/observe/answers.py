@@ -11,18 +11,18 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from archived.errors import ArchivedError, CatalogError, LedgerError, NoSuchDocument
 from archived.model import description
 from archived.model.document import State
+from archived.observe.account import Asked, balance_sheet, zone_of
 from archived.observe.explain import explain
 from archived.storage import ledger
+from archived.storage.books import settled
 from archived.storage.catalog import Catalog
 from archived.storage.records import Arrival, ArrivalState, Balance, DocumentRow
 
 _MOST = 1000
-_COLUMNS = ("seen", "archived", "held", "ignored", "in_work", "unaccounted")
 _HOT_FOLDER = ("name", "path", "mode", "offline", "paused", "failing", "arriving", "stuck")
 """What people are told of a hot folder; the daemon knows more about it than that."""
 T = TypeVar("T")
@@ -156,7 +156,7 @@ class Answers:
             replicas=self._catalog.replicas(row.id),
             entries=self._catalog.ledger_of(row.id),
             now=datetime.now(UTC),
-            zone=_zone(arguments.get("zone", "UTC")),
+            zone=zone_of(arguments.get("zone", "UTC")),
         )
         return {"document": row.id, "name": row.name, "state": row.state, **asdict(story)}
 
@@ -165,16 +165,12 @@ class Answers:
         found = self._catalog.search(words, min(_MOST, _number(arguments, "limit", 20)))
         return {"words": words, "found": [asdict(f) for f in found]}
 
-    def _account(self, _arguments: Arguments) -> Any:
-        sheets = {sheet.hotfolder: _sheet(sheet) for sheet in self._catalog.balance()}
-        for folder in self._living().get("hotfolders", ()):
-            sheets.setdefault(folder["name"], _sheet(Balance(folder["name"])))
-        folders = [sheets[name] for name in sorted(sheets)]
+    def _account(self, arguments: Arguments) -> Any:
+        asked = Asked(arguments)
+        folders = {each["name"] for each in self._living().get("hotfolders", ())}
         return {
             "at": datetime.now(UTC),
-            "balanced": all(sheet["unaccounted"] == 0 for sheet in folders),
-            "folders": folders,
-            "total": {column: sum(sheet[column] for sheet in folders) for column in _COLUMNS},
+            **balance_sheet(settled(self._catalog), asked, folders),
             "held_documents": self._catalog.count_held(),
             "held_files": self._held_files(),
         }
@@ -225,13 +221,6 @@ def _held_file(arrival: Arrival) -> dict[str, Any]:
         "hotfolder": arrival.hotfolder, "name": arrival.name, "size": arrival.size,
         "code": arrival.code, "reason": arrival.reason, "first_seen": arrival.first_seen,
     }  # fmt: skip
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ArchivedError(f"{name!r} is not a time zone", code="bad-question") from None
 
 
 def _brief(row: DocumentRow) -> dict[str, Any]:

@@ -39,13 +39,14 @@ class Change:
 
     def arrival_seen(
         self, *, hotfolder: str, path: bytes, name: str, device: int, inode: int,
-        size: int, mtime_ns: int, now: datetime,
+        size: int, mtime_ns: int, now: datetime, origin: str = "",
     ) -> int:  # fmt: skip
         """A file was noticed for the first time; returns the arrival's id."""
         done = self._connection.execute(
             insert(t.arrival).values(
                 hotfolder=hotfolder, path=path, name=name, state=ArrivalState.SEEN, present=True,
                 device=device, inode=inode, size=size, mtime_ns=mtime_ns, first_seen=now,
+                origin=origin or hotfolder,
             )
         )  # fmt: skip
         (key,) = done.inserted_primary_key or (0,)

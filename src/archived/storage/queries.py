@@ -235,7 +235,7 @@ class Queries:
         for folder, state, code, document_state, n in self._rows(statement):
             sheet = sheets.setdefault(folder, {"seen": 0, "rules": {}})
             sheet["seen"] += n
-            column = _column(ArrivalState(state), document_state)
+            column = column_of(ArrivalState(state), document_state)
             if column is not None:
                 sheet[column] = sheet.get(column, 0) + n
             if column == "ignored":
@@ -297,7 +297,8 @@ class Queries:
             return [Found(*row) for row in rows]
 
 
-def _column(state: ArrivalState, document_state: str | None) -> str | None:
+def column_of(state: ArrivalState, document_state: str | None) -> str | None:
+    """An arrival's column in the balance sheet; `None` when its document is gone."""
     match state:
         case ArrivalState.IGNORED:
             return "ignored"

@@ -44,6 +44,8 @@ class Arrival:
     document: str | None
     first_seen: datetime
     ended: datetime | None
+    origin: str = ""
+    """The device it came from, by the hot folder's `device`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class DocumentRow:
     object_version: int | None = None
     inventory_sha512: str | None = None
     pages: int | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ def _adopt(
     for instant in ("due", "received", "changed"):
         facts[instant] = datetime.fromisoformat(facts[instant]) if facts[instant] else None
     facts |= {"path": base64.b64decode(facts["path"]), "state": State(facts["state"])}
-    row = DocumentRow(**facts)
+    row = DocumentRow(**({"origin": facts["hotfolder"]} | facts))
     original = ArtifactRow(
         document=identifier, role="original", name=note["file"].rsplit("/", 1)[-1],
         media_type=row.media_type, size=note["size"], sha512=note["sha512"],
@@ -154,13 +154,11 @@ def _adopt(
     seen = catalog.arrival(note["arrival"])
     with catalog.transaction() as change:
         change.admit(row, [original])
-        if row.due is None:
-            change.move(row, Happened.ADMITTED_HELD, now)
         arrival = (
             seen.id if seen is not None and seen.state is ArrivalState.SEEN
             else change.arrival_seen(
                 hotfolder=row.hotfolder, path=row.path, name=row.name, device=0, inode=0,
-                size=row.size, mtime_ns=0, now=now,
+                size=row.size, mtime_ns=0, now=now, origin=row.origin,
             )
         )  # fmt: skip
         change.arrival_changed(arrival, present=False)
@@ -170,8 +168,14 @@ def _adopt(
         change.record(
             Entry("recovered", now, AGENT, document=identifier,
                   digests={"original/0001": note["sha512"]},
-                  facts={"why": "found in the spool, named nowhere else"})
+                  facts={"why": "found in the spool, named nowhere else", "arrival": arrival,
+                         "hotfolder": row.hotfolder, "device": row.origin, "name": row.name,
+                         "size": row.size})
         )  # fmt: skip
+        if row.due is None:
+            change.move(row, Happened.ADMITTED_HELD, now)
+            held = {"code": row.code, "reason": row.reason}
+            change.record(Entry("document-held", now, AGENT, document=identifier, facts=held))
         change.announce(
             "document-admitted", now, document=identifier, hotfolder=row.hotfolder,
             facts={"size": note["size"], "sha256": note["sha256"]},

@@ -1,0 +1,212 @@
+"""The balance sheet: what became of every file that was ever seen. Pure.
+
+Two books are kept apart and compared: the ledger's entries, folded here into where each arrival
+stands, and the catalog's rows. Where they do not say the same, a file is unaccounted for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+COLUMNS = ("archived", "held", "ignored", "in_work")
+"""Where an arrival can stand; `seen` is their sum, and what is in none is `unaccounted`."""
+
+KINDS = (
+    "document-admitted", "recovered", "arrival-repeated", "arrival-ignored", "arrival-held",
+    "document-held", "document-released", "document-retried", "document-refused",
+    "document-sealed",
+)  # fmt: skip
+"""The ledger entries that move an arrival from one column to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One file as the catalog has it. `column`: `None` when the catalog cannot say."""
+
+    id: int
+    hotfolder: str
+    device: str
+    name: str
+    seen: datetime
+    column: str | None
+    rule: str | None = None
+    document: str | None = None
+    pages: int | None = None
+    only_seen: bool = False
+    """Nothing happened to it yet, so that the ledger does not know it."""
+
+
+@dataclass(slots=True)
+class _Entered:
+    at: datetime
+    hotfolder: str | None
+    device: str | None
+    name: str
+    document: str | None = None
+    column: str | None = None
+    rule: str | None = None
+
+
+@dataclass(slots=True)
+class _Followed:
+    held: bool = False
+    sealed: bool = False
+    pages: int | None = None
+
+    @property
+    def column(self) -> str:
+        return "held" if self.held else "archived" if self.sealed else "in_work"
+
+
+class Book:
+    """The ledger's entries, folded: `add` each in order, then `settle` against the catalog."""
+
+    def __init__(self) -> None:
+        self._arrivals: dict[int, _Entered] = {}
+        self._documents: dict[str, _Followed] = {}
+        self._without: dict[str, _Entered] = {}
+        """Recovered documents whose entry does not name an arrival."""
+
+    def add(
+        self, kind: str, at: datetime, document: str | None, facts: Mapping[str, Any]
+    ) -> None:  # fmt: skip
+        """One entry of the ledger. What moves nothing is passed over."""
+        match kind:
+            case "document-admitted" | "recovered" | "arrival-repeated" if document is not None:
+                if kind != "arrival-repeated":
+                    self._documents.setdefault(document, _Followed())
+                self._enter(at, facts, document=document)
+            case "arrival-ignored":
+                self._enter(at, facts, column="ignored", rule=facts.get("rule"))
+            case "arrival-held":
+                self._enter(at, facts, column="held")
+            case _ if document in self._documents:
+                self._follow(self._documents[document], kind, facts)
+
+    def _enter(
+        self, at: datetime, facts: Mapping[str, Any], *, document: str | None = None,
+        column: str | None = None, rule: str | None = None,
+    ) -> None:  # fmt: skip
+        arrival = facts.get("arrival")
+        before = self._arrivals.get(arrival) if arrival is not None else None
+        entered = _Entered(
+            before.at if before else at, facts.get("hotfolder"), facts.get("device"),
+            str(facts.get("name", "")), document, column, rule,
+        )  # fmt: skip
+        if arrival is not None:
+            self._arrivals[arrival] = entered
+        elif document is not None:
+            self._without[document] = entered
+
+    @staticmethod
+    def _follow(document: _Followed, kind: str, facts: Mapping[str, Any]) -> None:
+        match kind:
+            case "document-held" | "document-refused":
+                document.held = True
+            case "document-released" | "document-retried":
+                document.held = False
+            case "document-sealed":
+                document.sealed = True
+                document.pages = facts.get("pages")
+
+    def settle(self, catalog: Iterable[Arrived]) -> Iterator[Settled]:
+        """Both books side by side: every file that either of them knows, once."""
+        left = dict(self._arrivals)
+        for row in catalog:
+            entered = left.pop(row.id, None)
+            if entered is None and row.document is not None:
+                entered = self._without.pop(row.document, None)
+            yield self._compared(row, entered)
+        for arrival, entered in left.items():
+            yield Settled(
+                arrival, entered.hotfolder or "", entered.device or entered.hotfolder or "",
+                entered.name, entered.at, None, entered.rule, None,
+                "the ledger knows it, the catalog does not",
+            )  # fmt: skip
+
+    def _compared(self, row: Arrived, entered: _Entered | None) -> Settled:
+        ledger, pages, why = self._column(entered), row.pages, ""
+        if entered is not None and entered.document in self._documents:
+            known = self._documents[entered.document].pages
+            pages = pages if known is None else known
+        if row.column is None:
+            why = f"the ledger says {_words(ledger)}, the catalog does not know its document"
+        elif entered is None and not row.only_seen:
+            why = f"the catalog says {_words(row.column)}, the ledger does not know it"
+        elif entered is not None and ledger != row.column:
+            why = f"the ledger says {_words(ledger)}, the catalog says {_words(row.column)}"
+        elif entered is not None and entered.hotfolder not in {None, row.hotfolder}:
+            why = f"the ledger says it came to {entered.hotfolder}"
+        elif entered is not None and entered.device not in {None, row.device}:
+            why = f"the ledger says it came from {entered.device}"
+        return Settled(
+            row.id, row.hotfolder, row.device, row.name, row.seen, None if why else row.column,
+            row.rule, pages, why,
+        )  # fmt: skip
+
+    def _column(self, entered: _Entered | None) -> str | None:
+        if entered is None or entered.document is None:
+            return entered.column if entered else None
+        document = self._documents.get(entered.document)
+        return document.column if document else None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One file in the balance sheet. `column` is `None` when it is unaccounted for: `why`."""
+
+    arrival: int
+    hotfolder: str
+    device: str
+    name: str
+    seen: datetime
+    column: str | None
+    rule: str | None
+    pages: int | None
+    why: str
+
+
+@dataclass(slots=True)
+class Sheet:
+    """Some files' balance. `pages` counts by column, for the files whose pages are known."""
+
+    seen: int = 0
+    unaccounted: int = 0
+    columns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COLUMNS, 0))
+    rules: dict[str, int] = field(default_factory=dict)
+    pages: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("seen", *COLUMNS, "unaccounted"), 0)
+    )
+    pages_unknown: int = 0
+    """Files whose pages nobody has counted, the ignored ones apart."""
+
+    def add(self, file: Settled) -> None:
+        """Count one file."""
+        self.seen += 1
+        column = file.column or "unaccounted"
+        if file.column is None:
+            self.unaccounted += 1
+        else:
+            self.columns[column] += 1
+        if file.column == "ignored":
+            self.rules[file.rule or ""] = self.rules.get(file.rule or "", 0) + 1
+        if file.pages is not None:
+            self.pages["seen"] += file.pages
+            self.pages[column] += file.pages
+        elif file.column != "ignored":
+            self.pages_unknown += 1
+
+    def as_json(self) -> dict[str, Any]:
+        """The sheet as `archivectl account` shows it."""
+        return {
+            "seen": self.seen, **self.columns, "unaccounted": self.unaccounted,
+            "rules": dict(sorted(self.rules.items())), "pages": dict(self.pages),
+            "pages_unknown": self.pages_unknown,
+        }  # fmt: skip
+
+
+def _words(column: str | None) -> str:
+    return "nothing" if column is None else column.replace("_", " ")
