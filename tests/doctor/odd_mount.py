@@ -4,7 +4,8 @@ Usage: odd_mount.py BACKING MOUNTPOINT. Names are composed (NFC) and of one case
 servers; times have steps of two seconds, as on FAT; a name has 200 bytes at most.
 """
 
-# ruff: noqa: PTH - a file system is written in system calls
+# A file system is written in system calls.
+# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH119, PTH208
 
 from __future__ import annotations
 

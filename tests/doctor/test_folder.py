@@ -94,10 +94,12 @@ def test_an_ordinary_folder_is_trusted_and_its_table_can_be_loaded(folder: Path)
     assert table.enabled
     assert table.path == folder
     heard = said.of["events"]["verdict"] == "yes"  # a busy machine may have no watches left
-    assert table.mode == ("events" if heard else "polling")
+    assert table.mode == ("events" if heard else "auto")
     if heard:
         assert said.facts["events"] == ["created", "modified", "closed", "moved", "deleted"]
         assert 0 <= said.facts["event_delay"] < 3
+    if os.geteuid() == 0:
+        assert said.of["user"]["verdict"] == "not established"  # root's rights are nobody else's
     assert names(folder) == []
 
 
@@ -129,6 +131,21 @@ def test_whatever_ends_it_nothing_stays_in_the_folder(folder: Path, number: int,
     running.send_signal(number)
     assert running.wait(10) == status
     until(lambda: names(folder) == [])
+
+
+def test_the_documented_answer_is_the_one_that_is_given(folder: Path):
+    text = (Path(__file__).parents[2] / "docs" / "archived.md").read_text()
+    told = text.partition("### A folder that shall be a hot folder")[2].partition("\n## ")[0]
+    documented = json.loads(told.partition("```json\n")[2].partition("```")[0])
+    said = Said(folder)
+    assert set(documented) == set(said.all)
+    assert set(documented["facts"]) == set(said.facts)
+    assert set(documented["facts"]["mount"]) == set(said.facts["mount"])
+    assert set(documented["findings"][0]) == set(said.all["findings"][0])
+    for line in told.splitlines():
+        what = line.partition("  yes  ")[0].strip()
+        if what != line.strip():
+            assert what in {each["what"] for each in said.all["findings"]}, line
 
 
 def test_a_folder_that_is_not_there_is_not_trusted(folder: Path):
@@ -183,6 +200,7 @@ def test_a_sticky_folder_keeps_the_daemon_from_taking_and_the_advice_mends_it(fo
     assert said.unfit() == {"claim", "remove"}
     assert said.of["claim"]["todo"] == f"the folder is sticky; run: chmod -t {folder}"
     assert said.of["open"]["verdict"] == "not established"
+    assert said.of["user"]["verdict"] == "yes"
     assert said.of["owner"]["why"].startswith("nobody, ")
     assert said.table["quiet"] == "15 s"
     subprocess.run(["chmod", "-t", folder], check=True)
@@ -288,6 +306,7 @@ def test_a_mount_with_foreign_habits_is_polled_and_each_habit_is_named(folder: P
         assert said.facts["mtime_resolution"] == 2
         assert said.of["events"]["verdict"] != "yes"
         assert (said.table["mode"], said.table["rescan"]) == ("polling", "10 s")
+        assert said.of["mount"]["verdict"] == "not established"
         # Without both ways to take a name, the daemon could not remove what it took in.
         assert said.status == 1
         assert "claim" in said.unfit()

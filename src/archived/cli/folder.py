@@ -115,7 +115,7 @@ def _as_json(report: Report, toml: str) -> dict[str, Any]:
 
 
 def _tell(report: Report, toml: str) -> None:
-    shown.line(f"{report.folder}: {report.writer} wrote, {report.daemon} read and removed")
+    shown.line(f"{report.folder}: the writer is {report.writer}, the daemon {report.daemon}")
     sheet = shown.Sheet(["is it so?", "verdict", "what it means"], give="what it means")
     for each in report.found:
         verdict = each.verdict if each.verdict == "yes" or each.needed else f"{each.verdict} (note)"

@@ -56,14 +56,15 @@ def _hands(
 
 def _run(g: Ground) -> None:
     try:
-        first = ("there", f"{g.report.daemon} can list the folder", True, mount.there)
+        first = ("there", "the daemon can list the folder", True, mount.there)
         if _try(g, *first) != "yes":
             return
-        _try(g, "mount", "its file system outlives a power cut", True, mount.mounted)
-        if _try(g, "writable", f"{g.report.writer} can make files", True, mount.writable) != "yes":
+        _try(g, "user", "this was tried with the daemon's own rights", False, mount.user)
+        _try(g, "mount", "what lies there outlives a power cut", None, mount.mounted)
+        if _try(g, "writable", "the writer can make files", True, mount.writable) != "yes":
             _give_up(g, "nothing could be written", "")
             return
-        for trial in _trials(g.report.daemon, g.report.writer):
+        for trial in _TRIALS:
             _try(g, *trial)
     except NoAnswer:
         # A hand that is gone took its files with it: what the other found would say nothing.
@@ -75,44 +76,42 @@ def _give_up(g: Ground, why: str, todo: str) -> None:
     g.report.found.append(Found("rest", what, "not established", why, todo, needed=True))
 
 
-def _trials(
-    daemon: str, writer: str
-) -> list[tuple[str, str, bool, Callable[[Ground], Answer]]]:  # fmt: skip
-    """Code, what is tried, whether it is needed, and how."""
-    return [
-        ("owner", "it is known who owns new files", False, custody.owner),
-        ("bytes", f"{daemon} reads the very bytes that {writer} wrote", True, custody.read),
-        ("growth", "a file being written is seen to grow", False, custody.growth),
-        ("overwrite", "bytes changed in place are noticed", False, custody.overwrite),
-        ("open", "it is known whether somebody still writes", False, custody.still_open),
-        ("fsync", "files and folder can be made durable", True, custody.fsync),
-        ("rename", "a renamed file keeps its identity", True, custody.rename),
-        ("claim", f"{daemon} can take a name away from {writer}", True, custody.claim),
-        ("victim", "taking a name never destroys another file", True, custody.victim),
-        ("remove", f"{daemon} can remove what {writer} wrote", True, custody.remove),
-        ("below", f"{daemon} can empty a folder of {writer}'s", False, custody.below),
-        ("withdrawn", "a file taken away is seen to be gone", True, custody.withdrawn),
-        ("atomic", "a replaced file is always there, and whole", False, custody.atomic),
-        ("no-replace", "renameat2(RENAME_NOREPLACE) works", False, custody.no_replace),
-        ("links", "hard links work", False, custody.links),
-        ("nfd", "accents stay as they were typed", False, names.nfd),
-        ("long", "names of 255 bytes work", False, names.longest),
-        ("newline", "names with a line feed work", False, names.newline),
-        ("encoding", "names in old encodings work", False, names.not_utf8),
-        ("case", "upper and lower case are two names", False, names.case),
-        ("mtime", "times are finer than a second", False, mount.mtime),
-        ("clock", "the folder's clock is ours", False, mount.clock),
-        ("events", "the kernel tells of changes", False, mount.events),
-        ("room", "there is room for scans", False, mount.room),
-    ]
+_TRIALS: tuple[tuple[str, str, bool | None, Callable[[Ground], Answer]], ...] = (
+    ("owner", "it is known who owns new files", False, custody.owner),
+    ("bytes", "the daemon reads the very bytes that were written", True, custody.read),
+    ("growth", "a file being written is seen to grow", False, custody.growth),
+    ("overwrite", "bytes changed in place are noticed", False, custody.overwrite),
+    ("open", "it is known whether somebody still writes", False, custody.still_open),
+    ("fsync", "files and folder can be made durable", True, custody.fsync),
+    ("rename", "a renamed file keeps its identity", True, custody.rename),
+    ("no-replace", "renameat2(RENAME_NOREPLACE) works", False, custody.no_replace),
+    ("links", "hard links work", False, custody.links),
+    ("claim", "the daemon can take a name away from the writer", True, custody.claim),
+    ("victim", "taking a name never destroys another file", True, custody.victim),
+    ("remove", "the daemon can remove what the writer wrote", True, custody.remove),
+    ("below", "the daemon can empty a folder of the writer's", False, custody.below),
+    ("withdrawn", "a file taken away is seen to be gone", True, custody.withdrawn),
+    ("atomic", "a replaced file is always there, and whole", False, custody.atomic),
+    ("nfd", "accents stay as they were typed", False, names.nfd),
+    ("long", "names of 255 bytes work", False, names.longest),
+    ("newline", "names with a line feed work", False, names.newline),
+    ("encoding", "names in old encodings work", False, names.not_utf8),
+    ("case", "upper and lower case are two names", False, names.case),
+    ("mtime", "times are finer than a second", False, mount.mtime),
+    ("clock", "the folder's clock is ours", False, mount.clock),
+    ("events", "the kernel tells of changes", False, mount.events),
+    ("room", "there is room for scans", False, mount.room),
+)
+"""Code, what is tried, whether it is needed (`None`: only a "no" is in the way), and how."""
 
 
 def _try(
-    g: Ground, code: str, what: str, needed: bool, trial: Callable[[Ground], Answer]
+    g: Ground, code: str, what: str, needed: bool | None, trial: Callable[[Ground], Answer]
 ) -> Verdict:  # fmt: skip
     try:
         verdict, why, todo = trial(g)
     except OSError as error:
         verdict, why, todo = "not established", f"the trial broke: {error.strerror}", ""
-    g.report.found.append(Found(code, what, verdict, why, todo, needed))
+    in_the_way = verdict == "no" if needed is None else needed
+    g.report.found.append(Found(code, what, verdict, why, todo, in_the_way))
     return verdict

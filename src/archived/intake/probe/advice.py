@@ -60,6 +60,8 @@ def _noticing(report: Report) -> tuple[str, str, int, str]:
         delay = report.facts["event_delay"] * 1000
         why = f"events were heard after {delay:.0f} ms"
         return "events", why, 60, "only for what events miss"
+    if report.verdict("events") == "not established":
+        return "auto", "whether events are heard is not established", 30, "the usual"
     return "polling", "events were not heard", 10, "nothing else notices new files"
 
 

@@ -74,12 +74,12 @@ def still_open(g: Ground) -> Answer:
     g.w.do("close", "lease")
     after = g.d.do("has_writer", "lease")
     if None in {while_open, after}:
-        why = f"{g.report.daemon} may not ask the kernel for a lease on {g.report.writer}"
+        why = f"the kernel gives {g.report.daemon} no lease on files of {g.report.writer}"
         todo = (
             "rely on the quiet time; or, when both write on this machine, give the service "
             "CAP_LEASE (AmbientCapabilities=, CapabilityBoundingSet=)"
         )
-        return "not established", f"{why}'s files", todo
+        return "not established", why, todo
     if (while_open, after) != (True, False):
         return "no", "the kernel gave a wrong answer", "rely on a longer quiet time"
     if wants_polling(g.facts["mount"]["type"]):
@@ -121,6 +121,9 @@ def claim(g: Ground) -> Answer:
     try:
         g.d.do("claim", "mine", "taken")
     except OSError as error:
+        if "yes" not in {g.report.verdict("no-replace"), g.report.verdict("links")}:
+            why = "neither a rename that replaces nothing nor a hard link is possible"
+            return "no", why, "use another mount or file system"
         return "no", str(error.strerror), g.rights(error)
     gone = g.w.do("stat", "mine") is None
     return ("yes", "renamed, durably", "") if gone else (
@@ -210,6 +213,5 @@ def links(g: Ground) -> Answer:
     try:
         g.w.do("link", "one", "two")
     except OSError as error:
-        todo = "" if g.report.verdict("no-replace") == "yes" else "use another file system"
-        return "no", str(error.strerror), todo
+        return "no", str(error.strerror), ""
     return "yes", "", ""

@@ -225,13 +225,13 @@ class _Deeds:
         return time.monotonic()
 
     def set_time(self, label: str, mtime_ns: int) -> None:
-        os.utime(self._path(label), ns=(mtime_ns, mtime_ns))
+        os.utime(self._path(label), ns=(mtime_ns, mtime_ns), follow_symlinks=False)
 
     def touch_now(self, label: str) -> list[float]:
         """Our clock just before a file was made, the folder's for it, and our clock after."""
         before = time.time()
         self.create(label, "now")
-        return [before, self._path(label).stat().st_mtime, time.time()]
+        return [before, self._path(label).lstat().st_mtime, time.time()]
 
     def rename(self, label: str, other: str) -> float:
         self._rename(label, other, _REPLACE)

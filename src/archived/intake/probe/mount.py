@@ -9,6 +9,10 @@ from archived.intake.probe.ground import Answer, Ground
 from archived.intake.watcher import wants_polling
 
 _VOLATILE = frozenset({"tmpfs", "ramfs", "overlay"})
+_USED_UP = {
+    errno.ENOSPC: "fs.inotify.max_user_watches",
+    errno.EMFILE: "fs.inotify.max_user_instances",
+}
 _ROOM = 256 << 20
 _INODES = 10_000
 
@@ -25,6 +29,14 @@ def there(g: Ground) -> Answer:
     return "yes", f"{count} entries", ""
 
 
+def user(g: Ground) -> Answer:
+    """Root may do everything: what it may says nothing about anybody else."""
+    if g.d.do("who")[0] == 0:
+        why = "root may do everything; the rights of the daemon's user were not tried"
+        return "not established", why, "name the daemon's user: --daemon-user archived"
+    return "yes", g.report.daemon, ""
+
+
 def mounted(g: Ground) -> Answer:
     """What kind of file system, where and how."""
     g.facts["mount"] = mount = g.d.do("mount")
@@ -34,7 +46,7 @@ def mounted(g: Ground) -> Answer:
         todo = "put the folder on a disk: a scan may be the only copy"
         return "no", f"{told}: what lies there is gone when the power is", todo
     if wants_polling(kind):
-        return "yes", f"{told}: as far as its server does", ""
+        return "not established", f"{told}: only its server can say", ""
     return "yes", told, ""
 
 
@@ -86,11 +98,11 @@ def events(g: Ground) -> Answer:
     try:
         g.d.do("listen")
     except OSError as error:
-        todo = {
-            errno.ENOSPC: "raise fs.inotify.max_user_watches",
-            errno.EMFILE: "raise fs.inotify.max_user_instances, or see who uses them all",
-        }
-        return "no", str(error.strerror), todo.get(error.errno or 0, "")
+        setting = _USED_UP.get(error.errno or 0)
+        if setting is None:
+            return "no", str(error.strerror), "the folder is polled"
+        why = f"{g.report.daemon} has used up its {setting}"
+        return "not established", why, f"raise {setting}, or see which programs use them"
     begun = {
         ("created", "told"): g.w.do("open", "told"),
         ("modified", "told"): g.w.do("write", "told", "text"),
@@ -129,8 +141,8 @@ def room(g: Ground) -> Answer:
     """In bytes and in inodes."""
     free, inodes, all_inodes = g.d.do("space")
     g.facts["free_bytes"], g.facts["free_inodes"] = free, inodes if all_inodes else None
-    counted = f"{inodes} inodes" if all_inodes else "inodes are not counted there"
-    why = f"{free / (1 << 30):.1f} GiB and {counted} free"
+    counted = f"{inodes} inodes free" if all_inodes else "inodes are not counted there"
+    why = f"{free / (1 << 30):.1f} GiB free, {counted}"
     if free < _ROOM or (all_inodes and inodes < _INODES):
         return "no", f"{why}: scanners will soon be refused", "make room"
     return "yes", why, ""

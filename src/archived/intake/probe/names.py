@@ -13,7 +13,7 @@ def _named(g: Ground, label: str, otherwise: str) -> Answer:
     except OSError as error:
         return "no", f"{error.strerror}: {otherwise}", ""
     names = g.d.do("names")
-    return ("yes", "", "") if label in names else ("no", f"another came back: {otherwise}", "")
+    return ("yes", "", "") if label in names else ("no", f"another name came back: {otherwise}", "")
 
 
 def nfd(g: Ground) -> Answer:
