@@ -8,6 +8,7 @@ ours are counted or removed.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ RECEIPTS, HELD, SAFE, TOP = "receipts", "held", "safe", ""
 _OURS: Mapping[str, Pattern[str]] = {
     RECEIPTS: names.RECEIPT, HELD: names.REASON, SAFE: names.SAFE_LIST,
 }  # fmt: skip
+_AT_THE_TOP = re.compile(re.escape(names.STATUS))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BLOCK = 4096
 _LIST_AGAIN = 600.0
@@ -170,11 +172,7 @@ class Shelf:
         found = _Listed(identity, now)
         for folder, pattern in _OURS.items():
             found.ours[folder] = self._list(folder, pattern, found)
-        known = {names.STATUS, *_OURS}
-        with os.scandir(self._handles[TOP]) as entries:
-            found.strangers += sum(
-                e.name not in known and not e.name.startswith(".") for e in entries
-            )
+        self._list(TOP, _AT_THE_TOP, found)
         self._listed = found
         return before is None or before.identity != identity
 
@@ -184,6 +182,8 @@ class Shelf:
         ours = {}
         with os.scandir(self._handles[folder]) as entries:
             for entry in entries:
+                if folder == TOP and entry.name in _OURS:
+                    continue
                 if entry.name.startswith(atomic.SCRATCH_PREFIX):
                     os.unlink(entry.name, dir_fd=self._handles[folder])  # a crash left it
                 elif pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
