@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from archived.intake.probe import custody, mount, names
+from archived.intake.probe.deeds import name_of
 from archived.intake.probe.ground import FACTS, PREFIX, Answer, Found, Ground, Report, Verdict
-from archived.intake.probe.hands import Hand, NoAnswer, name_of
+from archived.intake.probe.hands import Hand, NoAnswer
 
 __all__ = ["FACTS", "PREFIX", "Found", "Report", "Verdict", "probe"]
 

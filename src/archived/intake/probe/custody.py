@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from archived.intake.probe.deeds import name_of
 from archived.intake.probe.ground import SOON, Answer, Ground
-from archived.intake.probe.hands import name_of
 from archived.intake.watcher import wants_polling
 
 
