@@ -1,0 +1,150 @@
+"""The real daemon on real folders: what a clerk sees there from the first scan to the last word."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+PICKY = '''"""Refuses what the test wants refused, quoting it, as a careless author would."""
+
+from archived.api import Refuse, Result, Stage, hookimpl
+
+
+class Picky(Stage):
+    name = "picky"
+    version = "1"
+
+    def run(self, document, context):
+        text = document.main.path.read_text()
+        if "refuse" in text:
+            raise Refuse(f"it says: {text}", code="encrypted", hint=text)
+        return Result()
+
+
+@hookimpl
+def register_stages(register):
+    register(Picky)
+'''
+
+
+@pytest.fixture
+def second(box) -> Path:
+    """Where copies would go, if it were there; until then nothing is safe."""
+    box.plugin("picky", PICKY)
+    box.tables["plugins"]["enabled"].append("replicate")
+    box.tables["pipeline.paper"]["stages"] = ["picky", "seal", "replicate"]
+    box.tables["stage.replicate"] = {"to": ["second"]}
+    path = box.folder / "second"
+    box.tables["target.second"] = {
+        "kind": "directory", "path": path, "allow_same_filesystem": True,
+    }  # fmt: skip
+    box.tables["hotfolder.other"] = {
+        "path": box.hot("other"), "pipeline": "paper", "secrecy": "mật",
+        "answers_folder": "tra-loi",
+    }  # fmt: skip
+    return path
+
+
+def _status(box, folder: str = "scans/_archived") -> str:
+    path = box.folder / folder / "STATUS.txt"
+    return path.read_text("utf-8-sig") if path.exists() else ""
+
+
+def test_from_receipt_to_the_list_of_what_is_safe(box, second, until, answers, safe_rows):
+    box.start()
+    hot, other = box.hot(), box.hot("other")
+    box.drop("hợp đồng.txt", text="one page")
+    box.drop("mật.txt", text="refuse: burn this after reading")
+    (other / "tên riêng.txt").write_text("another page")
+    until(lambda: sum(n.endswith(".json") for n in answers(hot)) == 2, "two receipts", 15)
+    [receipt] = [
+        json.loads(c) for n, c in answers(hot).items() if n.endswith(".json") and "hợp" in n
+    ]
+    assert receipt["sha256"] == sha256(b"one page").hexdigest()
+    assert (receipt["name"], receipt["size"]) == ("hợp đồng.txt", 8)
+    until(lambda: any(n.startswith("held/") for n in answers(hot)), "a reason", 15)
+    until(lambda: box.states().get("hợp đồng.txt") == "sealed", "sealed, but no copy", 15)
+    assert safe_rows(hot) == [], "the paper must not go back yet"
+
+    second.mkdir()
+    line = [Path(sys.executable).parent / "archivectl", "--config", box.config]
+    subprocess.run([*line, "retry", box.documents()["hợp đồng.txt"][3]], check=True)
+    until(lambda: [r["Tệp / File"] for r in safe_rows(hot)] == ["hợp đồng.txt"], "safe", 15)
+    until(lambda: "Safe today: 1" in _status(box), "status says so", 10)
+
+    identity = box.documents()["mật.txt"][3]
+    subprocess.run([*line, "release", identity, "--note", "looked at"], check=True)
+    until(lambda: not [n for n in answers(hot) if n.startswith("held/")], "no reason any more", 15)
+    theirs = other / "tra-loi" / "receipts"
+    until(lambda: theirs.exists() and list(theirs.glob("*.json")), "the other folder's receipt")
+
+    seen = {"scans": b"", "other": b""}
+    for path in [*(hot / "_archived").rglob("*"), *(other / "tra-loi").rglob("*")]:
+        folder = "scans" if path.is_relative_to(hot) else "other"
+        seen[folder] += path.name.encode() + (path.read_bytes() if path.is_file() else b"")
+    assert "tên riêng".encode() not in seen["scans"]
+    assert "hợp đồng".encode() not in seen["other"]
+    assert b"burn" not in seen["scans"], "answers quote no document"
+
+    box.tables["spool"]["keep_free"] = "1000 TiB"
+    box.reload()
+    box.drop("waits.txt")
+    until(lambda: "TẠM DỪNG" in _status(box), "paused", 15)
+    box.tables["spool"]["keep_free"] = "1 MiB"
+    box.reload()
+    until(lambda: "ĐANG LÀM VIỆC" in _status(box), "working", 15)
+    box.sealed("waits.txt")
+
+    away = box.folder / "away"
+    hot.rename(away)
+    until(lambda: box.metric("archived_hotfolder_online")[("scans",)] == 0, "offline")
+    (away / "_archived" / "STATUS.txt").unlink()
+    away.rename(hot)
+    until(lambda: "ĐANG LÀM VIỆC" in _status(box), "working again", 20)
+
+    assert box.rows("SELECT count(*) FROM arrival") == [(4,)], "no answer was taken for a scan"
+    assert set(box.metric("archived_unaccounted_files").values()) == {0.0}
+    assert box.end() == 0
+    assert "ĐÃ DỪNG" in _status(box)
+    assert "ĐÃ DỪNG" in _status(box, "other/tra-loi")
+
+
+def test_a_share_that_cannot_be_written_disturbs_nobody_and_is_caught_up_with(
+    box, until, answers
+):  # fmt: skip
+    blocked = box.hot() / "_archived"
+    blocked.touch()
+    box.start()
+    box.drop("a.txt", "b.txt")
+    box.sealed("a.txt", "b.txt")
+    until(lambda: box.said("answers-wait", hotfolder="scans"), "the log says why", 10)
+    assert len(box.said("answers-wait")) == 1, "once"
+    assert box.get("/readyz")[0] == 200
+    below = box.children()
+    assert box.end(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "children are gone")
+    blocked.unlink()
+    box.start()
+    until(lambda: sum(n.endswith(".json") for n in answers(box.hot())) == 2, "both receipts", 15)
+    box.drop("c.txt")
+    until(lambda: sum(n.endswith(".json") for n in answers(box.hot())) == 3, "and the next", 15)
+    rules = box.rows("SELECT name, code FROM arrival WHERE state = 'ignored'")
+    assert rules == [("_archived", "own-folder")], "the clerk's file of that name is on record"
+    assert box.metric("archived_files_seen") == {("scans",): 4.0}
+    assert [path.name for path in box.hot().iterdir()] == ["_archived"]
+
+
+def test_switched_off_nothing_is_written(box, until):
+    box.tables["hotfolder.scans"]["answers"] = False
+    box.start()
+    box.drop("a.txt")
+    box.sealed("a.txt")
+    until(lambda: list(box.hot().iterdir()) == [], "the folder is empty")
+    assert box.end() == 0
+    assert list(box.hot().iterdir()) == []

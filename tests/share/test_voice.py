@@ -1,0 +1,262 @@
+"""What the share is told, by hand: caught up after any crash, bounded, and never out of place."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from world import DECK
+
+from archived.engine.commit import release
+from archived.model.outcome import Ending, Outcome
+from archived.storage import atomic
+
+
+def status(told) -> str:
+    return told.files()["STATUS.txt"].decode("utf-8-sig")
+
+
+def receipts(told) -> dict[str, dict[str, object]]:
+    """Received name -> its receipt."""
+    found = [json.loads(c) for n, c in told.files().items() if n.endswith(".json")]
+    return {str(one["name"]): one for one in found}
+
+
+def test_a_receipt_matches_the_bytes_and_the_ledger(told):
+    decomposed = "ho\u031b\u0323p đo\u0302\u0300ng.txt".encode()
+    told.drop(decomposed, b"\xff\n-x.txt", "a:b?.txt", text="one page")
+    told.drop("again.txt", text="one page")
+    told.speak()
+    found = receipts(told)
+    assert set(found) == {"hợp đồng.txt", "\\xff\\n-x.txt", "a:b?.txt", "again.txt"}
+    for name, it in found.items():
+        assert it["sha256"] == sha256(b"one page").hexdigest()
+        assert it["size"] == 8
+        rows = {r.sequence: r for r in told.catalog.ledger_of(str(it["document"]))}
+        entry = rows[it["ledger"]["entry"]]
+        assert entry.hash == it["ledger"]["hash"]
+        assert json.loads(entry.entry)["facts"]["name"] == name
+    assert bytes.fromhex(str(found["hợp đồng.txt"]["name_hex"])) == decomposed
+    again = [name for name, it in found.items() if it["same_bytes_as_before"]]
+    assert len(again) == 3, "four files, one content: one document"
+    told.sweep()
+    [sheet] = told.catalog.balance()
+    assert (sheet.seen, sheet.unaccounted) == (4, 0), "no answer was taken for a scan"
+
+
+def test_a_reason_says_what_to_do_quotes_nothing_and_goes_when_released(told):
+    told.drop("mật.txt")
+    told.refuse_all(message="page 1 says: burn this after reading")
+    (told.hot / "empty.pdf").touch()
+    told.sweep(deadline=0.0)
+    told.speak()
+    reasons = {n: c.decode() for n, c in told.files().items() if n.startswith("held/")}
+    assert len(reasons) == 2
+    [text] = [text for name, text in reasons.items() if "mật.txt" in name]
+    assert "Tệp có mật khẩu" in text
+    assert "Ask for a copy without a password" in text
+    assert "burn" not in "".join(reasons.values())
+    assert "Bị giữ / Held:                2" in status(told)
+
+    for row in told.catalog.documents():
+        release(told.catalog, DECK, row.id, "someone", "", told.now(), skip=True)
+    told.speak()
+    assert not [name for name in told.files() if name.startswith("held/")]
+
+
+def test_the_paper_may_go_back_only_when_the_copies_exist(told, safe_rows):
+    told.drop("=a.txt", "b.txt")
+    told.speak()
+    assert safe_rows(told.hot) == []
+    told.work()
+    told.speak()
+    rows = safe_rows(told.hot)
+    assert {row["Tệp / File"] for row in rows} == {"'=a.txt", "b.txt"}
+    assert {row["Số bản sao / Copies"] for row in rows} == {"1"}
+    assert "An toàn hôm nay / Safe today: 2" in status(told)
+    told.late = timedelta(days=1)
+    told.drop("c.txt")
+    told.work()
+    told.speak()
+    lists = [name for name in told.files() if name.startswith("safe/")]
+    assert len(lists) == 2, "a list for each day"
+    assert len(safe_rows(told.hot)) == 3
+    assert "An toàn hôm nay / Safe today: 1" in status(told)
+
+
+def test_status_says_what_is_the_matter(told):
+    told.speak()
+    assert "ĐANG LÀM VIỆC / WORKING" in status(told)
+    told.intake.paused = "the disk with the spool has no room to spare"
+    told.speak()
+    assert "TẠM DỪNG" in status(told)
+    assert "Vì: ổ đĩa của hệ thống gần đầy." in status(told)
+    told.intake.offline = "gone"
+    told.speak()
+    assert "MẤT KẾT NỐI / OFFLINE" in status(told)
+    told.intake.offline = told.intake.paused = ""
+    told.intake.stuck = ["a"]
+    (told.hot / "_archived" / "scan.pdf").write_text("a clerk's mistake")
+    told.voice = told.new_voice()
+    told.speak()
+    assert "CHÚ Ý: 1 tệp đã được nhận" in status(told)
+    assert "CHÚ Ý: 1 tệp lạ" in status(told)
+    told.voice.farewell()
+    assert "ĐÃ DỪNG / STOPPED" in status(told)
+    told.speak()
+    assert "ĐÃ DỪNG / STOPPED" in status(told), "the last word stays the last"
+
+
+def test_an_offline_folder_gets_nothing_new(told):
+    """What is there may be the bare mount point."""
+    told.intake.offline = "empty, and not the file system that its files were seen on"
+    told.drop("a.txt")
+    told.speak()
+    assert list(told.hot.iterdir()) == []
+    told.intake.offline = ""
+    told.speak()
+    assert set(receipts(told)) == {"a.txt"}
+    gone = told.root / "gone"
+    told.hot.rename(gone)
+    with pytest.raises(FileNotFoundError):
+        told.speak()
+    assert not told.hot.exists(), "a hot folder is never made"
+
+
+def _cut_before(told, calls: int) -> bool:
+    """Speak, with the power cut after so many durable calls; whether it was cut."""
+    left = calls
+
+    def fuse(operation: str, path: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise PowerCut
+
+    atomic.fuse = fuse
+    told.voice = told.new_voice()
+    try:
+        told.speak()
+    except PowerCut:
+        return True
+    finally:
+        atomic.fuse = None
+    return False
+
+
+class PowerCut(BaseException):
+    """Nobody cleans up after it."""
+
+
+def shape(told) -> dict[str, bytes]:
+    """The answers but for the clock in STATUS.txt."""
+    files = told.files()
+    files["STATUS.txt"] = re.sub(rb"As of:.*", b"", files["STATUS.txt"])
+    return files
+
+
+def test_cut_at_every_durable_call_the_answers_catch_up_exactly(told):
+    told.drop("a.txt")
+    told.work()
+    told.drop("c.txt")
+    row = next(r for r in told.catalog.documents() if r.name == "c.txt")
+    told.end(told.begin(row), Outcome(Ending.REFUSED, "encrypted", "no", ""))
+    told.speak()
+    whole, calls = shape(told), 0
+    assert [name.split("/")[0] for name in whole].count("receipts") == 4
+    while True:
+        _forget(told)
+        if not _cut_before(told, calls):
+            break
+        calls += 1
+        told.voice = told.new_voice()
+        told.speak()
+        assert shape(told) == whole, f"cut before call {calls}"
+    assert calls > 30, "the fuse does not see what it should"
+
+
+def _forget(told) -> None:
+    """As if nothing had been answered yet."""
+    shutil.rmtree(told.hot / "_archived")
+    with told.catalog.transaction() as change:
+        change.outbox_read("share scans", 0)
+
+
+def test_the_answers_stay_within_their_size_and_the_newest_stay(told_little):
+    told = told_little
+    for number in range(20):
+        told.drop(f"{number:02}.txt")
+    other = told.hot / "_archived" / "receipts" / "somebody.txt"
+    told.speak()
+    other.write_text("not ours")
+    told.drop("last.txt")
+    told.voice = told.new_voice()
+    told.speak()
+    files = told.files()
+    ours = [name for name in files if name.startswith("receipts/") and "somebody" not in name]
+    assert 8 < len(ours) <= 16
+    assert sum(-(-len(files[name]) // 4096) * 4096 for name in ours) <= 64 << 10
+    assert "last.txt" in receipts(told)
+    assert "00.txt" not in receipts(told)
+    assert other.exists(), "what is not ours is not removed"
+
+
+def test_links_are_never_followed(told):
+    victim = told.root / "victim"
+    victim.mkdir()
+    (told.hot / "_archived").symlink_to(victim)
+    told.drop("a.txt")
+    with pytest.raises(OSError, match=r"directory|link"):
+        told.speak()
+    (told.hot / "_archived").unlink()
+    (told.hot / "_archived").mkdir()
+    (told.hot / "_archived" / "receipts").symlink_to(victim)
+    with pytest.raises(OSError, match=r"directory|link"):
+        told.speak()
+    assert list(victim.iterdir()) == []
+    (told.hot / "_archived" / "receipts").unlink()
+    target = told.root / "precious"
+    target.write_text("precious")
+    (told.hot / "_archived" / "STATUS.txt").symlink_to(target)
+    told.speak()
+    assert target.read_text() == "precious"
+    assert set(receipts(told)) == {"a.txt"}, "nothing was passed over while it could not be told"
+
+
+def test_a_folder_in_the_way_of_one_answer_stops_no_other(told):
+    told.speak()
+    (told.hot / "_archived" / "STATUS.txt").unlink()
+    (told.hot / "_archived" / "STATUS.txt").mkdir()
+    told.drop("a.txt")
+    told.speak()
+    assert set(receipts(told)) == {"a.txt"}
+
+
+def test_a_full_share_is_told_later(told):
+    told.drop("a.txt")
+
+    def fuse(operation: str, path: Path) -> None:
+        if operation == "write" and "/proc/self/fd/" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    atomic.fuse = fuse
+    with pytest.raises(OSError, match="No space"):
+        told.speak()
+    atomic.fuse = None
+    told.speak()
+    assert set(receipts(told)) == {"a.txt"}
+
+
+def test_who_may_not_look_into_the_hot_folder_may_not_read_the_answers(told):
+    told.hot.chmod(0o770)
+    told.drop("a.txt")
+    told.speak()
+    for path in (told.hot / "_archived").rglob("*"):
+        assert path.stat().st_mode & 0o007 == 0, path
+    assert (told.hot / "_archived").stat().st_mode & 0o070 == 0o050
