@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import stat
@@ -207,7 +208,7 @@ def test_a_sticky_folder_keeps_the_daemon_from_taking_and_the_advice_mends_it(fo
     said = Said(folder, *words)
     assert said.status == 1
     assert said.unfit() == {"claim", "remove"}
-    assert said.of["claim"]["todo"] == f"the folder is sticky; run: chmod -t {folder}"
+    assert said.of["claim"]["todo"] == f"the folder is sticky; run: chmod -t '{folder}'"
     assert said.of["open"]["verdict"] == "not established"
     assert said.of["user"]["verdict"] == "yes"
     assert said.of["owner"]["why"].startswith("nobody, ")
@@ -229,7 +230,7 @@ def test_a_folder_that_the_daemon_may_not_write_to_is_mended_by_the_command_it_n
     assert deed.startswith("setfacl ")
     if shutil.which("setfacl") is None:
         pytest.skip("there is no setfacl: the command it names was not tried")
-    subprocess.run([*deed.split()[:-3], folder], check=True)
+    subprocess.run(shlex.split(deed), check=True)
     mended = Said(folder, *words)
     assert mended.unfit() == set()
     assert mended.of["below"]["verdict"] == "yes"

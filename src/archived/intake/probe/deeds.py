@@ -41,6 +41,7 @@ def name_of(uid: int) -> str:
 
 
 def clear(folder: Path, prefix: str) -> None:
+    """Remove what begins with `prefix`, as far as this user may; follows no links."""
     for name in os.listdir(os.fsencode(folder)):  # noqa: PTH208 - bytes names
         if name.startswith(os.fsencode(prefix)):
             path = Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))  # noqa: PTH118

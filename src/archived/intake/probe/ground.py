@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from archived.intake.probe.hands import Hand
@@ -75,7 +76,11 @@ class Ground:
 
     def rights(self, error: OSError) -> str:
         """What to do when the daemon's user was refused something of the writer's."""
-        daemon, path, mount = self.report.daemon, self.report.folder, self.facts["mount"]
+        daemon, path, mount = (
+            self.report.daemon,
+            quote(str(self.report.folder)),
+            self.facts["mount"],
+        )
         if error.errno == errno.EROFS:
             return "mount it for writing"
         if error.errno not in {errno.EACCES, errno.EPERM}:
