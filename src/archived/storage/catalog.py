@@ -39,8 +39,11 @@ class Catalog(Queries):
     def open(cls, path: Path, *, busy: float = BUSY_SECONDS) -> Catalog:
         """Open for writing; makes and migrates it as needed.
 
-        Raises `CatalogError` when the file is damaged or newer than this program.
+        Raises `CatalogError` when the file is damaged or newer than this program: it is looked
+        through first, for writing into a damaged file would make it worse.
         """
+        with _explained(path):
+            _look_through(path, busy)
         catalog = cls(path, busy=busy)
         with _explained(path):
             catalog._migrate()
@@ -110,6 +113,20 @@ class Catalog(Queries):
                 connection.exec_driver_sql("ROLLBACK")
                 raise
             connection.exec_driver_sql("COMMIT")
+
+
+def _look_through(path: Path, busy: float) -> None:
+    """Read every page; raises `CatalogError` at the first that is wrong. Writes nothing."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    # Read-only: a writer that closes would fold the write-ahead log into the damaged file.
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=busy)
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    finally:
+        connection.close()
+    if found != "ok":
+        raise _damaged(path, found)
 
 
 def _upgrade(config: Any, path: Path) -> None:
@@ -186,6 +203,7 @@ def _explained(path: Path) -> Iterator[None]:
 def _damaged(path: Path, words: str) -> CatalogError:
     return CatalogError(
         f"{path}: the catalog cannot be read or written ({words.splitlines()[0]})",
-        hint="nothing was changed. Keep the file, look at the disk (dmesg), and restore the "
-        "catalog from a backup; the sealed objects in the store are not touched by this",
+        hint="nothing was changed. Look at the disk (dmesg); move the file aside and keep it, and "
+        f"{path.name}-wal and {path.name}-shm with it; restore the catalog from a backup: "
+        f"cp BACKUP/{path.name} {path}; the sealed objects in the store are not touched by this",
     )

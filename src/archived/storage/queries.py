@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, text
+from sqlalchemy import Connection, Row, Select, func, or_, select, text
 
 from archived.api.events import Event
 from archived.errors import NoSuchDocument
@@ -27,6 +27,9 @@ from archived.storage.records import (
     StepRow,
 )
 from archived.storage.words import query
+
+_SET_BACK = timedelta(minutes=1)
+"""A document that was changed this far in the future tells that the clock was set back since."""
 
 
 class Queries:
@@ -74,13 +77,15 @@ class Queries:
     def due(self, lane: str, now: datetime, limit: int) -> list[DocumentRow]:
         """Documents whose next step may start in `lane`, best first.
 
-        Higher priority first, then whatever is nearest to its end, then the longest waiting.
+        Higher priority first, then whatever is nearest to its end, then the longest waiting. After
+        the clock was set back nobody knows how long a wait still is, and none is waited for.
         """
         statement = (
             select(t.document)
             .where(
                 t.document.c.lane == lane,
-                t.document.c.due <= now,
+                t.document.c.due.is_not(None),
+                or_(t.document.c.due <= now, t.document.c.changed > now + _SET_BACK),
                 t.document.c.running.is_(None),
                 t.document.c.state.in_(MOVING),
             )

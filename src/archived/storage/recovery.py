@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from archived import AGENT
-from archived.errors import SpoolError
+from archived.errors import ArchivedError, CatalogError, SpoolError
 from archived.model.document import Happened, State
+from archived.model.identity import object_id
 from archived.model.plan import next_step
 from archived.model.policy import Limits, Verdict, interrupted, wait
 from archived.storage import atomic
@@ -38,7 +39,7 @@ class Recovered:
     adopted: list[str] = field(default_factory=list)
     """Documents found in the spool but not in the catalog."""
     dropped: list[str] = field(default_factory=list)
-    """Spool folders whose document is sealed, or whose source is still in the hot folder."""
+    """Spool folders whose document is sealed, or whose bytes are proven to be elsewhere."""
     repaired: list[str] = field(default_factory=list)
     """What was half done in the store and is whole again."""
     unmended: list[str] = field(default_factory=list)
@@ -57,7 +58,11 @@ class Recovered:
 def recover(
     spool: Spool, store: Store, catalog: Catalog, limits_of: Callable[[str], Limits], now: datetime
 ) -> Recovered:
-    """Bring spool, store and catalog into agreement after whatever happened. Idempotent."""
+    """Bring spool, store and catalog into agreement after whatever happened. Idempotent.
+
+    Raises `CatalogError`, having changed nothing, when the catalog was lost.
+    """
+    _refuse_a_lost_catalog(store, catalog)
     found = Recovered()
     mended = store.repair()
     found.repaired = [str(repaired) for repaired in mended if repaired.mended]
@@ -67,8 +72,20 @@ def recover(
         _interrupted(catalog, document, limits_of, now)
         found.interrupted.append(document.id)
     for identifier in list(spool.held_documents()):
-        _spool_folder(spool, catalog, identifier, found, now)
+        _spool_folder(spool, store, catalog, identifier, found, now)
     return found
+
+
+def _refuse_a_lost_catalog(store: Store, catalog: Catalog) -> None:
+    """An empty catalog beside a store with objects: going on would start a second history."""
+    if catalog.ledger_head().sequence == 0 and next(store.objects(), None) is not None:
+        raise CatalogError(
+            f"{catalog.path}: the catalog is empty, but there are objects in {store.root}",
+            hint=f"nothing was changed in the store. Restore the catalog from a backup: "
+            f"cp BACKUP/{catalog.path.name} {catalog.path}; or, if this is to be a new archive, "
+            "give it a store of its own",
+            code="catalog-lost",
+        )
 
 
 def _interrupted(
@@ -106,8 +123,8 @@ def _interrupted(
 
 
 def _spool_folder(
-    spool: Spool, catalog: Catalog, identifier: str, found: Recovered, now: datetime
-) -> None:
+    spool: Spool, store: Store, catalog: Catalog, identifier: str, found: Recovered, now: datetime
+) -> None:  # fmt: skip
     known = catalog.documents_like(identifier)
     if identifier in known:
         if catalog.document(identifier).object_key is not None:
@@ -118,8 +135,9 @@ def _spool_folder(
         note = spool.arrival(identifier)
         source = Path(os.fsdecode(base64.b64decode(note["source"])))
         ours = spool.folder(identifier) / note["file"]
-        if _still_there(source, ours):
-            spool.drop(identifier)  # the catalog never heard of it; the scan will find the source
+        # The catalog never heard of it. The scan will find the source, or a later try has it.
+        if _still_there(source, ours) or _taken_in_later(spool, store, catalog, note, ours):
+            spool.drop(identifier)
             found.dropped.append(identifier)
             return
         _adopt(catalog, identifier, note, ours, now)
@@ -132,6 +150,25 @@ def _still_there(source: Path, ours: Path) -> bool:
     try:
         return atomic.same_bytes(source, ours)
     except OSError:
+        return False
+
+
+def _taken_in_later(
+    spool: Spool, store: Store, catalog: Catalog, note: Mapping[str, Any], ours: Path
+) -> bool:
+    """Whether this file's admission failed here, and a later try put it into custody elsewhere."""
+    arrival = catalog.arrival(note["arrival"])
+    if arrival is None or arrival.document is None or arrival.sha256 != note["sha256"]:
+        return False
+    row = catalog.document(arrival.document)
+    (original,) = (a for a in catalog.artifacts(row.id) if a.role == "original")
+    try:
+        theirs = (
+            spool.folder(row.id) / original.path if row.object_key is None
+            else store.path_of(object_id(row.id), f"original/{original.name}")
+        )  # fmt: skip
+        return atomic.same_bytes(theirs, ours)
+    except (ArchivedError, OSError):
         return False
 
 

@@ -77,7 +77,10 @@ class Spool:
             (staged / "arrival.json").write_text(json.dumps(facts, indent=1, ensure_ascii=True))
             atomic.publish_folder(staged, self.folder(document))
         except Exception:
-            atomic.remove_tree(staged)
+            if staged.exists():
+                atomic.remove_tree(staged)
+            else:  # it has its name, but not durably: the caller will never mention it
+                self.drop(document)
             raise
         return Kept(f"original/{name}", copied.size, copied.sha256, copied.sha512)
 

@@ -1,0 +1,131 @@
+"""What the fault rig once found, each as small as it can be said: a real house, worked by hand."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from world import CONTENT, World
+
+from archived.errors import CatalogError
+from archived.model.outcome import Ending, Outcome
+from archived.storage import atomic
+from archived.storage.catalog import Catalog
+from archived.testing.invariants import problems
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    (made.hot / "page.pdf").write_bytes(CONTENT)
+    yield made
+    made.catalog.close()
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, operation: str, path: Path, times: int = 1) -> None:
+    """Let a durable operation on this path end in EIO, so many times."""
+    left = [times]
+
+    def fuse(what: str, where: Path) -> None:
+        if (what, where) == (operation, path) and left[0]:
+            left[0] -= 1
+            raise OSError(errno.EIO, "Input/output error", str(where))
+
+    monkeypatch.setattr(atomic, "fuse", fuse)
+
+
+def in_spool(world: World) -> list[str]:
+    return [each.name for each in world.spool.documents.iterdir()]
+
+
+def test_a_disk_that_fails_after_the_rename_of_an_admission_leaves_nothing_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(monkeypatch, "fsync-folder", world.spool.documents)
+
+    world.sweep()
+
+    assert in_spool(world) == [row.id for row in world.catalog.documents()]
+    assert len(in_spool(world)) == 1
+
+
+def test_what_a_failed_admission_left_is_no_second_document_after_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even its removal succeeds; the next try takes the file in, then the daemon starts."""
+    left_behind = []
+
+    def fuse(what: str, where: Path) -> None:
+        if not left_behind and (what, where) == ("fsync-folder", world.spool.documents):
+            left_behind.extend(in_spool(world))
+        elif not (left_behind and where.name.startswith(left_behind[0])):
+            return
+        raise OSError(errno.EIO, "Input/output error", str(where))
+
+    monkeypatch.setattr(atomic, "fuse", fuse)
+    world.sweep()
+    monkeypatch.setattr(atomic, "fuse", None)
+    assert len(in_spool(world)) == 2
+    world.work()
+
+    world.restart()
+
+    assert len(world.catalog.documents()) == 1
+    assert problems(world.state, world.root / "store") == []
+
+
+def test_a_document_does_not_wait_for_a_clock_that_was_set_back(world: World) -> None:
+    world.sweep()
+    (row,) = world.catalog.documents()
+    now = world.now()
+
+    assert world.catalog.due(row.lane, now - timedelta(days=1), 10) == [row]
+
+
+def test_a_wait_is_kept_while_the_clock_only_wavers(world: World) -> None:
+    world.sweep()
+    (row,) = world.catalog.documents()
+    postponed = Outcome(Ending.POSTPONED, code="server-down", after=timedelta(seconds=30))
+    world.end(world.begin(row), postponed)
+
+    assert world.catalog.due(row.lane, world.now() - timedelta(seconds=5), 10) == []
+
+
+def test_a_catalog_with_a_damaged_page_anywhere_is_refused_and_left_as_it_is(
+    world: World, tmp_path: Path
+) -> None:
+    world.sweep()
+    world.work()
+    world.catalog.close()
+    file = tmp_path / "state" / "catalog.db"
+    content = bytearray(file.read_bytes())
+    for page in range(5, len(content) // 4096, 2):
+        content[page * 4096 : page * 4096 + 64] = b"?" * 64
+    file.write_bytes(content)
+
+    with pytest.raises(CatalogError, match="cannot be read") as refused:
+        Catalog.open(file)
+
+    assert f"cp BACKUP/catalog.db {file}" in refused.value.hint
+    assert file.read_bytes() == content
+
+
+def test_an_empty_catalog_beside_sealed_objects_is_refused(world: World, tmp_path: Path) -> None:
+    world.sweep()
+    world.work()
+    world.catalog.close()
+    for file in (tmp_path / "state").glob("catalog.db*"):
+        file.unlink()
+    again = World(tmp_path)
+
+    with pytest.raises(CatalogError, match="there are objects") as refused:
+        again.restart()
+
+    assert refused.value.code == "catalog-lost"
+    assert again.catalog.ledger_head().sequence == 0
+    again.catalog.close()
