@@ -1,149 +1,136 @@
-"""Kill the daemon at random instants while it works, and count what was lost: nothing may be.
+"""Strike the daemon with every fault there is, and count what was lost: nothing may be.
 
-Small documents keep arriving while the daemon is killed (SIGKILL, by its own process id) and
-started again, over and over; at last it may finish. Then every document must be there exactly
-once with the very bytes that were dropped, and spool, catalog, store and ledger must agree. The
-seed is printed: the same seed kills after the same delays.
+Each fault has a house of its own: files are dropped, the fault is made again and again, then the
+daemon may finish. After that every file must be archived exactly once with the very bytes that
+were dropped, and spool, catalog, store, copies, ledger and balance must agree. The seed is
+printed: the same seed strikes after the same delays.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from trial import Trial, TrialError, program
-
-from archived.testing.invariants import problems
-from archived.testing.samples import tiny
-
-ROOT = Path(__file__).resolve().parent.parent
-TABLES = {
-    "intake": {"quiet": '"200 ms"', "rescan": '"500 ms"'},
-    "retry": {"first_wait": '"100 ms"', "longest_wait": '"1 s"'},
-    # A step that is killed with the daemon uses up an attempt, and here it is killed often.
-    **{f"stage.{name}": {"attempts": "100"} for name in ("ocr", "classify", "sign", "replicate")},
-}
+import fault_calls
+import fault_disks
+import fault_kill
+import fault_world
+from fault_house import Outcome, Skipped, remove_folder
+from trial import TrialError
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What the rig found. `disagreements` are sentences; all three must be empty or zero."""
+class Fault:
+    """One kind of strike: how to make it, and how many rounds the short form has."""
 
-    kills: int
-    dropped: int
-    lost: int
-    doubled: int
-    disagreements: list[str]
-    seconds: float
-
-    @property
-    def good(self) -> bool:
-        """Nothing lost, nothing doubled, everything agrees."""
-        return not (self.lost or self.doubled or self.disagreements)
+    make: Callable[..., Outcome]
+    rounds: int
 
 
-def start(trial: Trial) -> subprocess.Popen[bytes]:
-    """The daemon, without waiting for it: it may be killed while it starts, too."""
-    with trial.log.open("ab") as log:
-        return subprocess.Popen(
-            [program("archived"), "run", "--config", str(trial.config)],
-            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+FAULTS = {
+    "kill": Fault(fault_kill.kill, 8),
+    "power-ext4": Fault(partial(fault_disks.power, kind="ext4"), 8),
+    "power-xfs": Fault(partial(fault_disks.power, kind="xfs"), 8),
+    "calls": Fault(fault_calls.calls, 8),
+    "full-bytes": Fault(partial(fault_disks.full, what="bytes"), 3),
+    "full-inodes": Fault(partial(fault_disks.full, what="inodes"), 3),
+    "read-only": Fault(fault_disks.read_only, 3),
+    "clock": Fault(fault_world.clock, 6),
+    "share": Fault(fault_world.share, 4),
+    "catalog": Fault(fault_world.catalog, len(fault_world.DAMAGES)),
+    "burst": Fault(fault_world.burst, 1),
+}
+BURST = 300
+"""Files of the burst in the short form."""
 
 
-def run(folder: Path, *, kills: int, documents: int, seed: int) -> Outcome:
-    """Drop `documents` small documents over `kills` lives of the daemon; then let it finish."""
-    dice = random.Random(seed)
-    trial = Trial(folder, TABLES)
-    trial.prepare()
-    (folder / "made").mkdir()
-    waiting = [s.path for s in tiny(folder / "made", count=documents, seed=seed)]
-    expected = {hashlib.sha256(path.read_bytes()).hexdigest() for path in waiting}
-    assert len(expected) == documents, "the samples must differ"
-    began = time.monotonic()
-    for number in range(kills):
-        daemon = start(trial)
-        share = -(-len(waiting) // max(1, kills - number))
-        for _ in range(min(share, len(waiting))):
-            source = waiting.pop()
-            shutil.copyfile(source, trial.hot / source.name)
-        time.sleep(dice.uniform(0.2, 4.0))
-        daemon.kill()
-        daemon.wait()
-    finish(trial, documents)
-    return judge(trial, expected, kills, time.monotonic() - began)
+def run(
+    folder: Path, *, seed: int, only: str = "kill", rounds: int | None = None, **more: int
+) -> Outcome:
+    """Make one fault in a new folder. Raises `Skipped` when this machine cannot make it."""
+    fault = FAULTS[only]
+    folder.mkdir(parents=True, exist_ok=True)
+    if only == "burst":
+        return fault.make(folder, seed=seed, files=more.get("files", BURST))
+    return fault.make(folder, seed=seed, rounds=rounds or fault.rounds, **more)
 
 
-def finish(trial: Trial, documents: int, seconds: float = 300.0) -> None:
-    """A last life that may end by itself. Raises `TrialError` when it never gets there."""
-    daemon = start(trial)
-    trial.process = daemon
-    try:
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            trial.check_alive()
-            states = [r["state"] for r in trial.rows("SELECT state FROM document")]
-            left = [p for p in trial.hot.iterdir() if not p.name.startswith("_")]
-            if len(states) >= documents and set(states) <= {"safe", "held"} and not left:
-                return
-            time.sleep(0.2)
-        raise TrialError(f"not done after {seconds:.0f} s: {sorted(states)}\n{trial.last_words()}")
-    finally:
-        trial.stop()
-
-
-def judge(trial: Trial, expected: set[str], kills: int, seconds: float) -> Outcome:
-    """Compare what is archived with what was dropped, and every part with every other."""
-    found = [
-        r["sha256"]
-        for r in trial.rows(
-            "SELECT sha256 FROM artifact JOIN document ON document.id = artifact.document "
-            "WHERE role = 'original' AND document.state = 'safe'"
-        )
-    ]
-    disagreements = problems(trial.folder / "state", trial.store)
-    sys.path.insert(0, str(ROOT / "tests" / "storage_store"))
-    from ocfl_judge import judge as ocfl_judge
-
-    disagreements += ocfl_judge(trial.store / "ocfl", trial.folder / "second" / "ocfl")
-    return Outcome(
-        kills=kills, dropped=len(expected), lost=len(expected - set(found)),
-        doubled=len(found) - len(set(found)), disagreements=disagreements, seconds=seconds,
-    )  # fmt: skip
-
-
-def main() -> int:
-    """Run the rig; 0 when nothing was lost."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--kills", type=int, default=30)
-    options.add_argument("--documents", type=int, default=60)
-    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    options.add_argument("--keep", action="store_true", help="keep the folder when all is well")
-    given = options.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="archived-fault-"))
-    print(f"seed {given.seed}, folder {folder}")
-    found = run(folder, kills=given.kills, documents=given.documents, seed=given.seed)
-    print(f"{'kills':>8}{'files':>8}{'lost':>8}{'doubled':>9}{'disagree':>10}{'seconds':>9}")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the rig; 0 when nothing was lost and, on a build server, nothing left out."""
+    given = _options(argv)
+    if not os.environ.get("FAULT_RIG_INSIDE") and _may_unshare():
+        # Mounts that nobody outside sees, and that go with the rig however it ends.
+        os.environ["FAULT_RIG_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
+    base = Path(tempfile.mkdtemp(prefix="archived-fault-"))
+    print(f"seed {given.seed}, folder {base}", flush=True)
     print(
-        f"{found.kills:>8}{found.dropped:>8}{found.lost:>8}{found.doubled:>9}"
-        f"{len(found.disagreements):>10}{found.seconds:>9.0f}"
-    )
-    for each in found.disagreements:
-        print(f"  {each}")
-    if found.good and not given.keep:
-        for path in folder.rglob("*"):
-            if path.is_dir() and not path.is_symlink():
-                path.chmod(0o755)
-        shutil.rmtree(folder)
-    return 0 if found.good else 1
+        f"{'fault':<13}{'rounds':>7}{'files':>7}{'lost':>6}{'doubled':>9}{'disagree':>10}"
+        f"{'seconds':>9}", flush=True,
+    )  # fmt: skip
+    good = True
+    for name in given.only:
+        good &= _one(name, base / name, given)
+    if good and not given.keep:
+        remove_folder(base)
+    return 0 if good else 1
+
+
+def _one(name: str, folder: Path, given: argparse.Namespace) -> bool:
+    """Make one fault and print its line; whether all was well."""
+    began = time.monotonic()
+    try:
+        found = run(folder, only=name, rounds=given.rounds, seed=given.seed,
+                    **({"files": given.files} if name == "burst" else {}))  # fmt: skip
+    except Skipped as why:
+        print(f"{name:<13}  skipped: {why}", flush=True)
+        return os.environ.get("CI", "").lower() not in {"1", "true"}
+    except TrialError as error:
+        found = Outcome(0, 0, 0, 0, [str(error)], time.monotonic() - began)
+    print(
+        f"{name:<13}{found.rounds:>7}{found.dropped:>7}{found.lost:>6}{found.doubled:>9}"
+        f"{len(found.disagreements):>10}{found.seconds:>9.0f}  {found.remarks}", flush=True,
+    )  # fmt: skip
+    for each in found.disagreements[:20]:
+        print(f"    {each}", flush=True)
+    if not found.good:
+        print(f"    again: ./run fault --only {name} --rounds {found.rounds} --seed {given.seed}")
+    elif not given.keep:
+        remove_folder(folder)
+    return found.good
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument(
+        "--only", type=lambda text: text.split(","), default=list(FAULTS), metavar="NAMES",
+        help=f"faults with commas between them: {', '.join(FAULTS)}",
+    )  # fmt: skip
+    options.add_argument("--rounds", "--kills", type=int, help="of each fault, not the short form")
+    options.add_argument("--files", type=int, default=BURST, help="of the burst")
+    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    options.add_argument("--keep", action="store_true", help="keep the folders when all is well")
+    given = options.parse_args(argv)
+    unknown = set(given.only) - set(FAULTS)
+    if unknown:
+        options.error(f"there is no fault {', '.join(sorted(unknown))}")
+    return given
+
+
+def _may_unshare() -> bool:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def test_a_daemon_killed_again_and_again_archives_every_document_exactly_once(
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import fault
 
-    found = fault.run(tmp_path, kills=8, documents=20, seed=20260301)
+    found = fault.run(tmp_path, rounds=8, documents=20, seed=20260301)
 
     assert (found.dropped, found.lost, found.doubled, found.disagreements) == (20, 0, 0, [])
     sys.modules.pop("fault", None)

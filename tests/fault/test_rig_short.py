@@ -1,0 +1,35 @@
+"""The rig's other faults, a few rounds of each, with the real daemon; `./run fault` does more."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("fault", "rounds"),
+    [("power-ext4", 2), ("power-xfs", 2), ("calls", 3), ("full-bytes", 2), ("clock", 1),
+     ("catalog", 3)],
+)  # fmt: skip
+def test_nothing_is_lost_and_nothing_doubled_when(
+    fault: str, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    rig = importlib.import_module("fault")
+    house = importlib.import_module("fault_house")
+    try:
+        found = rig.run(tmp_path / "rig", only=fault, rounds=rounds, seed=20260302)
+    except house.Skipped as why:
+        if os.environ.get("CI", "").lower() in {"1", "true"}:
+            pytest.fail(f"{fault}: {why}")
+        pytest.skip(f"{fault}: {why}")
+
+    assert (found.lost, found.doubled, found.disagreements) == (0, 0, [])
+    assert found.dropped > 0
