@@ -57,7 +57,11 @@ def _status(box, folder: str = "scans/_archived") -> str:
 
 
 def test_from_receipt_to_the_list_of_what_is_safe(box, second, until, answers, safe_rows):
+    box.tables["hotfolder.silent"] = {
+        "path": box.hot("silent"), "pipeline": "paper", "answers": False,
+    }  # fmt: skip
     box.start()
+    box.drop("silence.txt", folder="silent")
     hot, other = box.hot(), box.hot("other")
     box.drop("hợp đồng.txt", text="one page")
     box.drop("mật.txt", text="refuse: burn this after reading")
@@ -108,9 +112,10 @@ def test_from_receipt_to_the_list_of_what_is_safe(box, second, until, answers, s
     away.rename(hot)
     until(lambda: "ĐANG LÀM VIỆC" in _status(box), "working again", 20)
 
-    assert box.rows("SELECT count(*) FROM arrival") == [(4,)], "no answer was taken for a scan"
+    assert box.rows("SELECT count(*) FROM arrival") == [(5,)], "no answer was taken for a scan"
     assert set(box.metric("archived_unaccounted_files").values()) == {0.0}
     assert box.end() == 0
+    assert list(box.hot("silent").iterdir()) == [], "where they are switched off"
     assert "ĐÃ DỪNG" in _status(box)
     assert "ĐÃ DỪNG" in _status(box, "other/tra-loi")
 
@@ -138,13 +143,3 @@ def test_a_share_that_cannot_be_written_disturbs_nobody_and_is_caught_up_with(
     assert rules == [("_archived", "own-folder")], "the clerk's file of that name is on record"
     assert box.metric("archived_files_seen") == {("scans",): 4.0}
     assert [path.name for path in box.hot().iterdir()] == ["_archived"]
-
-
-def test_switched_off_nothing_is_written(box, until):
-    box.tables["hotfolder.scans"]["answers"] = False
-    box.start()
-    box.drop("a.txt")
-    box.sealed("a.txt")
-    until(lambda: list(box.hot().iterdir()) == [], "the folder is empty")
-    assert box.end() == 0
-    assert list(box.hot().iterdir()) == []

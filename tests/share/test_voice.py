@@ -253,6 +253,20 @@ def test_a_full_share_is_told_later(told):
     assert set(receipts(told)) == {"a.txt"}
 
 
+def test_a_share_that_cannot_sync_folders_is_told_all_the_same(told):
+    told.drop("a.txt")
+
+    def fuse(operation: str, path: Path) -> None:
+        if operation == "fsync-folder" and "/proc/self/fd/" in str(path):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    atomic.fuse = fuse
+    told.speak()
+    atomic.fuse = None
+    assert set(receipts(told)) == {"a.txt"}
+    assert "WORKING" in status(told)
+
+
 def test_who_may_not_look_into_the_hot_folder_may_not_read_the_answers(told):
     told.hot.chmod(0o770)
     told.drop("a.txt")

@@ -7,6 +7,7 @@ ours are counted or removed.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -26,6 +27,7 @@ _OURS: Mapping[str, Pattern[str]] = {
 }  # fmt: skip
 _AT_THE_TOP = re.compile(re.escape(names.STATUS))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 _BLOCK = 4096
 _LIST_AGAIN = 600.0
 """Seconds after which the folder is listed anew: people remove files too."""
@@ -80,7 +82,12 @@ class Shelf:
 
     def put(self, folder: str, name: str, content: bytes) -> None:
         """Write a whole file, in place of an older one of that name. Raises `OSError`."""
-        atomic.write_file(self._path(folder, name), content, mode=self._mode)
+        try:
+            atomic.write_file(self._path(folder, name), content, mode=self._mode)
+        except OSError as error:
+            # Some shares cannot make a folder durable; the file has its name by then.
+            if error.errno not in _NO_SYNC or not self.holds(folder, name, content):
+                raise
         if folder != TOP:
             self._ours[folder][name] = (time.time_ns(), cost(len(content)))
 
@@ -151,7 +158,8 @@ class Shelf:
             if not make:
                 raise
         os.mkdir(name, 0o755, dir_fd=above)
-        atomic.fsync_folder(_through(above))
+        with suppress(OSError):  # a power cut that undoes it is mended by the next answer
+            atomic.fsync_folder(_through(above))
         handle = _entered(stack, name, above)
         # Whoever may look into the hot folder may read the answers, and nobody else.
         with suppress(OSError):
