@@ -311,3 +311,21 @@ def test_every_pair_of_sightings_that_differs_in_one_fact_is_told_apart():
     base = sighting(0.0)
     for a, b in itertools.product(("device", "inode", "size", "mtime_ns", "ctime_ns"), (0, 7)):
         assert base.same_as(sighting(9.0, **{a: b})) is False
+
+
+def test_a_folder_that_is_away_for_long_uses_up_no_inotify_instance(tmp_path):
+    def held() -> int:
+        handles = list(Path("/proc/self/fd").iterdir())
+        return sum("inotify" in str(h.readlink()) for h in handles if os.path.lexists(h))
+
+    before = held()
+    for _ in range(5):
+        with pytest.raises(OSError):
+            Watcher(tmp_path / "away", lambda: None).start()
+
+    assert held() == before
+    watcher = Watcher(tmp_path, lambda: None)
+    watcher.start()
+    assert watcher.alive()
+    watcher.stop()
+    assert held() == before

@@ -15,6 +15,7 @@ from typing import Literal
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 from archived.intake.rules import OWN_FOLDER
 
@@ -92,23 +93,42 @@ class Watcher:
         self._hint = hint
         self._recursive = recursive
         self._own = os.path.join(os.fsencode(root), own)  # noqa: PTH118 - bytes names
-        self._observer = Observer()
+        self._observer: BaseObserver | None = None
 
     def start(self) -> None:
         """Begin. Raises `OSError` when the kernel cannot watch (no such folder, out of watches)."""
-        hint = _Hint(self._hint, self._own)
-        self._observer.schedule(hint, str(self._root), recursive=self._recursive)
-        self._observer.start()
+        observer = Observer()
+        try:
+            hint = _Hint(self._hint, self._own)
+            observer.schedule(hint, str(self._root), recursive=self._recursive)
+            observer.start()
+        except BaseException:
+            _close(observer)
+            raise
+        self._observer = observer
 
     def alive(self) -> bool:
         """False when watchdog gave up, as it does when the folder disappears."""
-        return self._observer.is_alive() and all(e.is_alive() for e in self._observer.emitters)
+        observer = self._observer
+        return (
+            observer is not None
+            and observer.is_alive()
+            and all(e.is_alive() for e in observer.emitters)
+        )
 
     def stop(self) -> None:
         """End the thread; safe to call when it never started."""
-        if self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join(timeout=5)
+        if self._observer is not None:
+            _close(self._observer)
+            self._observer = None
+
+
+def _close(observer: BaseObserver) -> None:
+    """Stop it and give its inotify instance back: a user has few, and a share may be away long."""
+    observer.unschedule_all()
+    observer.stop()
+    if observer.is_alive():
+        observer.join(timeout=5)
 
 
 def has_writer(path: Path) -> bool | None:
