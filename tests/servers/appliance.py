@@ -27,7 +27,7 @@ PAUSE = 1.0
 """How long a slow client says nothing: longer than the quiet time, shorter than the deadline."""
 BEFORE = 978_307_200
 """An old file time: the first second of 2001."""
-FOLDERS = ("smb", "vsftpd", "proftpd", "hidden", "pureftpd", "sftp", "apache", "wsgidav", "rsync",
+FOLDERS = ("smb", "vsftpd", "proftpd", "hidden", "sftp", "apache", "wsgidav", "rsync",
            "scanner", "local", "lost")  # fmt: skip
 FORMATS = {".pdf": "PDF", ".tif": "TIFF", ".jpg": "JPEG", ".png": "PNG"}
 
@@ -188,6 +188,12 @@ class Box:
         )
         assert row
         assert self.appliance.original(document) == content
+        self._repeated = True
+
+    def judge_arrivals(self, number: int) -> None:
+        """So many files were taken in, and what there is of them is archived."""
+        found = [e for e in self.endings() if e.ending != "ignored"]
+        assert [e.ending for e in found] == ["archived"] * number
         self._repeated = True
 
     def left(self) -> list[str]:

@@ -206,18 +206,6 @@ def _proftpd_hidden(own: Path, hot: Path, port: int, address: str) -> list[objec
     return _proftpd(own, hot, port, address, hidden="on")
 
 
-def _pureftpd(own: Path, hot: Path, port: int, _address: str) -> list[object]:
-    program, users = need("pure-ftpd"), own / "users"
-    subprocess.run(
-        [need("pure-pw"), "useradd", USER, "-f", users, "-u", "65534", "-g", "65534", "-d", hot,
-         "-m", "-F", own / "users.pdb"],
-        input=f"{PASSWORD}\n{PASSWORD}\n".encode(), check=True, capture_output=True,
-        env=environment(),
-    )  # fmt: skip
-    return [program, "-S", f"127.0.0.1,{port}", "-l", f"puredb:{own}/users.pdb", "-u", "1", "-H",
-            "-A", "-E", "-g", own / "pid-file"]  # fmt: skip
-
-
 def _sshd(own: Path, hot: Path, port: int, _address: str) -> list[object]:
     program = need("sshd")
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd separates its privileges
@@ -250,5 +238,5 @@ def _rsync(own: Path, hot: Path, port: int, _address: str) -> list[object]:
 
 _ARGV = {
     "smb": _smbd, "lost": _smbd, "vsftpd": _vsftpd, "proftpd": _proftpd, "hidden": _proftpd_hidden,
-    "pureftpd": _pureftpd, "sftp": _sshd, "apache": _apache, "wsgidav": _wsgidav, "rsync": _rsync,
+    "sftp": _sshd, "apache": _apache, "wsgidav": _wsgidav, "rsync": _rsync,
 }  # fmt: skip

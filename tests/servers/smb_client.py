@@ -28,6 +28,7 @@ def main() -> None:
     asked.add_argument("--keep-times", action="store_true", help="set the source's time at the end")
     asked.add_argument("--rename-to", default="", help="the final name, given after the upload")
     asked.add_argument("--leave-open", type=float, default=0, help="seconds until it is closed")
+    asked.add_argument("--instead-of", default="", help="a file that is put there just before")
     want = asked.parse_args()
     smbclient.ClientConfig(username=want.user, password=want.password)
     share = rf"\\{want.host}\scans" + "\\"
@@ -35,6 +36,9 @@ def main() -> None:
     content = Path(want.local).read_bytes()
     mode = "ab" if want.resume else "r+b" if want.in_place else "wb"
     remote = share + want.remote.replace("/", "\\")
+    if want.instead_of:
+        with smbclient.open_file(remote, mode="wb", **port) as file:
+            file.write(Path(want.instead_of).read_bytes())
     with smbclient.open_file(remote, mode=mode, buffering=0, **port) as file:
         if want.reserve:
             file.truncate(len(content))

@@ -92,7 +92,7 @@ def _lftp(scheme: str, server: str, settings: str, *, resume: bool = False) -> t
 
 def _rsync(*more: str) -> type_of_command:
     def command(servers: Services, local: Path, target: str, rate: int) -> list[object]:
-        return [need("rsync"), "--times", "--whole-file", *_limit("--bwlimit", rate, 1000), *more,
+        return [need("rsync"), "--times", *_limit("--bwlimit", rate, 1000), *more,
                 local, f"rsync://127.0.0.1:{servers.start('rsync')}/scans/{target}"]  # fmt: skip
 
     return command
@@ -107,7 +107,6 @@ WAYS = [
         killed="nothing"),
     Way("proftpd", "proftpd", _curl("ftp", "proftpd"), _curl("ftp", "proftpd", "-C", "-")),
     Way("proftpd-hidden-stores", "hidden", _curl("ftp", "hidden")),
-    Way("pure-ftpd", "pureftpd", _curl("ftp", "pureftpd"), _curl("ftp", "pureftpd", "-C", "-")),
     Way("sftp", "sftp", _sftp("put -p"), _sftp("reput")),
     Way("sftp-lftp", "sftp", _lftp("sftp", "sftp", ""), _lftp("sftp", "sftp", "", resume=True)),
     Way("sftp-curl", "sftp", _curl("sftp", "sftp"), _curl("sftp", "sftp", "-C", "-")),
