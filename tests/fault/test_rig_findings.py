@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from world import CONTENT, World
+from world import CONTENT, STAGES, World
 
 from archived.errors import CatalogError
+from archived.intake.admission import Route
+from archived.intake.desk import Desk, FolderCard
+from archived.intake.scan import FolderOffline
 from archived.model.outcome import Ending, Outcome
 from archived.storage import atomic
 from archived.storage.catalog import Catalog
@@ -129,3 +134,24 @@ def test_an_empty_catalog_beside_sealed_objects_is_refused(world: World, tmp_pat
     assert refused.value.code == "catalog-lost"
     assert again.catalog.ledger_head().sequence == 0
     again.catalog.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_what_lies_where_a_share_was_mounted_withdraws_nothing(world: World) -> None:
+    route = Route("scans", "paper", STAGES, 1, "cpu")
+    desk = Desk(
+        FolderCard("scans", world.hot, route, quiet=60.0), world.catalog, world.spool, world
+    )
+    subprocess.run(["mount", "-t", "tmpfs", "none", world.hot], check=True)
+    try:
+        (world.hot / "on the share.pdf").write_bytes(CONTENT)
+        desk.sweep()
+    finally:
+        subprocess.run(["umount", world.hot], check=True)
+
+    assert [path.name for path in world.hot.iterdir()] == ["page.pdf"]  # below the mount
+    for _ in range(2):
+        with pytest.raises(FolderOffline, match="mount it again"):
+            desk.sweep()
+    (arrival,) = world.catalog.arrivals()
+    assert (arrival.name, arrival.state, arrival.present) == ("on the share.pdf", "seen", True)

@@ -31,7 +31,7 @@ from archived.intake.formats import Look, Whole, broken_promise
 from archived.intake.holds import HOLDS
 from archived.intake.opened import look_at
 from archived.intake.rules import OWN_FOLDER, RULES, rule_for
-from archived.intake.scan import FolderOffline, Seen, scan
+from archived.intake.scan import FolderOffline, Seen, mount_point, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
 from archived.intake.watcher import Mode, has_writer
 from archived.model.identity import readable
@@ -118,6 +118,8 @@ class Desk:
         self._spool = spool
         self._house = house
         self._watched: dict[bytes, _Watched] | None = None
+        self._mount: Path | None = None
+        """Where the folder's file system was mounted in the last sweep that could be trusted."""
 
     def sweep(self) -> Sweep:
         """Scan once and act on it. Raises `FolderOffline` and `CatalogError`; nothing is lost."""
@@ -138,6 +140,7 @@ class Desk:
         for seen in scan(self.card.path, recursive=self.card.recursive, own=self.card.own):
             if not self._finish_removal(seen, report):
                 here[seen.path] = seen
+        self._ask_whether_still_mounted()
         self._note_gone(here)
         self._note_new(here)
         for path, watched in list(self._watched.items()):
@@ -162,6 +165,16 @@ class Desk:
                     self._record_gone(change, watched.arrival)
             for watched in gone:
                 del self._watched[watched.arrival.path]
+
+    def _ask_whether_still_mounted(self) -> None:
+        """What lies where a share was mounted, while it is not, is neither the folder nor empty."""
+        mount = mount_point(self.card.path)
+        if self._mount is not None and mount != self._mount and self._mount.is_relative_to(mount):
+            raise FolderOffline(
+                f"{self.card.path}: nothing is mounted at {self._mount} any more; mount it again, "
+                "or reload archived when the folder is meant to be without it"
+            )
+        self._mount = mount
 
     def _ask_whether_mounted(self) -> None:
         """All files gone at once, and the folder is on another disk: that is no clerk's doing."""

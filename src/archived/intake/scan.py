@@ -55,6 +55,14 @@ def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iter
         raise FolderOffline(f"{root}: {error.strerror}") from error
 
 
+def mount_point(path: Path) -> Path:
+    """The deepest folder, `path` itself or one above it, at which another file system begins."""
+    path = path.resolve()
+    while not path.is_mount() and path != path.parent:
+        path = path.parent
+    return path
+
+
 def _walk(root: bytes, below: bytes, *, recursive: bool, own: bytes, depth: int) -> Iterator[Seen]:
     with os.scandir(os.path.join(root, below)) as entries:  # noqa: PTH118 - bytes names
         found = sorted(entries, key=lambda entry: entry.name)
