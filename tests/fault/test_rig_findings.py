@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from world import CONTENT, STAGES, World
 
+from archived.engine.server import MARK, _kill_marked
 from archived.errors import CatalogError
 from archived.intake.admission import Route
 from archived.intake.desk import Desk, FolderCard
@@ -155,3 +156,22 @@ def test_what_lies_where_a_share_was_mounted_withdraws_nothing(world: World) -> 
             desk.sweep()
     (arrival,) = world.catalog.arrivals()
     assert (arrival.name, arrival.state, arrival.present) == ("on the share.pdf", "seen", True)
+
+
+def test_what_a_dead_fork_server_left_is_found_although_proc_cannot_be_read_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, failed = Path.iterdir, []
+
+    def out_of_files(self: Path) -> Iterator[Path]:
+        if not failed:
+            failed.append(self)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(self)
+
+    left = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: "of-this-test"})
+    monkeypatch.setattr(Path, "iterdir", out_of_files)
+
+    _kill_marked("of-this-test")
+
+    assert (failed, left.wait(5)) == ([Path("/proc")], -9)

@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,11 @@ class Server:
         except TimeoutError:
             self._process.kill()
             status = await self._process.wait()
-        if status != 0:  # else it has seen to its children itself
-            await asyncio.to_thread(_kill_marked, self._mark)
-        self._lost(f"status {status}")
+        try:
+            if status != 0:  # else it has seen to its children itself
+                await asyncio.to_thread(_kill_marked, self._mark)
+        finally:  # whatever happens: a step that is not told waits for its whole timeout
+            self._lost(f"status {status}")
 
     async def close(self) -> None:
         """Cut the line; the fork server kills what it started and exits."""
@@ -158,7 +161,12 @@ def _kill_marked(mark: str, rounds: int = 50) -> None:
     needle = f"{MARK}={mark}".encode()
     for _ in range(rounds):
         found = False
-        for entry in Path("/proc").iterdir():
+        try:
+            entries = list(Path("/proc").iterdir())
+        except OSError:  # out of open files, say
+            time.sleep(0.1)
+            continue
+        for entry in entries:
             if not entry.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
