@@ -12,6 +12,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Mounts that nobody outside sees, and that go with the rig however it ends.
         os.environ["FAULT_RIG_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no daemon and no mount stays behind
     base = Path(tempfile.mkdtemp(prefix="archived-fault-"))
     print(f"seed {given.seed}, folder {base}", flush=True)
     print(

@@ -61,14 +61,14 @@ def power(folder: Path, kind: str, *, rounds: int, seed: int) -> Outcome:
             load = Load(dice, house.hot, durable=True)
             busy = 0
             for _ in range(rounds):
-                house.start()
+                house.start_somehow(dice)
                 for _ in range(3):
-                    time.sleep(dice.uniform(0.05, 1.2))
+                    time.sleep(dice.uniform(0.0, 0.6))
                     load.drop(dice.randrange(1, 5))
                 time.sleep(dice.uniform(0.0, 0.4))
                 house.acknowledge()
                 house.freeze()
-                busy += bool(house.in_hot()) or _in_work(house)
+                busy += house.in_work()
                 command("xfs_io", "-x", "-c", "shutdown", point)
                 house.kill(whole=True)
                 unmount(point)
@@ -80,10 +80,6 @@ def power(folder: Path, kind: str, *, rounds: int, seed: int) -> Outcome:
     finally:
         if os.path.ismount(point):
             unmount(point)
-
-
-def _in_work(house: House) -> bool:
-    return any((house.folder / "state" / "spool" / "documents").iterdir())
 
 
 def full(folder: Path, what: str, *, rounds: int, seed: int) -> Outcome:

@@ -151,6 +151,13 @@ class House(Trial):
         self.start()
         until(self._answers, "the daemon answers", 60)
 
+    def start_somehow(self, dice: random.Random) -> None:
+        """A life that is about to be struck: mostly when it works, sometimes while it starts."""
+        if dice.random() < 0.3:
+            self.start()
+        else:
+            self.start_ready()
+
     def _answers(self) -> bool:
         self.check_alive()
         try:
@@ -234,6 +241,10 @@ class House(Trial):
             p for p in self.hot.rglob("*")
             if p.is_file() and p.relative_to(self.hot).parts[0] != "_archived"
         ]  # fmt: skip
+
+    def in_work(self) -> bool:
+        """Whether there are documents that have not come to their end."""
+        return any((self.folder / "state" / "spool" / "documents").iterdir())
 
     # -- the last life ----------------------------------------------------------------------------
 

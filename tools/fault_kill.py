@@ -23,22 +23,23 @@ def kill(folder: Path, *, rounds: int, seed: int, documents: int | None = None) 
     with living(House(folder, full=True)) as house:
         pages = _pages(folder / "made", count, seed)
         load = Load(dice, house.hot)
-        whole = 0
+        whole = busy = 0
         for number in range(rounds):
-            house.start()
+            house.start_somehow(dice)
             for index in range(-(-len(pages) // max(1, rounds - number))):
                 content, extension = pages.pop()
                 load.put(content, f"{number:04d}-{index}.{extension}")
                 if documents is None and dice.random() < 0.1:
                     load.put(content, f"hồ sơ/{number:04d}-{index}-again.{extension}")
-            time.sleep(dice.uniform(0.2, 4.0))
+            time.sleep(dice.uniform(0.2, 3.0))
             house.acknowledge()
+            busy += house.in_work()
             everything = dice.random() < 0.3
             whole += everything
             house.kill(whole=everything)
         return settled(
             house, load, rounds=rounds, began=began,
-            remarks=lambda: f"{whole} with all children, {house.said('recovered').total()} repairs",
+            remarks=lambda: f"{busy} while in work, {whole} with all children",
         )  # fmt: skip
 
 
