@@ -54,7 +54,7 @@ def test_a_refused_document_is_held_with_its_reason_and_never_retried_by_itself(
     assert (row.state, row.code, row.reason, row.hint, row.due) == (
         State.HELD, "encrypted", "It is locked.", "Unlock it.", None,
     )  # fmt: skip
-    assert world.catalog.due("cpu", world.now(), 10) == []
+    assert world.catalog.lines("cpu", world.now()) == []
 
 
 def test_a_release_goes_on_past_the_stage_that_held_the_document(world: World) -> None:

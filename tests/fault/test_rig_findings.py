@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from world import CONTENT, STAGES, World
 
+from archived.engine.queue import Queue
 from archived.engine.server import MARK, _kill_marked
 from archived.errors import CatalogError
 from archived.intake.admission import Route
@@ -90,7 +91,7 @@ def test_a_document_does_not_wait_for_a_clock_that_was_set_back(world: World) ->
     (row,) = world.catalog.documents()
     now = world.now()
 
-    assert world.catalog.due(row.lane, now - timedelta(days=1), 10) == [row]
+    assert Queue(world.catalog).next(row.lane, now - timedelta(days=1), 10, ()) == [row]
 
 
 def test_a_wait_is_kept_while_the_clock_only_wavers(world: World) -> None:
@@ -99,7 +100,7 @@ def test_a_wait_is_kept_while_the_clock_only_wavers(world: World) -> None:
     postponed = Outcome(Ending.POSTPONED, code="server-down", after=timedelta(seconds=30))
     world.end(world.begin(row), postponed)
 
-    assert world.catalog.due(row.lane, world.now() - timedelta(seconds=5), 10) == []
+    assert Queue(world.catalog).next(row.lane, world.now() - timedelta(seconds=5), 10, ()) == []
 
 
 def test_a_catalog_with_a_damaged_page_anywhere_is_refused_and_left_as_it_is(

@@ -27,7 +27,7 @@ class Parts:
         self.card = FolderCard("scans", Path("/srv/scans"), route, rescan=30.0, max_size=4 << 20)
         self.status = FolderStatus("scans", "/srv/scans", moved=time.monotonic())
         self.receptions = {"scans": SimpleNamespace(card=self.card, status=self.status)}
-        self.scheduler = SimpleNamespace(active={})
+        self.scheduler = SimpleNamespace(active={}, open_lanes=lambda: ["cpu", "seal"])
         self.catalog = catalog
 
 

@@ -30,6 +30,7 @@ def status(session: Session) -> None:
         shown.pairs([*_daemon(answer["daemon"]), *_holdings(answer)])
         for reason in (answer["daemon"] or {}).get("not_ready", ()):
             shown.line(f"not ready: {reason}", "red")
+        _waiting(answer, session)
         _today(answer["daemon"] or {}, session)
     lost = any(sheet["unaccounted"] for sheet in answer["balance"])
     stuck = bool(answer["daemon"] and answer["daemon"]["not_ready"])
@@ -65,6 +66,16 @@ def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
         ("oldest file arriving", _ago(it["oldest_unclaimed_file"])),
         ("ledger", shown.many(it["ledger"]["sequence"], "entry", "entries")),
     ]
+
+
+def _waiting(it: dict[str, Any], session: Session) -> None:
+    due = {each["lane"]: each["steps"] for each in it["steps_due"]}
+    for each in (it["daemon"] or {}).get("closed", ()):
+        steps = shown.many(due.pop(each["lane"], 0), "step")
+        opens = shown.moment(each["opens"], session.place.zone)
+        shown.line(f"lane {each['lane']}: not its hours until {opens}; {steps} due", "yellow")
+    for lane, steps in due.items():
+        shown.line(f"lane {lane}: {shown.many(steps, 'step')} due")
 
 
 def _today(live: dict[str, Any], session: Session) -> None:

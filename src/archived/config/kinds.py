@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainVali
 
 from archived.api import Duration, Size
 from archived.model import secrecy
+from archived.model.hours import Hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,10 @@ def _device(value: str) -> str:
     return unicodedata.normalize("NFC", value)
 
 
+def _hours(value: object) -> Hours:
+    return value if isinstance(value, Hours) else Hours.parse(str(value))
+
+
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise ValueError(f'"{twice[0]}" stands in the list twice')
@@ -105,6 +110,9 @@ Bytes = Annotated[Size, AfterValidator(_some_bytes)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 """One folder's name, which every client of a share can show."""
+WorkHours = Annotated[
+    Hours, PlainValidator(_hours), PlainSerializer(str, return_type=str),
+]  # fmt: skip
 Device = Annotated[str, AfterValidator(_device)]
 Listen = Annotated[Address, PlainValidator(_address), PlainSerializer(str, return_type=str)]
 Topic = Annotated[str, AfterValidator(_topic)]

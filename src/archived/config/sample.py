@@ -49,7 +49,7 @@ _EXAMPLES: tuple[Any, ...] = (
 _PATHS: tuple[Any, ...] = ("/path/to/it", ["/path/to/it"])
 
 _ORDER = ("archive", "store", "spool", "intake", "plugins")
-_REST = ("retry", "web", "control", "log")
+_REST = ("retry", "fairness", "web", "control", "log")
 
 
 def sample_config(plugins: Plugins | None = None) -> str:

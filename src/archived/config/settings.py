@@ -19,6 +19,7 @@ from archived.api.options import duration_text, size_text
 from archived.config.tables import (
     Archive,
     Control,
+    Fairness,
     Intake,
     Lane,
     Log,
@@ -103,6 +104,7 @@ class Settings:
     spool: Spool
     intake: Intake
     retry: Retry
+    fairness: Fairness
     web: Web
     control: Control
     log: Log
@@ -132,6 +134,7 @@ class Settings:
             "spool": self.spool,
             "intake": self.intake,
             "retry": self.retry,
+            "fairness": self.fairness,
             "web": self.web,
             "control": self.control,
             "log": self.log,

@@ -27,6 +27,7 @@ from archived.config.kinds import (
     Secrecy,
     Topic,
     Wait,
+    WorkHours,
 )
 
 
@@ -171,6 +172,15 @@ class Retry(Options):
         return self
 
 
+class Fairness(Options):
+    """Who goes first where more waits than a lane can do: higher priority, and of equal priority
+    each device in its turn."""
+
+    ageing: Wait = parse_duration("30 min")
+    """What has waited longer than this for its turn is not passed any more by what has a higher
+    priority."""
+
+
 class Lane(Options):
     """A class of steps that run side by side. A number alone means its width."""
 
@@ -178,6 +188,9 @@ class Lane(Options):
     """How many steps run at the same time."""
     runner: str = "local"
     """Who runs them: "local", or a runner that a plug-in gives."""
+    hours: Annotated[WorkHours | None, Field(examples=["18:00-06:00"])] = None
+    """When steps may start, on the archive's clock. Outside of it they wait, and archivectl status
+    says so; what runs then runs on. Not set: at any time."""
 
 
 def _lane(value: object) -> object:
@@ -273,6 +286,7 @@ SINGLE: dict[str, type[Options]] = {
     "spool": Spool,
     "intake": Intake,
     "retry": Retry,
+    "fairness": Fairness,
     "web": Web,
     "control": Control,
     "log": Log,

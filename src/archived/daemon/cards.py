@@ -9,6 +9,7 @@ from archived.config import HotFolderSetting, Settings, StageSetting
 from archived.engine.cards import Deck, StageCard, TargetCard
 from archived.intake.admission import Route
 from archived.intake.desk import FolderCard
+from archived.model.hours import LaneHours
 from archived.model.policy import Limits
 from archived.observe.share import ShareCard
 
@@ -41,6 +42,16 @@ def lanes(settings: Settings) -> dict[str, int]:
     """Lane -> width, for the lanes that a configured stage uses."""
     used = {stage.needs.lane for stage in settings.stages.values()}
     return {name: lane.width for name, lane in settings.lanes.items() if name in used}
+
+
+def hours(settings: Settings) -> dict[str, LaneHours]:
+    """When the lanes work that do not always."""
+    zone = settings.archive.timezone
+    return {
+        name: LaneHours(lane.hours, zone)
+        for name, lane in settings.lanes.items()
+        if lane.hours is not None
+    }
 
 
 def route(settings: Settings, setting: HotFolderSetting, pipeline: str) -> Route:

@@ -119,7 +119,7 @@ class Daemon:
             async with web, control:
                 self._notifier.status("starting")
                 runners = await self._start_runners(self.settings)
-                self.scheduler.use(cards.deck(self.settings), runners, cards.lanes(self.settings))
+                self._use(self.settings, runners)
                 await asyncio.to_thread(self.scheduler.redirect)
                 self._spawn("checks", self._check_stages(runners))
                 self._open_desks(self.settings)
@@ -217,6 +217,12 @@ class Daemon:
                 ) from error
             raise
         return runners
+
+    def _use(self, settings: Settings, runners: Mapping[str, Runner]) -> Mapping[str, Runner]:
+        return self.scheduler.use(
+            cards.deck(settings), runners, cards.lanes(settings), cards.hours(settings),
+            settings.fairness.ageing,
+        )  # fmt: skip
 
     async def _check_stages(self, runners: Mapping[str, Runner]) -> None:
         """Let every stage and target check itself in a child; complaints are shown, not fatal."""
@@ -328,6 +334,9 @@ class Daemon:
             "metrics": f"http://{self.settings.web.listen}/metrics",
             "hotfolders": [asdict(r.status) for r in self.receptions.values()],
             "lanes": dict(self.scheduler.widths),
+            "closed": [
+                {"lane": lane, "opens": opens} for lane, opens in self.scheduler.closed().items()
+            ],
             "running": [asdict(active) for active in list(self.scheduler.active.values())],
             "problems": self.problems,
             "checked": self.checked,
@@ -383,7 +392,7 @@ class Daemon:
         before, self.settings, self.house.settings = self.settings, new, new
         if new.log != before.log:
             logs.configure(new.log.level, new.log.format)
-        old = self.scheduler.use(cards.deck(new), runners, cards.lanes(new))
+        old = self._use(new, runners)
         longest = max((s.needs.timeout.total_seconds() for s in new.stages.values()), default=0.0)
         for runner in old.values():
             retiring = self._group.create_task(runner.stop(longest))

@@ -45,7 +45,7 @@ class Health:
             if now - reception.status.moved > patience:
                 return f"hot folder {card.name}: its sweep does not come back"
         try:
-            due = self._daemon.catalog.next_due()
+            due = self._daemon.catalog.next_due(self._daemon.scheduler.open_lanes())
         except (CatalogError, OSError):
             return ""  # not ready, but no restart mends a catalog
         idle = not self._daemon.scheduler.active and now - self._moved > OVERDUE
@@ -72,7 +72,7 @@ class Health:
                     "removed from it"
                 )
         try:
-            self._daemon.catalog.next_due()
+            self._daemon.catalog.next_due(self._daemon.scheduler.open_lanes())
         except (CatalogError, OSError) as error:
             reasons.append(str(error))
         stuck = self.stuck()

@@ -22,10 +22,12 @@ from archived.engine.boundary import DocumentCard, Limits, Request
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
 from archived.engine.custody import document_card
 from archived.engine.ending import runner_lost
+from archived.engine.queue import AGEING, Queue
 from archived.engine.redirect import redirect
 from archived.engine.sealing import Sealer, of_os_error
 from archived.errors import CatalogError, NotNow, StoreError
 from archived.model.document import IllegalStep
+from archived.model.hours import LaneHours
 from archived.model.outcome import Ending, Outcome, Usage
 from archived.model.plan import SEAL, accepts, next_step
 from archived.model.policy import decide
@@ -91,6 +93,8 @@ class Scheduler:
         self._wake = wake
         self._tell = tell
         self._seal_width = seal_width
+        self._queue = Queue(catalog)
+        self._hours: Mapping[str, LaneHours] = {}
         self._deck = Deck()
         self._runners: Mapping[str, Runner] = {}
         self._widths: dict[str, int] = {}
@@ -109,14 +113,31 @@ class Scheduler:
         return self._widths
 
     def use(
-        self, deck: Deck, runners: Mapping[str, Runner], widths: Mapping[str, int]
-    ) -> Mapping[str, Runner]:
+        self, deck: Deck, runners: Mapping[str, Runner], widths: Mapping[str, int],
+        hours: Mapping[str, LaneHours] | None = None, ageing: timedelta = AGEING,
+    ) -> Mapping[str, Runner]:  # fmt: skip
         """Start new steps with this from now on; returns the runners that were used before."""
         before, self._runners = self._runners, runners
         self._deck = deck
         self._widths = {**widths, SEAL_LANE: self._seal_width}
+        self._hours = hours or {}
+        self._queue.ageing = ageing
         self._wake.set()
         return before
+
+    def closed(self) -> Mapping[str, datetime]:
+        """Lane -> when it opens, for the lanes whose hours it is not."""
+        now = self._clock()
+        return {
+            lane: hours.opens(now)
+            for lane, hours in self._hours.items()
+            if lane in self._widths and not hours.works_at(now)
+        }
+
+    def open_lanes(self) -> list[str]:
+        """Lanes in which a step may start now, as far as the clock is concerned."""
+        closed = self.closed()
+        return [lane for lane in self._widths if lane not in closed]
 
     def redirect(self) -> None:
         """Give waiting documents the lanes of the deck in use. Blocking; raises `CatalogError`.
@@ -129,9 +150,10 @@ class Scheduler:
         """Start due steps until `stop`; never ends by itself."""
         while not self._stopping:
             self._wake.clear()
+            now = self._clock()
             try:
-                await self._start_due()
-                pause = await self._until_next_due()
+                await self._start_due(now)
+                pause = await self._until_next_due(now)
             except CatalogError as error:
                 _log.error(
                     "the catalog cannot be read", action="catalog-unreadable", error=str(error)
@@ -151,15 +173,14 @@ class Scheduler:
         if self._tasks:
             await asyncio.wait(self._tasks.values())
 
-    async def _start_due(self) -> None:
-        for lane, width in self._widths.items():
+    async def _start_due(self, now: datetime) -> None:
+        for lane in self.open_lanes():
             busy = sum(active.lane == lane for active in self.active.values())
-            if width <= busy or (lane != SEAL_LANE and lane not in self._runners):
+            free = self._widths.get(lane, 0) - busy
+            if free <= 0 or (lane != SEAL_LANE and lane not in self._runners):
                 continue
-            rows = await asyncio.to_thread(
-                self._catalog.due, lane, self._clock(), width - busy + len(self._tasks)
-            )
-            for row in [r for r in rows if r.id not in self._tasks][: width - busy]:
+            taken = frozenset(self._tasks)
+            for row in await asyncio.to_thread(self._queue.next, lane, now, free, taken):
                 self._start(row, lane)
 
     def _start(self, row: DocumentRow, lane: str) -> None:
@@ -180,13 +201,15 @@ class Scheduler:
                 exc_info=task.exception(),
             )  # fmt: skip
 
-    async def _until_next_due(self) -> float:
-        due = await asyncio.to_thread(self._catalog.next_due)
-        if due is None:
+    async def _until_next_due(self, since: datetime) -> float:
+        # What was due by then waits for a place in its lane; the step that ends will wake us.
+        opens = list(self.closed().values())
+        due = await asyncio.to_thread(self._catalog.next_due, self.open_lanes(), since)
+        next_time = min([*opens, *([due] if due else [])], default=None)
+        if next_time is None:
             return LONGEST_SLEEP
-        seconds = (due - self._clock()).total_seconds()
-        # What is due already waits for a place in its lane; the step that ends will wake us.
-        return LONGEST_SLEEP if seconds <= 0 else min(LONGEST_SLEEP, seconds + 0.01)
+        seconds = (next_time - self._clock()).total_seconds()
+        return min(LONGEST_SLEEP, max(0.0, seconds) + 0.01)
 
     async def _attempt(self, row: DocumentRow, stage: str) -> None:
         step = self._step(row, stage)

@@ -85,6 +85,10 @@ class Answers:
             "held": catalog.count_held(),
             "held_files": len(self._held_files()),
             "balance": [_sheet(sheet) for sheet in catalog.balance()],
+            "steps_due": [
+                {"lane": lane, "steps": n}
+                for lane, n in sorted(catalog.count_due(datetime.now(UTC)).items())
+            ],
             "oldest_unclaimed_file": catalog.oldest_unclaimed(),
             "oldest_document_in_work": catalog.oldest_waiting(),
             "pages_archived": catalog.pages_archived(),

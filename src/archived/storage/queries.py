@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, func, or_, select, text
 from archived.api.events import Event
 from archived.errors import NoSuchDocument
 from archived.model.document import COLUMN, MOVING, State
+from archived.model.fairness import Line
 from archived.storage import ledger as chain
 from archived.storage import schema as t
 from archived.storage.change import document_row
@@ -30,6 +31,23 @@ from archived.storage.words import query
 
 _SET_BACK = timedelta(minutes=1)
 """A document that was changed this far in the future tells that the clock was set back since."""
+_WAITS = "FROM document WHERE lane = :lane AND due IS NOT NULL AND running IS NULL"
+_LINES = text(f"""
+WITH RECURSIVE line(id) AS (
+  SELECT * FROM (SELECT id {_WAITS} ORDER BY origin, priority, position, due LIMIT 1)
+  UNION ALL
+  SELECT coalesce(
+    (SELECT id {_WAITS} AND origin = d.origin AND priority = d.priority AND position > d.position
+      ORDER BY position, due LIMIT 1),
+    (SELECT id {_WAITS} AND origin = d.origin AND priority > d.priority
+      ORDER BY priority, position, due LIMIT 1),
+    (SELECT id {_WAITS} AND origin > d.origin ORDER BY origin, priority, position, due LIMIT 1))
+  FROM line JOIN document AS d ON d.id = line.id)
+SELECT d.origin, d.priority, d.position, d.due
+FROM line JOIN document AS d ON d.id = line.id
+WHERE d.due <= :now OR d.changed > :then
+""")  # noqa: S608 - made of constants
+"""Made for the index `document_line`: one step down its tree for each line."""
 
 
 class Queries:
@@ -74,35 +92,61 @@ class Queries:
             statement = statement.where(t.document.c.id < before)
         return [document_row(r) for r in self._rows(statement)]
 
-    def due(self, lane: str, now: datetime, limit: int) -> list[DocumentRow]:
-        """Documents whose next step may start in `lane`, best first.
+    def lines(self, lane: str, now: datetime) -> list[Line]:
+        """What waits in a lane, by device, priority and position, each with its first's `due`.
 
-        Higher priority first, then whatever is nearest to its end, then the longest waiting. After
-        the clock was set back nobody knows how long a wait still is, and none is waited for.
+        From line to line in the index: it takes as long as there are lines, however many documents
+        stand in them. After the clock was set back nobody knows how long a wait still is, and none
+        is waited for.
         """
+        with self.reading() as connection:
+            at = {"now": t.Instant.text(now), "then": t.Instant.text(now + _SET_BACK)}
+            found = connection.execute(_LINES, {"lane": lane, **at})
+            return [
+                Line(device, priority, position, datetime.fromisoformat(due))
+                for device, priority, position, due in found
+            ]
+
+    def first_in(self, lane: str, line: Line, now: datetime, limit: int) -> list[DocumentRow]:
+        """The first documents of a line, those that became due first in front."""
+        d = t.document.c
         statement = (
             select(t.document)
             .where(
-                t.document.c.lane == lane,
-                t.document.c.due.is_not(None),
-                or_(t.document.c.due <= now, t.document.c.changed > now + _SET_BACK),
-                t.document.c.running.is_(None),
-                t.document.c.state.in_(MOVING),
+                d.lane == lane, d.origin == line.device, d.priority == line.priority,
+                d.position == line.position, d.due.is_not(None), d.running.is_(None),
+                or_(d.due <= now, d.changed > now + _SET_BACK), d.state.in_(MOVING),
             )
-            .order_by(t.document.c.priority.desc(), t.document.c.position.desc(), t.document.c.due)
+            .order_by(d.due)
             .limit(limit)
-        )
+        )  # fmt: skip
         return [document_row(r) for r in self._rows(statement)]
 
-    def next_due(self) -> datetime | None:
-        """When the next waiting step may start; `None` when nothing waits."""
-        rows = self._rows(
-            select(func.min(t.document.c.due)).where(
-                t.document.c.running.is_(None), t.document.c.state.in_(MOVING)
-            )
+    def next_due(self, lanes: Iterable[str], after: datetime | None = None) -> datetime | None:
+        """When the first waiting step of these lanes is due, or the first due after an instant.
+
+        `None` when there is none.
+        """
+        d = t.document.c
+        found: list[datetime] = []
+        with self.reading() as connection:
+            for lane in lanes:
+                # Asked for by lane and not for all at once: each answer is one look at the index.
+                waits = (d.lane == lane, d.due.is_not(None), d.running.is_(None))
+                later = () if after is None else (d.due > after,)
+                first = select(d.due).where(*waits, *later).order_by(d.due).limit(1)
+                found += connection.execute(first).scalars().all()
+        return min(found, default=None)
+
+    def count_due(self, now: datetime) -> Mapping[str, int]:
+        """Lane -> steps that may start now and wait for their turn."""
+        d = t.document.c
+        statement = (
+            select(d.lane, func.count())
+            .where(d.due.is_not(None), d.due <= now, d.running.is_(None))
+            .group_by(d.lane)
         )
-        value = rows[0][0]
-        return datetime.fromisoformat(value) if isinstance(value, str) else value
+        return {row[0]: row[1] for row in self._rows(statement)}
 
     def running(self) -> list[DocumentRow]:
         """Documents on which a step is on record as running."""

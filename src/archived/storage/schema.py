@@ -40,6 +40,11 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("an instant needs its zone")
+        return self.text(value)
+
+    @staticmethod
+    def text(value: datetime) -> str:
+        """An instant as it stands in the catalog."""
         return value.astimezone(UTC).isoformat(timespec="microseconds")
 
     def process_result_value(self, value: str | None, dialect: Any) -> datetime | None:  # noqa: ARG002
