@@ -26,7 +26,8 @@ import fault_calls
 import fault_disks
 import fault_kill
 import fault_world
-from fault_house import Outcome, Skipped, remove_folder
+from fault_judge import Outcome
+from fault_machine import Skipped, remove_folder
 from trial import TrialError
 
 

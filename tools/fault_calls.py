@@ -8,7 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from fault_house import House, Load, Outcome, living, need, settled
+from fault_house import House, living
+from fault_judge import Outcome, settled
+from fault_load import Load
+from fault_machine import need
 from trial import TrialError, tree
 
 _CALLS = (

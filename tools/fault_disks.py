@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fault_house import House, Load, Outcome, command, living, need, settled, until
+from fault_house import House, living
+from fault_judge import Outcome, settled
+from fault_load import Load
+from fault_machine import command, need, until
 from trial import TrialError
 
 _SIZE = {"ext4": 192, "xfs": 320}

@@ -1,37 +1,33 @@
-"""One house of the rig: a daemon that is started, struck and started again, and what is judged.
+"""One house of the rig: a daemon that is started, struck and started again, and its last life.
 
-Everything here is the same for every fault: the load that is dropped, the last life in which all
-must come to its end, and the comparison of what is archived with what was dropped. What strikes
-the house is in the other `fault_*` modules.
+It knows nothing of what strikes it (the other `fault_*` modules), nor whether all ended well
+(`fault_judge`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # ships no types
+from fault_machine import until
 from trial import HOT, STAGES, Trial, TrialError, free_port, program, tree
 
 from archived.cli.asking import Session
 from archived.errors import ArchivedError
-from archived.testing.invariants import problems
 
-ROOT = Path(__file__).resolve().parent.parent
 FULL = STAGES
 LIGHT = ("stamp", "seal", "replicate")
 """Where OCR is not the point."""
@@ -45,29 +41,6 @@ _TABLES: dict[str, dict[str, str]] = {
     "intake": {"quiet": '"200 ms"', "rescan": '"500 ms"'},
     "retry": {"first_wait": '"100 ms"', "longest_wait": '"1 s"'},
 }
-
-
-class Skipped(Exception):
-    """The fault cannot be made on this machine; the sentence says why."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the rig found. `disagreements` are sentences; a good one has none and lost nothing."""
-
-    rounds: int
-    dropped: int
-    lost: int
-    doubled: int
-    disagreements: list[str]
-    seconds: float
-    remarks: str = ""
-    """What shows that the fault was really made."""
-
-    @property
-    def good(self) -> bool:
-        """Nothing lost, nothing doubled, everything agrees."""
-        return not (self.lost or self.doubled or self.disagreements)
 
 
 @dataclass
@@ -286,115 +259,6 @@ class House(Trial):
             with contextlib.suppress(ArchivedError):
                 Session(config=self.config).decide("retry", row["id"], "the rig mended the disk")
 
-    # -- the judgement ----------------------------------------------------------------------------
-
-    def judge(self, load: Load, *, rounds: int, began: float, remarks: str = "") -> Outcome:
-        """Compare what is archived with what was dropped, and every part with every other."""
-        found = Counter(
-            r["sha256"]
-            for r in self.rows(
-                "SELECT sha256 FROM artifact JOIN document ON document.id = artifact.document "
-                "WHERE role = 'original' AND document.state IN ('safe', 'held')"
-            )
-        )
-        told = [*self._held(), *self._untold(), *self._arrivals(load)]
-        told += problems(self.folder / "state", self.store)
-        told += _valid(self.store / "ocfl", self.folder / "second" / "ocfl")
-        said = [remarks, f"ended by itself {self.unasked} times" if self.unasked else ""]
-        return Outcome(
-            rounds=rounds, dropped=load.files, lost=len(set(load.expected) - set(found)),
-            doubled=sum(n - 1 for n in found.values()), disagreements=told,
-            seconds=time.monotonic() - began, remarks=", ".join(filter(None, said)),
-        )  # fmt: skip
-
-    def _held(self) -> list[str]:
-        rows = self.rows("SELECT name, code, reason FROM document WHERE state != 'safe'")
-        return [f"{r['name']}: not safe ({r['code']}: {r['reason']})" for r in rows]
-
-    def _untold(self) -> list[str]:
-        ledger = {r["sequence"]: r["hash"] for r in self.rows("SELECT sequence, hash FROM ledger")}
-        return [
-            f"ledger: entry {sequence} was told and is not there any more"
-            for sequence, value in self.acknowledged.items()
-            if ledger.get(sequence) != value
-        ]
-
-    def _arrivals(self, load: Load) -> list[str]:
-        """Each file dropped is one arrival that became (part of) a document, and no other is."""
-        counts = Counter(
-            f"{r['state']} ({r['code']})" if r["code"] and r["state"] != "admitted" else r["state"]
-            for r in self.rows("SELECT state, code FROM arrival")
-        )
-        admitted = counts.pop("admitted", 0)
-        for rule in self.also_ignored:
-            counts.pop(f"ignored ({rule})", None)
-        told = [f"{n} arrivals are {how}" for how, n in counts.items()]
-        if admitted != load.files:
-            told.append(f"{load.files} files were dropped, {admitted} arrivals were admitted")
-        return told
-
-
-class Load:
-    """What is dropped: small PDFs of many sizes, some in folders, some with the same bytes."""
-
-    def __init__(self, dice: random.Random, hot: Path, *, durable: bool = False) -> None:
-        self._dice, self._hot, self._durable = dice, hot, durable
-        self._recent: list[bytes] = []
-        self.expected: set[str] = set()
-        """SHA-256 of everything dropped."""
-        self.files = 0
-
-    def drop(self, count: int) -> None:
-        """Write `count` more files as a scanner would."""
-        for _ in range(count):
-            if self._recent and self._dice.random() < 0.05:
-                content = self._dice.choice(self._recent)
-            else:
-                content = self._content()
-                self._recent = [*self._recent[-4:], content]
-            self.put(content, self._name("pdf"))
-
-    def put(self, content: bytes, name: str) -> None:
-        """Write one file."""
-        path = self._hot / name
-        path.parent.mkdir(exist_ok=True)
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if self._durable:
-                os.fsync(file.fileno())
-        if self._durable:
-            for folder in (path.parent, self._hot):
-                handle = os.open(folder, os.O_RDONLY)
-                os.fsync(handle)
-                os.close(handle)
-        self.expected.add(hashlib.sha256(content).hexdigest())
-        self.files += 1
-
-    def _name(self, extension: str) -> str:
-        folder = self._dice.choice(["", "", "", "hồ sơ 12/", "b/"])
-        return f"{folder}trang {self.files:05d}.{extension}"
-
-    def _content(self) -> bytes:
-        size = self._dice.choice([100, 3_000, 20_000, 150_000])
-        return b"%PDF-1.4\n%" + self._dice.randbytes(size) + b"\nstartxref\n0\n%%EOF\n"
-
-
-def settled(
-    house: House, load: Load, *, rounds: int, began: float, remarks: Callable[[], str] = str
-) -> Outcome:
-    """The last life and the judgement; a life that never gets there is a disagreement."""
-    stopped = []
-    try:
-        house.finish(len(load.expected))
-        house.start_ready()  # once more: what was left aside must not become a second document
-        house.finish(len(load.expected))
-    except TrialError as error:
-        stopped.append(str(error))
-        house.kill(whole=True)
-    outcome = house.judge(load, rounds=rounds, began=began, remarks=remarks())
-    return Outcome(**{**vars(outcome), "disagreements": [*stopped, *outcome.disagreements]})
-
 
 @contextlib.contextmanager
 def living(house: House) -> Iterator[House]:
@@ -404,50 +268,6 @@ def living(house: House) -> Iterator[House]:
         yield house
     finally:
         house.close()
-
-
-def need(*programs: str, root: bool = True) -> None:
-    """Raises `Skipped` unless these programs (and root's rights) are there."""
-    if root and os.geteuid() != 0:
-        raise Skipped("needs root, for mounts or tracing")
-    for each in programs:
-        if shutil.which(each, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
-            raise Skipped(f"{each} is not installed")
-
-
-def command(*argv: str | Path) -> None:
-    """Run a tool of the machine. Raises `TrialError` with what it said."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    done = subprocess.run(
-        [str(a) for a in argv], capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": path, "LC_ALL": "C"},
-    )  # fmt: skip
-    if done.returncode:
-        raise TrialError(f"{' '.join(map(str, argv))}: {(done.stderr or done.stdout).strip()}")
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Poll. Raises `TrialError`."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > ends:
-            raise TrialError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.05)
-
-
-def remove_folder(folder: Path) -> None:
-    """A folder and all below it, read-only or not."""
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o755)
-    shutil.rmtree(folder)
-
-
-def _valid(*roots: Path) -> list[str]:
-    sys.path.insert(0, str(ROOT / "tests" / "storage_store"))
-    from ocfl_judge import judge as ocfl_judge
-
-    return ocfl_judge(*(root for root in roots if root.exists()))
 
 
 def _stands(process: psutil.Process) -> bool:

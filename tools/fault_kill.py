@@ -6,7 +6,9 @@ import random
 import time
 from pathlib import Path
 
-from fault_house import House, Load, Outcome, living, settled
+from fault_house import House, living
+from fault_judge import Outcome, settled
+from fault_load import Load
 
 from archived.testing.samples import tiny
 

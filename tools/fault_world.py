@@ -13,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fault_disks import mounted, unmount
-from fault_house import House, Load, Outcome, command, living, need, remove_folder, settled, until
+from fault_house import House, living
+from fault_judge import Outcome, settled
+from fault_load import Load
+from fault_machine import command, need, remove_folder, until
 from trial import TrialError, program
 
 _FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")

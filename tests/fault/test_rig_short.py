@@ -23,10 +23,10 @@ def test_nothing_is_lost_and_nothing_doubled_when(
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     rig = importlib.import_module("fault")
-    house = importlib.import_module("fault_house")
+    machine = importlib.import_module("fault_machine")
     try:
         found = rig.run(tmp_path / "rig", only=fault, rounds=rounds, seed=20260302)
-    except house.Skipped as why:
+    except machine.Skipped as why:
         if os.environ.get("CI", "").lower() in {"1", "true"}:
             pytest.fail(f"{fault}: {why}")
         pytest.skip(f"{fault}: {why}")

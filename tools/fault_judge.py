@@ -1,0 +1,109 @@
+"""What is left of a house after a fault, compared with what was dropped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fault_house import House
+from fault_load import Load
+from trial import TrialError
+
+from archived.testing.invariants import problems
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the rig found. `disagreements` are sentences; a good one has none and lost nothing."""
+
+    rounds: int
+    dropped: int
+    lost: int
+    doubled: int
+    disagreements: list[str]
+    seconds: float
+    remarks: str = ""
+    """What shows that the fault was really made."""
+
+    @property
+    def good(self) -> bool:
+        """Nothing lost, nothing doubled, everything agrees."""
+        return not (self.lost or self.doubled or self.disagreements)
+
+
+def settled(
+    house: House, load: Load, *, rounds: int, began: float, remarks: Callable[[], str] = str
+) -> Outcome:
+    """The last life and the judgement; a life that never gets there is a disagreement."""
+    stopped = []
+    try:
+        house.finish(len(load.expected))
+        house.start_ready()  # once more: what was left aside must not become a second document
+        house.finish(len(load.expected))
+    except TrialError as error:
+        stopped.append(str(error))
+        house.kill(whole=True)
+    outcome = judge(house, load, rounds=rounds, began=began, remarks=remarks())
+    return Outcome(**{**vars(outcome), "disagreements": [*stopped, *outcome.disagreements]})
+
+
+def judge(house: House, load: Load, *, rounds: int, began: float, remarks: str = "") -> Outcome:
+    """Compare what is archived with what was dropped, and every part with every other."""
+    found = Counter(
+        r["sha256"]
+        for r in house.rows(
+            "SELECT sha256 FROM artifact JOIN document ON document.id = artifact.document "
+            "WHERE role = 'original' AND document.state IN ('safe', 'held')"
+        )
+    )
+    told = [*_held(house), *_untold(house), *_arrivals(house, load)]
+    told += problems(house.folder / "state", house.store)
+    told += _valid(house.store / "ocfl", house.folder / "second" / "ocfl")
+    said = [remarks, f"ended by itself {house.unasked} times" if house.unasked else ""]
+    return Outcome(
+        rounds=rounds, dropped=load.files, lost=len(set(load.expected) - set(found)),
+        doubled=sum(n - 1 for n in found.values()), disagreements=told,
+        seconds=time.monotonic() - began, remarks=", ".join(filter(None, said)),
+    )  # fmt: skip
+
+
+def _held(house: House) -> list[str]:
+    rows = house.rows("SELECT name, code, reason FROM document WHERE state != 'safe'")
+    return [f"{r['name']}: not safe ({r['code']}: {r['reason']})" for r in rows]
+
+
+def _untold(house: House) -> list[str]:
+    ledger = {r["sequence"]: r["hash"] for r in house.rows("SELECT sequence, hash FROM ledger")}
+    return [
+        f"ledger: entry {sequence} was told and is not there any more"
+        for sequence, value in house.acknowledged.items()
+        if ledger.get(sequence) != value
+    ]
+
+
+def _arrivals(house: House, load: Load) -> list[str]:
+    """Each file dropped is one arrival that became (part of) a document, and no other is."""
+    counts = Counter(
+        f"{r['state']} ({r['code']})" if r["code"] and r["state"] != "admitted" else r["state"]
+        for r in house.rows("SELECT state, code FROM arrival")
+    )
+    admitted = counts.pop("admitted", 0)
+    for rule in house.also_ignored:
+        counts.pop(f"ignored ({rule})", None)
+    told = [f"{n} arrivals are {how}" for how, n in counts.items()]
+    if admitted != load.files:
+        told.append(f"{load.files} files were dropped, {admitted} arrivals were admitted")
+    return told
+
+
+def _valid(*roots: Path) -> list[str]:
+    sys.path.insert(0, str(ROOT / "tests" / "storage_store"))
+    from ocfl_judge import judge as ocfl_judge
+
+    return ocfl_judge(*(root for root in roots if root.exists()))
