@@ -169,7 +169,9 @@ class Box:
             return
         assert self._expected, f"{self.name} never said what it expects"
         found = [e for e in self.endings() if e.ending != "ignored"]
-        whole = Counter(self.appliance.original(e.document) for e in found if e.ending == "archived")
+        whole = Counter(
+            self.appliance.original(e.document) for e in found if e.ending == "archived"
+        )
         held = Counter(self.appliance.original(e.document) for e in found if e.ending == "held")
         sizes = [(e.path, e.ending, e.code, e.reason) for e in self.endings()]
         assert whole == self._whole, sizes

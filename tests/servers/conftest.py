@@ -40,9 +40,7 @@ def public() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def appliance(
-    public: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Appliance]:
+def appliance(public: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """The real daemon, one for all tests."""
     hot = public / "hot"
     hot.mkdir()

@@ -1,4 +1,4 @@
-"""The servers scanners write to, as an administrator would set them up; each serves one hot folder."""
+"""The servers scanners write to, each serving one hot folder, as an administrator sets them up."""
 
 from __future__ import annotations
 

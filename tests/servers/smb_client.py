@@ -22,7 +22,9 @@ def main() -> None:
         asked.add_argument(name)
     asked.add_argument("--port", type=int, default=445)
     asked.add_argument("--rate", type=int, default=0)
-    asked.add_argument("--reserve", action="store_true", help="set the size first, as Explorer does")
+    asked.add_argument(
+        "--reserve", action="store_true", help="set the size first, as Explorer does"
+    )
     asked.add_argument("--resume", action="store_true", help="go on where the file ends")
     asked.add_argument("--in-place", action="store_true", help="open what is there, keep its size")
     asked.add_argument("--keep-times", action="store_true", help="set the source's time at the end")

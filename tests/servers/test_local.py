@@ -147,7 +147,9 @@ def test_scanimage_with_a_feeder_of_ten_sheets(
     Upload(argv).process.wait(60)
     assert time.monotonic() - before < 60
     documents = here.appliance.until(
-        lambda: len(found := [a for a in here.taken() if a.document]) == 10 and found, 20, "10 pages"
+        lambda: len(found := [a for a in here.taken() if a.document]) == 10 and found,
+        20,
+        "10 pages",
     )
     # The backend draws the same picture each time: one document may have many arrivals.
     kept = {a.document for a in documents}

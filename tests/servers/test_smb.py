@@ -1,4 +1,4 @@
-"""What only a share does: overwriting in place, files left open, names given late, nets that tear."""
+"""What only a share does: overwritten in place, left open, named late, and a net that tears."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_ftp_names_given_after_the_upload(services: Services, box: MakeBox, tmp_
     port = services.start("vsftpd")
     # curl has changed into the folder by the time it renames.
     Upload([need("curl"), "--silent", "--show-error", "-T", local, "-Q", "-RNFR early.pdf.part",
-            "-Q", "-RNTO named.pdf", f"ftp://127.0.0.1:{port}/{here.name}/early.pdf.part"]).done()  # fmt: skip
+            "-Q", "-RNTO named.pdf",
+            f"ftp://127.0.0.1:{port}/{here.name}/early.pdf.part"]).done()  # fmt: skip
     [ending] = here.expect(whole)
     assert ending.path.endswith(b"/named.pdf")
 

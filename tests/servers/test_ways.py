@@ -1,4 +1,4 @@
-"""Every client on every server: slow, killed, resumed, repeated. See also the more special tests."""
+"""Every client on every server: slow, killed half-way, resumed, and the same name again."""
 
 from __future__ import annotations
 
@@ -126,4 +126,3 @@ def test_sambas_own_client(services: Services, box: MakeBox, tmp_path: Path):
         local = here.source(name, content, tmp_path)
         Upload(smbclient(services, local, f"{here.name}/{name}", 0)).done()
     here.expect(*contents)
-

@@ -70,7 +70,8 @@ def _sftp(verb: str) -> type_of_command:
         port = servers.start("sftp")
         batch = local.with_name(local.name + ".batch")
         batch.write_text(f'{verb} "{local}" "{target}"\n')
-        return [need("sftp"), "-q", "-R", "2", "-b", batch, "-P", port, *_limit("-l", rate * 8, 1000),
+        slow = _limit("-l", rate * 8, 1000)
+        return [need("sftp"), "-q", "-R", "2", "-b", batch, "-P", port, *slow,
                 *sftp_options(servers), f"{USER}@127.0.0.1"]  # fmt: skip
 
     return command

@@ -20,6 +20,7 @@ from archived import AGENT
 from archived.errors import CatalogError, NoSuchDocument
 from archived.intake.holds import HOLDS
 from archived.intake.rules import TAKEN_PREFIX
+from archived.intake.watcher import has_writer
 from archived.model.document import Happened, State
 from archived.model.identity import is_document_id, readable
 from archived.storage import atomic
@@ -42,6 +43,8 @@ class Removal(StrEnum):
     """The name holds another file by now; the next scan will see it."""
     DIFFERENT = "different"
     """It looks like the file that was taken in, but its bytes differ: it is taken in once more."""
+    OPEN = "open"
+    """Somebody has it open for writing: what is written after an unlink would be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Candidate:
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
     media_type: str
     extension: str
     held: tuple[str, str] | None = None
@@ -109,7 +113,11 @@ def admit(
     note = _note(candidate, row)
 
     def still_the_same() -> None:
-        if not _unchanged(candidate, candidate.source):
+        # Whoever puts the time of a file back cannot put back when its inode was changed.
+        if (
+            not _unchanged(candidate, candidate.source)
+            or candidate.source.lstat().st_ctime_ns != candidate.ctime_ns
+        ):
             raise StillArriving(f"{candidate.source} changed while it was being read")
 
     name = f"0001.{candidate.extension}"
@@ -155,7 +163,13 @@ def remove_source(
     taken = source.with_name(os.fsdecode(TAKEN_PREFIX) + document)
     if not _unchanged(candidate, source):
         return Removal.CHANGED
+    if has_writer(source):
+        return Removal.OPEN
     atomic.move_file(source, taken)
+    # Nobody opens it by its name any more; whoever did so until now can still write to it.
+    if has_writer(taken):
+        give_back(taken, source)
+        return Removal.OPEN
     if not _unchanged(candidate, taken):
         give_back(taken, source)
         return Removal.CHANGED

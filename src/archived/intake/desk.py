@@ -9,17 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from archived import AGENT
 from archived.intake.admission import (
     Candidate,
-    Custody,
     Removal,
-    Route,
     StillArriving,
     admit,
     finish_removal,
@@ -27,13 +23,14 @@ from archived.intake.admission import (
     remove_source,
     taken_for,
 )
+from archived.intake.card import FolderCard, House, Sweep
 from archived.intake.formats import Look, Whole, broken_promise
 from archived.intake.holds import HOLDS
 from archived.intake.opened import look_at
-from archived.intake.rules import OWN_FOLDER, RULES, rule_for
+from archived.intake.rules import RULES, rule_for
 from archived.intake.scan import FolderOffline, Seen, mount_point, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
-from archived.intake.watcher import Mode, has_writer
+from archived.intake.watcher import has_writer
 from archived.model.identity import readable
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
@@ -41,46 +38,7 @@ from archived.storage.ledger import Entry
 from archived.storage.records import Arrival, ArrivalState
 from archived.storage.spool import Spool
 
-
-@dataclass(frozen=True, slots=True)
-class FolderCard:
-    """One configured hot folder. Times in seconds, sizes in bytes."""
-
-    name: str
-    path: Path
-    route: Route
-    quiet: float = 5.0
-    rescan: float = 30.0
-    deadline: float = 900.0
-    """How long a file may stay unfinished, unchanged, before it is held."""
-    max_size: int = 4 << 30
-    mode: Mode = "auto"
-    recursive: bool = True
-    ignore: tuple[str, ...] = ()
-    own: bytes = OWN_FOLDER
-    """The folder of our answers; never looked into."""
-    device: str = ""
-    """Which device writes to it; empty: the folder's name stands for it."""
-    device_per_subfolder: bool = False
-    """Each folder directly below it is a device of its own."""
-
-    def origin(self, path: bytes) -> str:
-        """The device that a file at this path came from."""
-        below, _, rest = path.partition(b"/")
-        if self.device_per_subfolder and rest:
-            return readable(below)
-        return self.device or self.name
-
-
-class House(Protocol):
-    """What a desk needs of the rest: who decides routes, gives ids, finds bytes, knows space."""
-
-    def now(self) -> datetime: ...
-    def new_id(self, now: datetime) -> str: ...
-    def route(self, card: FolderCard, candidate: Candidate) -> Route: ...
-    def find_bytes(self, document: str) -> Path | None: ...
-    def room_for(self, size: int) -> bool: ...
-    def stopping(self) -> bool: ...
+__all__ = ["Candidate", "Desk", "FolderCard", "House", "Sweep"]
 
 
 @dataclass(slots=True)
@@ -93,20 +51,6 @@ class _Watched:
     """What a look at it found, as long as it does not change."""
     told: str = ""
     """The trouble that was last reported; the same trouble is told once."""
-
-
-@dataclass(slots=True)
-class Sweep:
-    """What one pass over the folder did."""
-
-    admitted: list[Custody] = field(default_factory=list)
-    arriving: int = 0
-    """Files that are not whole or not settled yet."""
-    no_room: bool = False
-    """Something waits for free space."""
-    stuck: list[str] = field(default_factory=list)
-    """Sources in custody that could not be removed."""
-    errors: list[str] = field(default_factory=list)
 
 
 class Desk:
@@ -303,12 +247,18 @@ class Desk:
         if watched.seen is None:
             watched.seen = look_at(path)
         found, held = watched.seen, None
-        if found.whole is Whole.NO or has_writer(path):
+        opened = has_writer(path)
+        if found.whole is Whole.NO or opened:
             if last.at - first.at < self.card.deadline:
                 report.arriving += 1
                 return
+            if opened:
+                # Its writer may yet come back: what is written to a file that was taken away is
+                # lost, and its writer is told that all is well.
+                self._hold(watched, "still-open", found.why or "by its structure it is whole")
+                return
             code = "arrived-empty" if last.size == 0 else "arrived-incomplete"
-            held = (code, f"{HOLDS[code].why}: {found.why or 'somebody still has it open'}")
+            held = (code, f"{HOLDS[code].why}: {found.why}")
         elif broken := broken_promise(watched.arrival.path, found):
             held = ("content-unrecognised", broken)
         if not self._house.room_for(last.size):
@@ -358,6 +308,10 @@ class Desk:
             self._tell(watched, f"in custody, but cannot be removed: {error.strerror}", report)
             return
         assert self._watched is not None  # noqa: S101 - sweep filled it
+        if done is Removal.OPEN:
+            report.stuck.append(arrival.name)
+            self._tell(watched, "in custody, but somebody has it open for writing again", report)
+            return
         if done is not Removal.CHANGED:
             del self._watched[arrival.path]
         if done is Removal.DIFFERENT:
@@ -371,7 +325,7 @@ class Desk:
             return False
         taken = self._path(seen.path)
         try:
-            ours = self._house.find_bytes(document)
+            ours = None if has_writer(taken) else self._house.find_bytes(document)
             if ours is not None and finish_removal(taken, ours):
                 with self._catalog.transaction() as change:
                     change.record(
@@ -425,6 +379,6 @@ def _candidate(
     return Candidate(
         arrival=watched.arrival.id, root=card.path, path=watched.arrival.path,
         device=last.device, inode=last.inode, size=last.size, mtime_ns=last.mtime_ns,
-        media_type=found.media_type, extension=found.extension, held=held,
+        ctime_ns=last.ctime_ns, media_type=found.media_type, extension=found.extension, held=held,
         origin=watched.arrival.origin,
     )  # fmt: skip

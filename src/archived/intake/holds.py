@@ -26,6 +26,10 @@ HOLDS: Mapping[str, Hold] = {
         "its name promises a scan, but its content is none",
         "look at the file: scan the paper again, or archivectl release archives it as it is",
     ),
+    "still-open": Hold(
+        "somebody still has the file open for writing, and nothing comes any more",
+        "end the transfer or the connection to the share; it is taken in as soon as it is let go",
+    ),
     "unreadable": Hold("archived may not read the file", "give archived the right to read it"),
     "too-large": Hold(
         "the file is larger than this hot folder accepts", "raise max_file_size, or take it away"

@@ -1,0 +1,68 @@
+"""What a desk is given, and what it gives back. No disk, no decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from archived.intake.admission import Candidate, Custody, Route
+from archived.intake.rules import OWN_FOLDER
+from archived.intake.watcher import Mode
+from archived.model.identity import readable
+
+
+@dataclass(frozen=True, slots=True)
+class FolderCard:
+    """One configured hot folder. Times in seconds, sizes in bytes."""
+
+    name: str
+    path: Path
+    route: Route
+    quiet: float = 5.0
+    rescan: float = 30.0
+    deadline: float = 900.0
+    """How long a file may stay unfinished, unchanged, before it is held."""
+    max_size: int = 4 << 30
+    mode: Mode = "auto"
+    recursive: bool = True
+    ignore: tuple[str, ...] = ()
+    own: bytes = OWN_FOLDER
+    """The folder of our answers; never looked into."""
+    device: str = ""
+    """Which device writes to it; empty: the folder's name stands for it."""
+    device_per_subfolder: bool = False
+    """Each folder directly below it is a device of its own."""
+
+    def origin(self, path: bytes) -> str:
+        """The device that a file at this path came from."""
+        below, _, rest = path.partition(b"/")
+        if self.device_per_subfolder and rest:
+            return readable(below)
+        return self.device or self.name
+
+
+class House(Protocol):
+    """What a desk needs of the rest: who decides routes, gives ids, finds bytes, knows space."""
+
+    def now(self) -> datetime: ...
+    def new_id(self, now: datetime) -> str: ...
+    def route(self, card: FolderCard, candidate: Candidate) -> Route: ...
+    def find_bytes(self, document: str) -> Path | None: ...
+    def room_for(self, size: int) -> bool: ...
+    def stopping(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What one pass over the folder did."""
+
+    admitted: list[Custody] = field(default_factory=list)
+    arriving: int = 0
+    """Files that are not whole or not settled yet."""
+    no_room: bool = False
+    """Something waits for free space."""
+    stuck: list[str] = field(default_factory=list)
+    """Sources in custody that could not be removed."""
+    errors: list[str] = field(default_factory=list)
