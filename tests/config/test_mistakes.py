@@ -189,9 +189,9 @@ def test_a_mistake_is_told_with_its_line_and_what_to_write(etc, good, before, af
         ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\nsecrecy = \"geheim\"", '21: '
          'hotfolder.b.secrecy: unknown secrecy level "geheim"; write one of "thường", "open", '
          '"mật", "mat", "tối mật", "toi-mat", "tuyệt mật", "tuyet-mat"'),
-        ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\nignore = [\"/tmp/*\"]", '21: '
+        ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\nignore = [\"../*\"]", '21: '
          'hotfolder.b.ignore, item 1: write a pattern for names below the hot folder, like '
-         '"*.tmp"'),
+         '"*.tmp", "drafts/" or "!keep.tmp"'),
         ("[hotfolder.b]\npath = \"/srv/scans\"\npipeline = \"paper\"", "19: hotfolder.b.path: is "
          "the same folder as hotfolder.scans.path (/srv/scans)"),
         ("[hotfolder.b]\npath = \"/srv/scans/b\"\npipeline = \"paper\"", "19: hotfolder.b.path: "

@@ -114,6 +114,23 @@ def test_the_table_above_knows_every_rule_a_name_can_have():
     assert {rule for _, _, rule in TABLE} == {None, *RULES} - {"withdrawn"}
 
 
+@pytest.mark.parametrize(
+    ("ignore", "left", "taken"),
+    [
+        (["*.xml", "!job.xml"], ["a.xml", "in/b.xml"], ["job.xml", "in/job.xml", "a.pdf"]),
+        (["*", "!*.pdf"], ["a.txt", "in/b"], ["a.pdf", "in/deep/b.pdf"]),
+        (["/top.pdf"], ["top.pdf"], ["in/top.pdf"]),
+        (["nh\u00e1p/"], ["nha\u0301p/a.pdf", "in/nh\u00e1p/b.pdf"], ["nh\u00e1p"]),
+        (["in/**/draft-?.pdf"], ["in/a/b/draft-1.pdf", "in/draft-2.pdf"], ["draft-1.pdf"]),
+        (["drafts/", "!drafts/keep.pdf"], ["drafts/a.pdf"], ["drafts/keep.pdf"]),
+        (["page[0-9].tif"], ["page7.tif"], ["page.tif", "page77.tif"]),
+    ],
+)
+def test_patterns_speak_the_language_of_gitignore(ignore, left, taken):
+    assert [rule_for(name.encode(), FILE, ignore) for name in left] == ["pattern"] * len(left)
+    assert [rule_for(name.encode(), FILE, ignore) for name in taken] == [None] * len(taken)
+
+
 def test_bytes_that_are_no_text_are_compared_as_they_are():
     assert rule_for(b"\xff\xfe.xml", FILE, ("*.xml",)) == "pattern"
     assert rule_for(b"\xff\xfe.pdf", FILE, ("*.xml",)) is None

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator
 
 from archived.api import Duration, Size
@@ -68,9 +69,20 @@ def _level(value: object) -> object:
 
 
 def _pattern(value: str) -> str:
-    if not value or value.startswith("/") or ".." in value.split("/"):
-        raise ValueError('write a pattern for names below the hot folder, like "*.tmp"')
+    pattern = value.removeprefix("!")
+    dots = {".", ".."} & set(pattern.split("/"))
+    if dots or not pattern.strip("/ ") or value[0] == "#" or not _is_pattern(value):
+        raise ValueError(
+            'write a pattern for names below the hot folder, like "*.tmp", "drafts/" or "!keep.tmp"'
+        )
     return value
+
+
+def _is_pattern(value: str) -> bool:
+    try:
+        return GitIgnoreSpec.from_lines([value]).patterns[0].include is not None
+    except (ValueError, IndexError):
+        return False
 
 
 def _topic(value: str) -> str:

@@ -111,8 +111,9 @@ class HotFolder(Options):
     """Where the device is told from: "folder", by `device`; "subfolder", by the name of the folder
     directly below this one that a file lies in. What lies in none counts for `device`."""
     ignore: tuple[Pattern, ...] = ()
-    """Names that are left alone, on record: shell patterns with "*", "?" and "[...]", compared
-    with the file's name and with its path below the hot folder."""
+    """What is left alone, on record, in the language of gitignore(5): "*.xml" and "drafts/" at any
+    depth, "/top.pdf" only directly here, "a/**/b". The last pattern that fits decides, and "!"
+    takes back what one before it said: ["*", "!*.pdf"] takes in PDF files only."""
     quiet: Wait | None = None
     """As in [intake], for this folder."""
     rescan: Wait | None = None

@@ -10,7 +10,9 @@ import re
 import stat
 import unicodedata
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from pathspec import GitIgnoreSpec
 
 RULES: Mapping[str, str] = {
     "hidden": "its name begins with a dot",
@@ -67,11 +69,16 @@ def rule_for(
     if _TEMPORARY.fullmatch(parts[-1]):
         return "temporary-name"
     name = _composed(path.decode("utf-8", "surrogateescape"))
-    last = name.rsplit("/", 1)[-1]
-    for pattern in map(_composed, ignore):
-        if fnmatchcase(name, pattern) or fnmatchcase(last, pattern):
-            return "pattern"
-    return None
+    return "pattern" if ignore and patterns(tuple(ignore)).match_file(name) else None
+
+
+@lru_cache(maxsize=64)
+def patterns(ignore: tuple[str, ...]) -> GitIgnoreSpec:
+    """A hot folder's ignore list, in the language of gitignore(5), read once.
+
+    Raises `ValueError` for a pattern that is none.
+    """
+    return GitIgnoreSpec.from_lines(map(_composed, ignore))
 
 
 def _composed(text: str) -> str:
