@@ -98,8 +98,8 @@ def _one(name: str, folder: Path, given: argparse.Namespace) -> bool:
     except Skipped as why:
         print(f"{name:<13}  skipped: {why}", flush=True)
         return os.environ.get("CI", "").lower() not in {"1", "true"}
-    except TrialError as error:
-        found = Outcome(0, 0, 0, 0, [str(error)], time.monotonic() - began)
+    except (TrialError, OSError) as error:
+        found = Outcome(0, 0, 0, 0, [f"{type(error).__name__}: {error}"], time.monotonic() - began)
     print(
         f"{name:<13}{found.rounds:>7}{found.dropped:>7}{found.lost:>6}{found.doubled:>9}"
         f"{len(found.disagreements):>10}{found.seconds:>9.0f}  {found.remarks}", flush=True,
