@@ -8,7 +8,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,9 +142,14 @@ class Box:
 
     def stays_untaken(self, seconds: float, already: int = 0) -> None:
         """For so long, nothing (more) is taken in from here."""
+        self.stays(lambda: len(self.taken()) == already, seconds)
+
+    @staticmethod
+    def stays(condition: Callable[[], bool], seconds: float) -> None:
+        """A condition holds for so long."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
-            assert len(self.taken()) == already, "taken before it was whole"
+            assert condition(), "taken before it was whole"
             time.sleep(0.05)
 
     def expect(
@@ -156,7 +161,9 @@ class Box:
 
         def ended() -> list[Ending]:
             found = [e for e in self.endings() if e.ending != "ignored"]
-            return found if len(found) >= wanted and all(e.final for e in found) else []
+            return (
+                found if len(found) >= wanted and all(e.final and e.document for e in found) else []
+            )
 
         if wanted:
             self.appliance.until(ended, seconds, f"{wanted} files of {self.name} have ended")

@@ -175,5 +175,5 @@ def test_files_in_new_folders_within_folders(box: MakeBox):
 
 
 def test_the_daemon_uses_events_here(appliance: Appliance):
-    modes = {each["name"]: each["mode"] for each in appliance.status()["hotfolders"]}
-    assert modes["local"] == "events"
+    folders = appliance.until(lambda: appliance.status()["daemon"]["hotfolders"], 10, "it runs")
+    assert {each["name"]: each["mode"] for each in folders}["local"] == "events"
