@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archived import AGENT
@@ -26,6 +26,7 @@ from archived.intake.admission import (
 from archived.intake.card import FolderCard, House, Sweep
 from archived.intake.formats import Look, Whole, broken_promise
 from archived.intake.holds import HOLDS
+from archived.intake.noting import AT_ONCE, Removals, batched, record_held, record_new
 from archived.intake.opened import look_at
 from archived.intake.rules import RULES, rule_for
 from archived.intake.scan import FolderOffline, Seen, mount_point, scan
@@ -49,6 +50,8 @@ class _Watched:
     last: Sighting | None = None
     seen: Look | None = None
     """What a look at it found, as long as it does not change."""
+    kind: int = 0
+    """The type of file for which the rules were asked."""
     told: str = ""
     """The trouble that was last reported; the same trouble is told once."""
 
@@ -62,6 +65,8 @@ class Desk:
         self._spool = spool
         self._house = house
         self._watched: dict[bytes, _Watched] | None = None
+        self._to_hold: list[tuple[_Watched, str, str]] = []
+        self._removals = Removals()
         self._mount: Path | None = None
         """Where the folder's file system was mounted in the last sweep that could be trusted."""
 
@@ -80,6 +85,8 @@ class Desk:
             present = self._catalog.arrivals_present(self.card.name)
             self._watched = {path: _Watched(arrival) for path, arrival in present.items()}
         report = Sweep()
+        self._to_hold.clear()
+        self._removals.begin()
         here = {}
         for seen in scan(self.card.path, recursive=self.card.recursive, own=self.card.own):
             if not self._finish_removal(seen, report):
@@ -92,6 +99,7 @@ class Desk:
                 break
             if path in here:
                 self._attend(watched, here[path], report)
+        self._record_held()
         return report
 
     def _note_gone(self, here: dict[bytes, Seen]) -> None:
@@ -103,12 +111,13 @@ class Desk:
             watched for path, watched in self._watched.items()
             if path not in here and not path.startswith(closed)
         ]  # fmt: skip
-        if gone:
+        for some in batched(gone):
             with self._catalog.transaction() as change:
-                for watched in gone:
+                for watched in some:
                     self._record_gone(change, watched.arrival)
-            for watched in gone:
+            for watched in some:
                 del self._watched[watched.arrival.path]
+                self._removals.forget(watched.arrival.path)
 
     def _ask_whether_still_mounted(self) -> None:
         """What lies where a share was mounted, while it is not, is neither the folder nor empty."""
@@ -152,18 +161,26 @@ class Desk:
         fresh = [s for path, s in here.items() if self._is_news(self._watched.get(path), s)]
         if not fresh:
             return
-        with self._catalog.transaction() as change:
-            ids = [self._record_new(change, seen) for seen in fresh]
-        for identifier, seen in zip(ids, fresh, strict=True):
-            arrival = self._catalog.arrival(identifier)
-            if arrival is not None:
-                self._watched[seen.path] = _Watched(arrival)
+        for some in batched(fresh):
+            if self._house.stopping():
+                break
+            with self._catalog.transaction() as change:
+                for seen in some:
+                    if (before := self._watched.get(seen.path)) is not None:
+                        self._record_gone(change, before.arrival)
+                new = record_new(change, self.card, [(s, self._rule(s)) for s in some],
+                                 self._house.now())  # fmt: skip
+            for arrival, seen in zip(new, some, strict=True):
+                self._watched[seen.path] = _Watched(arrival, kind=stat.S_IFMT(seen.mode))
 
     def _is_news(self, watched: _Watched | None, seen: Seen) -> bool:
         if watched is None:
             return True
-        arrival = watched.arrival
+        arrival, kind = watched.arrival, stat.S_IFMT(seen.mode)
+        if arrival.state is ArrivalState.IGNORED and kind == watched.kind:
+            return False  # its name is the same and so are the rules
         ignored = self._rule(seen) is not None
+        watched.kind = kind
         match arrival.state:
             case ArrivalState.ADMITTED:  # still here: ours to remove, or something else by now
                 return not _is_same_file(arrival, seen.sighting)
@@ -171,22 +188,6 @@ class Desk:
                 return not ignored
             case _:
                 return ignored
-
-    def _record_new(self, change: Change, seen: Seen) -> int:
-        assert self._watched is not None  # noqa: S101 - sweep filled it
-        before = self._watched.get(seen.path)
-        if before is not None:
-            self._record_gone(change, before.arrival)
-        sighting, origin = seen.sighting, self.card.origin(seen.path)
-        identifier = change.arrival_seen(
-            hotfolder=self.card.name, path=seen.path, name=readable(seen.path),
-            device=sighting.device, inode=sighting.inode, size=sighting.size,
-            mtime_ns=sighting.mtime_ns, now=self._house.now(), origin=origin,
-        )  # fmt: skip
-        rule = self._rule(seen)
-        if rule is not None:
-            self._record_ignored(change, identifier, readable(seen.path), rule, origin)
-        return identifier
 
     def _rule(self, seen: Seen) -> str | None:
         # A closed folder is no pipe or device: it is held, unless its name is a reason to pass by.
@@ -293,30 +294,38 @@ class Desk:
         """
         arrival, last = watched.arrival, watched.last
         assert last is not None  # noqa: S101 - _attend set it
+        if not self._removals.may_try(arrival.path):
+            report.stuck.append(arrival.name)
+            return
         document, now = arrival.document or "", self._house.now()
         candidate = _candidate(self.card, watched, last, Look("", "", Whole.UNKNOWN), None)
         try:
             ours = self._house.find_bytes(document)
             if ours is None:
-                report.stuck.append(arrival.name)  # no bytes to compare with
+                self._stuck(arrival, report)  # no bytes to compare with
                 return
             done = remove_source(self._catalog, candidate, document, ours, now)
         except FileNotFoundError:
             raise  # somebody else took it away
         except OSError as error:
-            report.stuck.append(arrival.name)
+            self._stuck(arrival, report)
             self._tell(watched, f"in custody, but cannot be removed: {error.strerror}", report)
             return
         assert self._watched is not None  # noqa: S101 - sweep filled it
         if done is Removal.OPEN:
-            report.stuck.append(arrival.name)
+            self._stuck(arrival, report)
             self._tell(watched, "in custody, but somebody has it open for writing again", report)
             return
+        self._removals.forget(arrival.path)
         if done is not Removal.CHANGED:
             del self._watched[arrival.path]
         if done is Removal.DIFFERENT:
             with self._catalog.transaction() as change:
                 self._record_gone(change, arrival)  # what lies there now is another file, and new
+
+    def _stuck(self, arrival: Arrival, report: Sweep) -> None:
+        self._removals.failed(arrival.path)
+        report.stuck.append(arrival.name)
 
     def _finish_removal(self, seen: Seen, report: Sweep) -> bool:
         """Whether this was a source in custody whose removal a crash had cut short."""
@@ -351,16 +360,21 @@ class Desk:
         arrival = watched.arrival
         if arrival.state is ArrivalState.HELD and arrival.code == code:
             return
-        now = self._house.now()
-        reason = f"{HOLDS[code].why}: {detail}; {HOLDS[code].hint}"
-        with self._catalog.transaction() as change:
-            change.arrival_ended(arrival.id, ArrivalState.HELD, now, code=code, reason=reason)
-            facts = {"arrival": arrival.id, "hotfolder": self.card.name,
-                     "device": arrival.origin or self.card.name, "name": arrival.name,
-                     "code": code, "reason": reason}  # fmt: skip
-            change.record(Entry("arrival-held", now, AGENT, facts=facts))
-            change.announce("arrival-held", now, hotfolder=self.card.name, facts={"code": code})
-        self._refresh(watched)
+        self._to_hold.append((watched, code, f"{HOLDS[code].why}: {detail}; {HOLDS[code].hint}"))
+        if len(self._to_hold) >= AT_ONCE:
+            self._record_held()
+
+    def _record_held(self) -> None:
+        held, self._to_hold = self._to_hold, []
+        if held:
+            now = self._house.now()
+            with self._catalog.transaction() as change:
+                for watched, code, reason in held:
+                    record_held(change, self.card, watched.arrival, code, reason, now)
+            for watched, code, reason in held:
+                watched.arrival = replace(
+                    watched.arrival, state=ArrivalState.HELD, code=code, reason=reason, ended=now
+                )
 
     def _refresh(self, watched: _Watched) -> None:
         watched.arrival = self._catalog.arrival(watched.arrival.id) or watched.arrival

@@ -7,7 +7,7 @@ here commits: `Catalog.transaction` does, all of it or nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from archived.model.document import Happened, State, after
 from archived.storage import ledger as chain
 from archived.storage import schema as t
 from archived.storage.records import (
+    Arrival,
     ArrivalState,
     ArtifactRow,
     DocumentRow,
@@ -27,6 +28,8 @@ from archived.storage.records import (
     StepRow,
 )
 from archived.storage.words import fold
+
+_ARRIVAL = tuple(column.name for column in fields(Arrival))
 
 
 class Change:
@@ -51,6 +54,18 @@ class Change:
         )  # fmt: skip
         (key,) = done.inserted_primary_key or (0,)
         return int(key)
+
+    def arrivals_seen(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Many files at once, in whatever state they are; returns them with their ids."""
+        # The lock is ours, so nobody else gives out ids meanwhile.
+        last = self._connection.execute(select(func.max(t.arrival.c.id))).scalar() or 0
+        new = [replace(each, id=last + n) for n, each in enumerate(arrivals, start=1)]
+        if new:
+            self._connection.execute(
+                insert(t.arrival),
+                [{name: getattr(each, name) for name in _ARRIVAL} for each in new],
+            )
+        return new
 
     def arrival_changed(self, arrival: int, **columns: Any) -> None:
         """Set columns of an arrival: its sighting, or that its file is gone."""
@@ -172,19 +187,21 @@ class Change:
 
     # Ledger and news --------------------------------------------------------------------------
 
-    def record(self, entry: chain.Entry) -> chain.Head:
+    def record(self, *entries: chain.Entry) -> chain.Head:
         """Append to the ledger; returns the new head."""
         head = self.ledger_head()
-        sequence = head.sequence + 1
-        line = chain.canonical(entry, sequence, head.hash)
-        new = chain.Head(sequence, chain.digest(line))
-        self._connection.execute(
-            insert(t.ledger).values(
-                sequence=sequence, entry=line, hash=new.hash,
-                kind=entry.kind, document=entry.document, at=entry.at,
-            )
-        )  # fmt: skip
-        return new
+        rows = []
+        for entry in entries:
+            sequence = head.sequence + 1
+            line = chain.canonical(entry, sequence, head.hash)
+            head = chain.Head(sequence, chain.digest(line))
+            rows.append(
+                {"sequence": sequence, "entry": line, "hash": head.hash, "kind": entry.kind,
+                 "document": entry.document, "at": entry.at}
+            )  # fmt: skip
+        if rows:
+            self._connection.execute(insert(t.ledger), rows)
+        return head
 
     def ledger_head(self) -> chain.Head:
         """The newest entry's sequence and hash."""

@@ -1,0 +1,106 @@
+"""What a desk puts on record about files that come and stay, many at a time.
+
+A folder may hold a hundred thousand files that nobody takes away. They are put on record some
+hundreds in a transaction, so that others may write in between, and once; later sweeps only look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from archived import AGENT
+from archived.intake.rules import RULES
+from archived.intake.scan import Seen
+from archived.model.identity import readable
+from archived.storage.change import Change
+from archived.storage.ledger import Entry
+from archived.storage.records import Arrival, ArrivalState
+
+AT_ONCE = 250
+"""Files in one transaction: it takes well below a second."""
+REMOVALS = 200
+"""How many files that could not be removed before are tried again in one sweep."""
+T = TypeVar("T")
+
+
+class Card(Protocol):
+    """What is asked of a hot folder's card."""
+
+    @property
+    def name(self) -> str: ...
+    def origin(self, path: bytes) -> str: ...
+
+
+def batched(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items, `AT_ONCE` at a time."""
+    for start in range(0, len(items), AT_ONCE):
+        yield items[start : start + AT_ONCE]
+
+
+def record_new(
+    change: Change, card: Card, found: Sequence[tuple[Seen, str | None]], now: datetime
+) -> list[Arrival]:
+    """Files seen for the first time, each with the rule under which it is left alone, if any."""
+    arrivals = change.arrivals_seen([_arrival(card, seen, rule, now) for seen, rule in found])
+    ignored = [a for a in arrivals if a.state is ArrivalState.IGNORED]
+    change.record(
+        *(
+            Entry("arrival-ignored", now, AGENT,
+                  facts={"arrival": a.id, "hotfolder": a.hotfolder, "device": a.origin,
+                         "name": a.name, "rule": a.code})
+            for a in ignored
+        )
+    )  # fmt: skip
+    for a in ignored:
+        change.announce("arrival-ignored", now, hotfolder=a.hotfolder, facts={"rule": a.code})
+    return arrivals
+
+
+def _arrival(card: Card, seen: Seen, rule: str | None, now: datetime) -> Arrival:
+    sighting = seen.sighting
+    return Arrival(
+        id=0, hotfolder=card.name, path=seen.path, name=readable(seen.path),
+        state=ArrivalState.SEEN if rule is None else ArrivalState.IGNORED,
+        code=rule, reason=None if rule is None else RULES[rule], present=True,
+        device=sighting.device, inode=sighting.inode, size=sighting.size,
+        mtime_ns=sighting.mtime_ns, sha256=None, document=None, first_seen=now,
+        ended=None if rule is None else now, origin=card.origin(seen.path),
+    )  # fmt: skip
+
+
+def record_held(
+    change: Change, card: Card, arrival: Arrival, code: str, reason: str, now: datetime
+) -> None:
+    """A file that cannot be taken in stays where it is, and a person must act."""
+    change.arrival_ended(arrival.id, ArrivalState.HELD, now, code=code, reason=reason)
+    facts = {"arrival": arrival.id, "hotfolder": card.name, "device": arrival.origin or card.name,
+             "name": arrival.name, "code": code, "reason": reason}  # fmt: skip
+    change.record(Entry("arrival-held", now, AGENT, facts=facts))
+    change.announce("arrival-held", now, hotfolder=card.name, facts={"code": code})
+
+
+class Removals:
+    """Which sources that could not be removed are tried again in this sweep: some, in turn."""
+
+    def __init__(self) -> None:
+        self._failed: dict[bytes, None] = {}
+        self._now: set[bytes] = set()
+
+    def begin(self) -> None:
+        """A sweep begins: the ones that waited longest may be tried."""
+        self._now = {path for path, _ in zip(self._failed, range(REMOVALS), strict=False)}
+
+    def may_try(self, path: bytes) -> bool:
+        """Whether this source may be tried now; one that never failed always may."""
+        return path not in self._failed or path in self._now
+
+    def failed(self, path: bytes) -> None:
+        """It could not be removed: it goes to the end of the row."""
+        self._failed.pop(path, None)
+        self._failed[path] = None
+
+    def forget(self, path: bytes) -> None:
+        """It is gone."""
+        self._failed.pop(path, None)
