@@ -159,6 +159,8 @@ def test_a_daemon_whose_port_is_taken_says_so_in_a_sentence(house: Any, tmp_path
     other = house.variant(
         tmp_path.name, state=str(tmp_path / "state"), socket=str(tmp_path / "c.sock")
     )
+    own_store = other.read_text().replace(f"{house.folder}/store", f"{tmp_path}/store")
+    other.write_text(own_store)
     taken = house.run("archived", "run", config=other)
     assert taken.returncode == 1
     assert "cannot listen on 127.0.0.1:" in taken.stderr

@@ -185,6 +185,14 @@ class Box:
             if sample.name == name
         }
 
+    @staticmethod
+    def lives(pid: int) -> bool:
+        """What only waits for its parent (in a container maybe for ever) is not."""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
     def children(self) -> list[int]:
         """Every process below the daemon."""
         assert self.process is not None

@@ -311,6 +311,8 @@ async def test_a_path_around_the_spool_opens_nothing_and_is_said(house):
 
 
 async def test_what_a_step_was_denied_is_explained_in_its_failure(runner, ask, tmp_path):
+    if not _newest():
+        pytest.skip("this kernel has no Landlock, or this container keeps it away")
     (tmp_path / "file").write_text("x")
     done = await runner.run(ask("wait", text="/"))
     assert (done.ending, done.code) == (Ending.BROKE, "stage-error")

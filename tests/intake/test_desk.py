@@ -411,6 +411,9 @@ place.catalog.close()
 
 @ROOT_ONLY
 def test_without_rights_files_are_held_or_stuck_never_lost_or_taken_in_twice(tmp_path_factory):
+    here = Path(__file__).resolve()
+    if not all(folder.stat().st_mode & 0o001 for folder in here.parents):
+        pytest.skip(f"another user cannot read this checkout: {here.parent}")
     base = tmp_path_factory.mktemp("rights")
     for folder in (base, *base.parents):
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):

@@ -133,7 +133,7 @@ def test_a_share_that_cannot_be_written_disturbs_nobody_and_is_caught_up_with(
     assert box.get("/readyz")[0] == 200
     below = box.children()
     assert box.end(signal.SIGKILL) == -signal.SIGKILL
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "children are gone")
+    until(lambda: not any(map(box.lives, below)), "children are gone")
     blocked.unlink()
     box.start()
     until(lambda: sum(n.endswith(".json") for n in answers(box.hot())) == 2, "both receipts", 15)

@@ -227,8 +227,8 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         str(root / f"of_{name}" / "src") for name in ("good_plugin", "bad_plugin")
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rA", "--durations=8", "--tb=short", "-p", "no:cacheprovider",
-         "--import-mode=importlib", *map(str, tests)],
+        [sys.executable, "-m", "pytest", "-rA", "--durations=8", "--tb=short",
+         "-p", "no:cacheprovider", "--import-mode=importlib", *map(str, tests)],
         cwd=root,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,

@@ -45,6 +45,7 @@ def run(session: Session) -> None:
 
     logs.configure(settings.log.level, settings.log.format)
     asyncio.run(serve(settings))
+    logs.let_go()
 
 
 @cli.command("sample-config")

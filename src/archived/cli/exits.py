@@ -74,7 +74,8 @@ def run(cli: click.Command, name: str) -> None:
     """Run a command line as a program: never returns."""
     try:
         status = _run(cli, name)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (BrokenPipeError, CutOff):
         # Python flushes once more at exit; that must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,7 +86,8 @@ def run(cli: click.Command, name: str) -> None:
 def _run(cli: click.Command, name: str) -> int:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a letter shows its number instead of ending the program.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always TextIO here
+        if stream is not None:  # a service may be started without one
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always TextIO here
     try:
         cli.main(prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as ended:

@@ -75,6 +75,16 @@ def _open_standard_descriptors() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to stay
 
 
+def let_go() -> None:
+    """At the end: what could not be written is dropped, so that a reader of our lines who went
+    away does not turn an orderly stop into a failure.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class _Lines(logging.StreamHandler[TextIO]):
     """Lines that cannot be written are lost, quietly: logging must never stop the work."""
 
