@@ -381,9 +381,13 @@ class Desk:
 
 
 def _is_same_file(arrival: Arrival, sighting: Sighting) -> bool:
-    return (arrival.device, arrival.inode, arrival.size, arrival.mtime_ns) == (
-        sighting.device, sighting.inode, sighting.size, sighting.mtime_ns,
-    )  # fmt: skip
+    # Not the device: its number may change when the share is mounted again, and what is taken for
+    # the same file is compared byte for byte before it is removed.
+    return (arrival.inode, arrival.size, arrival.mtime_ns) == (
+        sighting.inode,
+        sighting.size,
+        sighting.mtime_ns,
+    )
 
 
 def _candidate(
