@@ -18,6 +18,8 @@ from archived.storage.catalog import Catalog
 
 _log = structlog.get_logger("archived.intake")
 
+_REST = 4
+"""How much longer than a sweep the pause after it is, up to the folder's `rescan`."""
 _SHORTEST = 0.2
 """Seconds between two sweeps, however many hints come: a burst is one sweep's work."""
 
@@ -135,7 +137,8 @@ class Reception:
         if report.admitted:
             self._admitted(report)
         soon = self.card.quiet / 2 if report.arriving or report.stuck else self.card.rescan
-        return max(_SHORTEST, min(self.card.rescan, soon))
+        # A folder full of files that stay is not looked at all the time.
+        return max(_SHORTEST, min(self.card.rescan, max(soon, _REST * (time.monotonic() - began))))
 
     def _failed(self, error: Exception) -> None:
         why = str(error) or type(error).__name__
