@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import IO
 
 import pytest
 from place import Place, paper
 
+from archived.intake.settle import Sighting
 from archived.model.document import State
 from archived.storage import atomic
 from archived.storage.records import ArrivalState
@@ -134,3 +136,32 @@ def test_a_file_written_while_it_is_read_is_noticed_although_its_time_is_put_bac
     assert place.documents() == []
     [document] = place.quiet()
     assert place.custody(document) == paper("two")
+
+
+def test_a_mount_that_numbers_its_files_afresh_brings_no_second_arrival(place, monkeypatch):
+    """As sshfs does at every rename, and any share when it is mounted again."""
+    from archived.intake import desk, scan
+
+    path = place.drop("a.tif", paper("a"))
+    real, held = scan._sighting, []
+    monkeypatch.setattr(desk, "remove_source", lambda *_: held.append(1) or desk.Removal.CHANGED)
+    place.until(lambda report: held)
+    numbers = iter(range(10**6, 10**7))
+
+    def numbered(status: os.stat_result) -> Sighting:
+        seen = real(status)
+        return dataclasses.replace(seen, inode=next(numbers), device=7)
+
+    monkeypatch.setattr(scan, "_sighting", numbered)
+    for _ in range(3):
+        place.sweep()
+    assert len(place.arrivals()) == 1
+    before = path.stat()
+    path.write_bytes(paper("b"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    place.dropped[atomic.digest(path).sha256] += 1
+    place.sweep()
+    assert len(place.arrivals()) == 2, "other bytes are another file, whatever its time says"
+    monkeypatch.undo()
+    first, second = place.quiet()
+    assert (place.custody(first), place.custody(second)) == (paper("a"), paper("b"))

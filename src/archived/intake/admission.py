@@ -20,6 +20,7 @@ from archived import AGENT
 from archived.errors import CatalogError, NoSuchDocument
 from archived.intake.holds import HOLDS
 from archived.intake.rules import TAKEN_PREFIX
+from archived.intake.settle import Sighting
 from archived.intake.watcher import has_writer
 from archived.model.document import Happened, State
 from archived.model.identity import is_document_id, readable
@@ -27,7 +28,7 @@ from archived.storage import atomic
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
-from archived.storage.records import ArrivalState, ArtifactRow, DocumentRow
+from archived.storage.records import Arrival, ArrivalState, ArtifactRow, DocumentRow
 from archived.storage.spool import Kept, Spool
 
 
@@ -170,7 +171,9 @@ def remove_source(
     if has_writer(taken):
         give_back(taken, source)
         return Removal.OPEN
-    if not _unchanged(candidate, taken):
+    # Some mounts (sshfs) give a file a new inode number with its new name.
+    now_taken = taken.lstat()
+    if (now_taken.st_size, now_taken.st_mtime_ns) != (candidate.size, candidate.mtime_ns):
         give_back(taken, source)
         return Removal.CHANGED
     if not atomic.same_bytes(taken, ours):
@@ -215,6 +218,25 @@ def give_back(taken: Path, source: Path) -> None:
             before = b"%d-" % number
             # A name may fill its 255 bytes; its end, with the suffix, is worth more.
             other = source.with_name(os.fsdecode(before + name[-(255 - len(before)) :]))
+
+
+def is_still_ours(
+    arrival: Arrival, sighting: Sighting, path: Path, ours: Callable[[], Path | None]
+) -> bool:
+    """Whether what lies under an admitted name is still the file that was taken in.
+
+    Numbers are no proof of the contrary: a mount may number its files and itself afresh. Where
+    only they differ, the bytes tell. A file that cannot be read is not news yet.
+    """
+    if (arrival.size, arrival.mtime_ns) != (sighting.size, sighting.mtime_ns):
+        return False
+    if (arrival.device, arrival.inode) == (sighting.device, sighting.inode):
+        return True
+    try:
+        kept = ours()
+        return kept is not None and atomic.same_bytes(path, kept)
+    except OSError:
+        return True
 
 
 def _unchanged(candidate: Candidate, path: Path) -> bool:

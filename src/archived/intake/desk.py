@@ -20,6 +20,7 @@ from archived.intake.admission import (
     admit,
     finish_removal,
     give_back,
+    is_still_ours,
     remove_source,
     taken_for,
 )
@@ -183,7 +184,10 @@ class Desk:
         watched.kind = kind
         match arrival.state:
             case ArrivalState.ADMITTED:  # still here: ours to remove, or something else by now
-                return not _is_same_file(arrival, seen.sighting)
+                path, document = self._path(seen.path), arrival.document or ""
+                return not is_still_ours(
+                    arrival, seen.sighting, path, lambda: self._house.find_bytes(document)
+                )
             case ArrivalState.IGNORED:
                 return not ignored
             case _:
@@ -378,16 +382,6 @@ class Desk:
 
     def _refresh(self, watched: _Watched) -> None:
         watched.arrival = self._catalog.arrival(watched.arrival.id) or watched.arrival
-
-
-def _is_same_file(arrival: Arrival, sighting: Sighting) -> bool:
-    # Not the device: its number may change when the share is mounted again, and what is taken for
-    # the same file is compared byte for byte before it is removed.
-    return (arrival.inode, arrival.size, arrival.mtime_ns) == (
-        sighting.inode,
-        sighting.size,
-        sighting.mtime_ns,
-    )
 
 
 def _candidate(
