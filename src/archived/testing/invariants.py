@@ -13,6 +13,7 @@ from archived.model import manifest
 from archived.model.document import ARCHIVED, State
 from archived.model.identity import object_id, of_object
 from archived.storage import atomic, ledger
+from archived.storage.books import settled
 from archived.storage.catalog import Catalog
 from archived.storage.records import ArrivalState, DocumentRow
 from archived.storage.store import Store
@@ -48,6 +49,7 @@ def _balance(catalog: Catalog) -> list[str]:
         for sheet in catalog.balance()
         if sheet.unaccounted
     ]
+    found += [f"{file.hotfolder}/{file.name}: {file.why}" for file in settled(catalog) if file.why]
     admitted = catalog.arrivals(states=[ArrivalState.ADMITTED], limit=1_000_000)
     named = {a.document for a in admitted}
     lost = [d.id for d in catalog.documents(limit=1_000_000) if d.id not in named]
