@@ -52,8 +52,9 @@ def main() -> None:
     extra = (REQUIREMENTS / "dev.in").read_text().splitlines()
     constraint = ["--constraint", str(REQUIREMENTS / "runtime.txt")]
     compile_to("dev", runtime() + testing() + extra, *constraint, *more)
-    ocfl = (REQUIREMENTS / "ocfl.in").read_text().splitlines()
-    compile_to("ocfl", ocfl, *more)
+    for name in ("ocfl", "servers"):  # environments of their own
+        needs = (REQUIREMENTS / f"{name}.in").read_text().splitlines()
+        compile_to(name, needs, *more)
 
 
 if __name__ == "__main__":
