@@ -32,10 +32,11 @@ _CONFINEMENT = {
     "network": "a step that did not ask for the network has none",
     "parent": "a step dies when the process that started it dies",
     "files": "a step reaches its own files and no others",
+    "services": "a step cannot talk to services of this machine, the control socket included",
     "signals": "a step cannot end or disturb processes it did not start",
     "processes": "a step that starts processes without end is stopped",
 }
-_DESIRED = frozenset({"files", "signals", "processes"})
+_DESIRED = frozenset({"files", "services", "signals", "processes"})
 """What some kernels cannot give, or what is only seen from inside the service: noted."""
 _PROBE_SECONDS = 60
 
