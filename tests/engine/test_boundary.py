@@ -36,7 +36,7 @@ REQUEST = Request(
         secrecy="mật",
         sealed=Sealed(Path("/store/x"), "a/x", 1, "cd"),
     ),
-    folder=Path("/work/7"),
+    folder=Path("/srv/steps/7"),
     deadline=NOW,
     targets={"offsite": {"kind": "directory", "options": {"path": "/mnt"}}},
     limits=Limits(memory=5, network=True),
