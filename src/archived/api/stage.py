@@ -92,6 +92,13 @@ class Document:
     secrecy: str = ""
     """The level declared for the hot folder; empty when none was declared."""
     sealed: Sealed | None = None
+    dossier: str = ""
+    """Code of the dossier (hồ sơ) it belongs to, from its folder, ticket or cover sheet."""
+    given: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """What a ticket said about it, as received: claims, not findings."""
+    collation: str = ""
+    """How several originals are read: "" one after the other; "two-pass": the first original holds
+    the fronts in order, the second the backs in reverse order."""
 
     def of_role(self, role: Role) -> tuple[Artifact, ...]:
         """The current artifacts with this role, in order."""
@@ -130,6 +137,21 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One document cut out of this one. `file` comes from `Context.new_part`.
+
+    The core makes a document of its own from it, which goes on with the stages after this one;
+    `file` is its original. `name`: for people. `dossier`: the code of its dossier, when the
+    separator says one. `facts`: JSON, kept with the new document under the stage's name.
+    """
+
+    file: Artifact
+    name: str
+    dossier: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a stage made. Files must lie below `Context.folder`; facts must be JSON.
 
@@ -138,6 +160,8 @@ class Result:
     stage's name. `tools`: name -> version of whatever did the work. `copies`: replicas written
     and read back, for a stage that declares `Needs(targets=True)`. `notes`: sentences for the
     record and for `archivectl explain`, such as why a step left the document as it was.
+    `parts`: the documents this one was cut into, in order; it is then kept as it arrived until
+    every one of them is at rest, and sealed last. Only before `seal`, and without `replace_main`.
     """
 
     replace_main: Artifact | None = None
@@ -146,6 +170,7 @@ class Result:
     tools: Mapping[str, str] = field(default_factory=dict)
     copies: Sequence[Copy] = ()
     notes: Sequence[str] = ()
+    parts: Sequence[Part] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -189,6 +214,10 @@ class Context(Generic[O]):
         folder = self.folder / str(role)
         folder.mkdir(exist_ok=True)
         return Artifact(path=folder / name, name=name, media_type=media_type, role=role)
+
+    def new_part(self, name: str, *, media_type: str) -> Artifact:
+        """As `new_file`, for the file of a `Part`: the original of a document to be."""
+        return self.new_file(name, media_type=media_type, role=Role.ORIGINAL)
 
     def remaining(self) -> float:
         """Seconds left until the deadline, never below zero."""
