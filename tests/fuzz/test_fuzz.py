@@ -1,0 +1,89 @@
+"""Damaged scans cost their own step at most; and the fuzzer sees what it is there to see.
+
+`./run fuzz` does more, with another seed each time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytestmark = [pytest.mark.fault]
+
+ROOT = Path(__file__).resolve().parents[2]
+ERRATIC = [
+    {"name": "watch", "entry_point": "archived.testing.watch"},
+    {"name": "erratic", "entry_point": "archived_erratic"},
+]
+SCAN = b"%PDF-1.7\n" + b"a page " * 100 + b"\nstartxref\n9\n%%EOF\n"
+
+
+@pytest.fixture
+def fuzz_child(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("fuzz_child")
+
+
+def test_every_damaged_scan_costs_its_own_step_at_most(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "tools" / "fuzz.py", "--seed", "20260301", "--cases", "120",
+         "--seconds", "60", "--timeout", "15", "--work", tmp_path, "--keep", tmp_path / "kept"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "120 inputs in" in ran.stdout, ran.stdout + ran.stderr
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["kept"]), "scratch files were left"
+
+
+def test_the_same_seed_and_number_make_the_same_input(fuzz_child: ModuleType) -> None:
+    mutate = importlib.import_module("fuzz_mutate").mutate
+    made = [
+        [mutate(SCAN, random.Random(f"7/{number}"), [SCAN, b"II*\0other"]) for number in range(50)]
+        for _ in range(2)
+    ]
+    assert made[0] == made[1]
+    assert len(set(made[0])) > 40, "most inputs differ"
+
+
+@pytest.mark.parametrize(
+    ("faults", "ending", "code"),
+    [
+        ({"fault": "hang"}, "broke", "timed-out"),
+        ({"fault": "leave-children", "leave_group": True}, "finished", ""),
+        ({"fault": "crash"}, "broke", "crashed"),
+        ({"fault": "wrong-output"}, "broke", "bad-output"),
+    ],
+)
+async def test_a_stage_that_misbehaves_within_its_step_is_counted_and_not_blamed(
+    faults: dict[str, object], ending: str, code: str, fuzz_child: ModuleType, tmp_path: Path
+) -> None:
+    async with _bench(fuzz_child, tmp_path, faults) as bench:
+        seen = await bench.run(_case(fuzz_child))
+        assert (seen.ending, seen.code) == (ending, code), seen
+        assert seen.complaints == ()
+        assert await bench.stop() == []
+
+
+async def test_a_code_that_is_written_down_nowhere_is_a_finding(
+    fuzz_child: ModuleType, tmp_path: Path
+) -> None:
+    async with _bench(fuzz_child, tmp_path, {"fault": "refuse"}) as bench:
+        bench.codes = frozenset()
+        seen = await bench.run(_case(fuzz_child))
+    assert seen.ending == "refused"
+    assert any("not documented" in each for each in seen.complaints), seen
+
+
+def _bench(fuzz_child: ModuleType, root: Path, faults: dict[str, object]) -> object:
+    options = {"erratic": {"i_know_what_this_does": True, **faults}}
+    return fuzz_child.Bench(root / "bench", options, 2.0, 1 << 30, sources=ERRATIC)
+
+
+def _case(fuzz_child: ModuleType) -> object:
+    return fuzz_child.Case(1, "scan", "erratic", SCAN, "pdf")
