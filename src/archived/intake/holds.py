@@ -38,5 +38,51 @@ HOLDS: Mapping[str, Hold] = {
         "archived cannot look into this folder",
         "give archived the right to read it, or move its files up",
     ),
+    "ticket-unreadable": Hold(
+        "the ticket is not the JSON, CSV or XML it should be",
+        "let the scanning software write it anew, as docs/batches.md describes",
+    ),
+    "ticket-too-large": Hold(
+        "the ticket is larger than any ticket may be", "split the dossier into several folders"
+    ),
+    "ticket-field": Hold(
+        "a field of the ticket is not what it should be", "correct the field, and save the ticket"
+    ),
+    "ticket-path": Hold(
+        "the ticket names a file outside its folder or in a way that is not allowed",
+        "write plain paths, relative to the ticket's folder",
+    ),
+    "ticket-secrecy": Hold(
+        "the ticket's level of secrecy cannot stand here",
+        "bring the dossier to a hot folder of that level, or correct the ticket",
+    ),
+    "ticket-duplicate": Hold(
+        "the ticket and the folder do not name every file once",
+        "let each file be listed once, and have a name of its own",
+    ),
+    "ticket-files-missing": Hold(
+        "files that the ticket lists are not there", "bring them, or correct the ticket"
+    ),
+    "ticket-files-extra": Hold(
+        "there are files that the ticket does not list", "take them away, or list them"
+    ),
+    "ticket-count": Hold(
+        "the number of files is not the one that the ticket claims",
+        "look for pages that were left out, or correct the ticket",
+    ),
+    "ticket-size": Hold("files have not the size that the ticket says", "copy or scan them again"),
+    "ticket-digest": Hold(
+        "files have not the digests that the ticket says", "copy or scan them again"
+    ),
+    "pages-missing": Hold(
+        "page numbers are left out", "scan the missing pages, or release it when none is missing"
+    ),
+    "pages-duplicate": Hold(
+        "a page number is there more than once", "keep one file of each number"
+    ),
+    "sides-differ": Hold(
+        "there are not as many fronts as backs",
+        "scan both sides again: every sheet once from the front and once from the back",
+    ),
 }
 """Code -> the hold."""
