@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from archived.observe.metrics import CONDITIONAL, COUNTERS, HISTOGRAMS, METRICS
+from archived.observe.measures import CONDITIONAL, COUNTERS, HISTOGRAMS, METRICS
 
 LEVELS = {"debug", "info", "warning", "error", "critical"}
 
@@ -33,11 +33,13 @@ def test_every_metric_is_documented_and_every_documented_one_appears(box, until)
     (box.hot() / ".hidden").write_text("x")
     box.sealed("good.txt")
     until(lambda: box.metric("archived_held_documents") == {("not-this-one",): 1}, "held")
+    until(lambda: box.metric("archived_signatures_pending") == {(): 1}, "counted")
     families = _families(box)
     found = {name for name in families if name.startswith("archived_")}
     assert found <= set(METRICS)
     missing = set(METRICS) - found
-    assert missing <= {"archived_plugin_failures"}, missing
+    copies = {"archived_copies", "archived_copy_bytes", "archived_last_copy_timestamp_seconds"}
+    assert missing <= {"archived_plugin_failures", *copies}, missing
     assert missing <= set(CONDITIONAL)
     for name in found:
         kind = "histogram" if name in HISTOGRAMS else "counter" if name in COUNTERS else "gauge"
@@ -48,6 +50,15 @@ def test_every_metric_is_documented_and_every_documented_one_appears(box, until)
             assert not any("txt" in value or len(value) > 64 for value in sample.labels.values())
     assert box.metric("archived_unaccounted_files") == {("scans",): 0}
     assert box.metric("archived_step_endings_total")["not-this-one", "refused", "picky"] == 1
+    assert box.metric("archived_tool_info") == {("reader", "2.0"): 1}
+    assert box.metric("archived_text_confidence_ratio_sum") == {("picky",): 0.915}
+    assert box.metric("archived_timestamp_ahead_seconds") == {("picky",): -0.5}
+    ends = box.metric("archived_certificate_expiry_timestamp_seconds")
+    assert ends["picky", "timestamp"] - ends["picky", "signing"] == 365 * 86400
+    assert box.metric("archived_events_unread")["mqtt",] > 0, "nobody listens there"
+    assert box.metric("archived_last_event_timestamp_seconds").keys() >= {
+        ("document-admitted", ""), ("step-finished", "picky"), ("document-sealed", "seal")
+    }  # fmt: skip
 
 
 def test_a_new_daemon_shows_everything_that_is_not_conditional(box):
@@ -247,7 +258,9 @@ class Picky(Stage[Options]):
     def run(self, document, context):
         if document.name == "bad.txt":
             raise Refuse("not this one", code="not-this-one", hint="another")
-        return Result()
+        told = {"mean_confidence": 91.5, "pending": "B-T", "not_after": "2030-01-01T00:00:00+00:00",
+                "timestamp": {"not_after": "2031-01-01T00:00:00+00:00", "ahead_of_us": -0.5}}
+        return Result(facts=told, tools={"reader": "2.0"})
 
 
 @hookimpl

@@ -17,7 +17,7 @@ from archived.intake.holds import HOLDS
 from archived.intake.rules import RULES
 from archived.model.document import diagram
 from archived.model.outcome import CORE_CODES
-from archived.observe.metrics import METRICS
+from archived.observe.measures import METRICS
 from archived.plugins import find
 from archived.storage.ledger import KINDS
 from archived.testing.readme import documented_codes

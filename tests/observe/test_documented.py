@@ -8,7 +8,7 @@ from pathlib import Path
 
 from archived.api import EVENTS
 from archived.model.outcome import Ending
-from archived.observe.metrics import COUNTERS, HISTOGRAMS, METRICS, table
+from archived.observe.measures import COUNTERS, HISTOGRAMS, METRICS, table
 
 ROOT = Path(__file__).parents[2]
 UNITS = ("_seconds", "_bytes")
@@ -16,7 +16,7 @@ UNITS = ("_seconds", "_bytes")
 
 def test_the_table_of_metrics_is_the_one_that_is_printed():
     assert table() in (ROOT / "docs" / "metrics.md").read_text(), (
-        "put into docs/metrics.md: python -m archived.observe.metrics"
+        "put into docs/metrics.md: python -m archived.observe.measures"
     )
 
 

@@ -33,6 +33,7 @@ from archived.engine.scheduler import Runner, Scheduler, StepEnded
 from archived.engine.sealing import Sealer
 from archived.errors import ArchivedError, CatalogError, NotNow, PluginError
 from archived.intake.desk import Desk, Sweep
+from archived.model.outcome import Ending
 from archived.observe import logs
 from archived.observe.answers import Answers
 from archived.observe.control import Control
@@ -40,6 +41,7 @@ from archived.observe.metrics import Metrics
 from archived.observe.notify import Notifier
 from archived.observe.publisher import Observers, Publisher
 from archived.observe.share import Shares
+from archived.observe.tally import Tally
 from archived.observe.web import Web
 from archived.storage.catalog import Catalog
 from archived.storage.ledger import Entry
@@ -66,6 +68,9 @@ class Daemon:
         self.catalog: Catalog
         self.answers: Answers
         self.scheduler: Scheduler
+        self.tally: Tally
+        self.runners: Mapping[str, Runner] = {}
+        """Lane -> who runs its steps."""
         self.receptions: dict[str, Reception] = {}
         self.problems: dict[str, list[str]] = {}
         """Stage or target -> what its own check complains about."""
@@ -178,6 +183,7 @@ class Daemon:
         )  # fmt: skip
         self.answers = Answers(self.catalog, self.settings.store.path, self.live)
         self.shares = Shares(self.catalog, lambda: cards.shares(self.settings), self._standing)
+        self.tally = Tally(self.catalog)
         self.metrics.watch(lambda: snapshot(self))
 
     def _close(self) -> None:
@@ -219,6 +225,7 @@ class Daemon:
         return runners
 
     def _use(self, settings: Settings, runners: Mapping[str, Runner]) -> Mapping[str, Runner]:
+        self.runners = runners
         return self.scheduler.use(
             cards.deck(settings), runners, cards.lanes(settings), cards.hours(settings),
             settings.fairness.ageing,
@@ -276,6 +283,8 @@ class Daemon:
     def _step_ended(self, ended: StepEnded) -> None:
         usage = ended.usage
         self.metrics.step_ended(ended.stage, ended.ending, ended.code, usage.wall, usage.cpu)
+        if ended.ending == Ending.FINISHED:
+            self.metrics.told(ended.stage, ended.facts, ended.tools)
         self.health.progressed()
         self._ring()
 
@@ -303,9 +312,12 @@ class Daemon:
             await asyncio.sleep(HEARTBEAT)
 
     def _trim(self) -> None:
-        readers = ["observers", *(["mqtt"] if self.settings.mqtt else []), *self.shares.readers()]
         with self.catalog.transaction() as change:
-            change.outbox_trim(readers, _KEEP_EVENTS)
+            change.outbox_trim(self.readers(), _KEEP_EVENTS)
+
+    def readers(self) -> list[str]:
+        """Who is given every event, by the names of their places in the outbox."""
+        return ["observers", *(["mqtt"] if self.settings.mqtt else []), *self.shares.readers()]
 
     # What people ask for -----------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from archived import __version__
+from archived.engine.runner import LocalRunner
 from archived.errors import CatalogError
+from archived.observe import readings
 from archived.observe.metrics import Labelled, Snapshot
 
 if TYPE_CHECKING:
@@ -22,11 +24,13 @@ def snapshot(daemon: Daemon) -> Snapshot:
     parts: Mapping[str, Callable[[], Mapping[str, Labelled]]] = {
         "house": lambda: _house(daemon, now),
         "disks": lambda: _disks(daemon),
-        "ledger": lambda: {"archived_ledger_sequence": {(): daemon.catalog.ledger_head().sequence}},
+        "ledger": lambda: _ledger(daemon),
         "balance": lambda: _balance(daemon),
         "documents": lambda: _documents(daemon, now),
         "folders": lambda: _folders(daemon),
-        "lanes": lambda: _lanes(daemon),
+        "lanes": lambda: _lanes(daemon, now),
+        "events": lambda: _events(daemon),
+        "totals": lambda: _totals(daemon),
     }
     gauges: dict[str, Labelled] = {}
     unreadable: dict[tuple[str, ...], float] = {}
@@ -42,10 +46,27 @@ def snapshot(daemon: Daemon) -> Snapshot:
 
 def _disks(daemon: Daemon) -> Mapping[str, Labelled]:
     free: dict[tuple[str, ...], float] = {}
+    size: dict[tuple[str, ...], float] = {}
     for name, path in {"spool": daemon.spool.documents, "store": daemon.store.ocfl}.items():
         with contextlib.suppress(OSError):  # a folder that is gone has no figure
-            free[(name,)] = shutil.disk_usage(path).free
-    return {"archived_free_bytes": free}
+            usage = shutil.disk_usage(path)
+            free[(name,)], size[(name,)] = usage.free, usage.total
+    catalog = daemon.catalog.path
+    files = (catalog, catalog.with_name(f"{catalog.name}-wal"))
+    return {
+        "archived_free_bytes": free,
+        "archived_disk_bytes": size,
+        "archived_catalog_bytes": {(): sum(f.stat().st_size for f in files if f.exists())},
+        "archived_spool_bytes": {(): readings.spool_bytes(daemon.catalog)},
+    }
+
+
+def _ledger(daemon: Daemon) -> Mapping[str, Labelled]:
+    at = readings.ledger_time(daemon.catalog)
+    return {
+        "archived_ledger_sequence": {(): daemon.catalog.ledger_head().sequence},
+        "archived_ledger_timestamp_seconds": {} if at is None else {(): at.timestamp()},
+    }
 
 
 def _house(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
@@ -96,6 +117,7 @@ def _documents(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
         "archived_archived_pages": {(): catalog.pages_archived()},
         "archived_oldest_unclaimed_file_seconds": {(): age(catalog.oldest_unclaimed())},
         "archived_oldest_document_in_work_seconds": {(): age(catalog.oldest_waiting())},
+        "archived_oldest_uncopied_document_seconds": {(): age(readings.oldest_uncopied(catalog))},
     }
 
 
@@ -104,15 +126,65 @@ def _folders(daemon: Daemon) -> Mapping[str, Labelled]:
     return {
         "archived_hotfolder_online": {(name,): not s.offline for name, s in of.items()},
         "archived_intake_paused": {(name,): bool(s.paused) for name, s in of.items()},
+        "archived_arriving_files": {(name,): s.arriving for name, s in of.items()},
+        "archived_sweep_failing": {(name,): bool(s.failing) for name, s in of.items()},
         "archived_stuck_files": {(name,): len(s.stuck) for name, s in of.items()},
         "archived_sweep_seconds": {(name,): s.sweep_seconds for name, s in of.items()},
     }
 
 
-def _lanes(daemon: Daemon) -> Mapping[str, Labelled]:
+def _lanes(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
     running = [active.lane for active in list(daemon.scheduler.active.values())]
     widths = dict(daemon.scheduler.widths)
+    closed = daemon.scheduler.closed()
+    due = daemon.catalog.count_due(now)
+    oldest = {lane: daemon.catalog.next_due([lane]) for lane in widths}
     return {
         "archived_lane_width": {(lane,): width for lane, width in widths.items()},
         "archived_lane_running": {(lane,): running.count(lane) for lane in widths},
+        "archived_lane_open": {(lane,): lane not in closed for lane in widths},
+        "archived_lane_due_steps": {(lane,): due.get(lane, 0) for lane in widths},
+        "archived_lane_oldest_due_seconds": {
+            (lane,): max(0.0, (now - at).total_seconds()) if at is not None else 0.0
+            for lane, at in oldest.items()
+        },
+        **_workers(daemon),
+    }
+
+
+def _workers(daemon: Daemon) -> Mapping[str, Labelled]:
+    own = {n: r for n, r in daemon.runners.items() if isinstance(r, LocalRunner)}
+    held: dict[tuple[str, ...], float] = {}
+    for lane, runner in own.items():
+        for protection, verdict in dict(runner.confinement).items():
+            word, _, how = verdict.partition(" (")
+            if word in {"yes", "no"}:  # else it was not asked for
+                held[lane, protection, how.removesuffix(")")] = word == "yes"
+    return {
+        "archived_worker_restarts": {(lane,): runner.restarts for lane, runner in own.items()},
+        "archived_sandbox_held": held,
+    }
+
+
+def _events(daemon: Daemon) -> Mapping[str, Labelled]:
+    last = readings.last_events(daemon.catalog)
+    return {
+        "archived_last_event_timestamp_seconds": {at: t.timestamp() for at, t in last.items()},
+        "archived_events_unread": {
+            (reader,): n for reader, n in readings.unread(daemon.catalog, daemon.readers()).items()
+        },
+    }
+
+
+def _totals(daemon: Daemon) -> Mapping[str, Labelled]:
+    totals = daemon.tally.read()
+    if totals is None:
+        return {}  # being counted
+    copies = totals.copies.items()
+    return {
+        "archived_store_bytes": {(): totals.store_bytes},
+        "archived_signatures_pending": {(): len(totals.pending)},
+        "archived_copies": {(target,): of.count for target, of in copies},
+        "archived_copy_bytes": {(target,): of.size for target, of in copies},
+        "archived_last_copy_timestamp_seconds": {(target,): of.verified for target, of in copies},
     }

@@ -60,6 +60,8 @@ class LocalRunner:
         """Stage name -> version, as the fork server found them."""
         self.confinement: dict[str, str] = {}
         """What the latest step was protected by; see `sandbox.Confinement`."""
+        self.restarts = 0
+        """Times the fork server was started anew because it had ended."""
         self._sources = [dict(source) for source in sources]
         self._preload = None if preload is None else sorted(preload)
         self._environment = dict(environment or {})
@@ -208,6 +210,7 @@ class LocalRunner:
             if self._server is not None and self._server.lives:
                 return self._server
             if self._server is not None:
+                self.restarts += 1
                 await self._server.kill()
             server = Server(self._hear, self._lost)
             self._server = server

@@ -10,10 +10,10 @@ import asyncio
 import errno
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -75,6 +75,8 @@ class StepEnded:
     ending: str
     code: str
     usage: Usage
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
 
 
 class Scheduler:
@@ -328,7 +330,12 @@ class Scheduler:
             document=row.id, stage=step.stage, attempt=step.attempt, code=outcome.code or None,
             seconds=round(outcome.usage.wall, 3),
         )  # fmt: skip
-        self._tell(StepEnded(step.stage, str(outcome.ending), outcome.code, outcome.usage))
+        self._tell(
+            StepEnded(
+                step.stage, str(outcome.ending), outcome.code, outcome.usage, outcome.facts,
+                outcome.tools,
+            )
+        )  # fmt: skip
 
     def _commit_once(self, row: DocumentRow, step: StepRow, outcome: Outcome) -> None:
         now = self._clock()

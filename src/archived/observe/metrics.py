@@ -1,4 +1,4 @@
-"""What Prometheus scrapes. Names and labels are an interface; `METRICS` is the complete list.
+"""What Prometheus scrapes: the figures behind the names of `measures`.
 
 What the catalog knows is read from it at each scrape, so that a restart changes no figure; only
 what nobody else remembers (durations, endings) is counted here. Labels have few values: hot
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,102 +23,22 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from archived.observe.learned import Learned
+from archived.observe.measures import COUNTERS, METRICS
 
 _log = logging.getLogger("archived.observe")
 
 # A second series per counter, which nobody asked for.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped
 
-METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "archived_build_info": ("Version of archived; always 1.", ("version",)),
-        "archived_config_info": ("Digest of the configuration in force; always 1.", ("digest",)),
-        "archived_plugin_info": ("An enabled plug-in; always 1.", ("plugin", "version")),
-        "archived_up_seconds": ("Seconds since the daemon started.", ()),
-        "archived_ready": ("1 when work goes on as it should, else 0 (see /readyz).", ()),
-        "archived_files": (
-            "Files ever seen, by column of the balance sheet: archived, held, ignored, in_work.",
-            ("hotfolder", "column"),
-        ),
-        "archived_files_seen": ("Files ever seen.", ("hotfolder",)),
-        "archived_unaccounted_files": (
-            "Files seen that are in no column; must be 0.", ("hotfolder",),
-        ),
-        "archived_ignored_files": ("Files left alone, by rule.", ("hotfolder", "rule")),
-        "archived_documents": ("Documents by state.", ("hotfolder", "state")),
-        "archived_held_documents": ("Documents that wait for a person, by code.", ("code",)),
-        "archived_archived_pages": ("Pages of archived documents, where counted.", ()),
-        "archived_oldest_unclaimed_file_seconds": (
-            "Age of the oldest file that was seen and not taken in; 0 when there is none.", (),
-        ),
-        "archived_oldest_document_in_work_seconds": (
-            "Age of the oldest document that is neither sealed nor held; 0 when there is none.", (),
-        ),
-        "archived_hotfolder_online": ("1 when the folder can be listed.", ("hotfolder",)),
-        "archived_intake_paused": ("1 while there is no room to take in more.", ("hotfolder",)),
-        "archived_stuck_files": (
-            "Files in custody that cannot be removed from the hot folder.", ("hotfolder",),
-        ),
-        "archived_sweep_seconds": ("How long the last scan of the folder took.", ("hotfolder",)),
-        "archived_lane_width": ("Steps that may run at once.", ("lane",)),
-        "archived_lane_running": ("Steps that run now.", ("lane",)),
-        "archived_free_bytes": ("Free disk space, by what lies there.", ("place",)),
-        "archived_ledger_sequence": ("Entries in the ledger.", ()),
-        "archived_plugin_failures": (
-            "Times a plug-in's hook raised or answered nonsense since the configuration was read.",
-            ("plugin", "hook"),
-        ),
-        "archived_snapshot_unreadable": (
-            "1 when a part of these figures could not be read and is missing.", ("part",),
-        ),
-        "archived_snapshot_age_seconds": (
-            "Age of the figures that are read from the catalog; more than a few seconds when "
-            "reading them takes too long and the last ones are shown.", (),
-        ),
-        "archived_stage_problems": ("What a stage's own check complains about.", ("stage",)),
-        "archived_step_seconds": ("Wall clock of one attempt at a stage.", ("stage",)),
-        "archived_step_cpu_seconds": ("Processor time spent in a stage.", ("stage",)),
-        "archived_step_endings": (
-            "Attempts by ending: finished, skipped, refused, postponed, broke, put-back.",
-            ("stage", "ending", "code"),
-        ),
-        "archived_mqtt_connected": ("1 while the broker is connected; absent without MQTT.", ()),
-        "archived_events_published": ("Events given to the broker.", ()),
-        "archived_config_reload_success": ("1 when the last reload was used, else 0.", ()),
-        "archived_config_reload_timestamp_seconds": ("When it was last tried (Unix time).", ()),
-    }
-)  # fmt: skip
-"""Name -> (what it says, labels). Counters are exposed with `_total`."""
-
-CONDITIONAL: Mapping[str, str] = MappingProxyType(
-    {
-        "archived_mqtt_connected": "with `[mqtt]` in the configuration",
-        "archived_held_documents": "while a document is held",
-        "archived_ignored_files": "once a file was ignored",
-        "archived_plugin_failures": "once a plug-in failed",
-        "archived_files": "once a file was seen in the hot folder",
-        "archived_files_seen": "once a file was seen in the hot folder",
-        "archived_documents": "once a document was taken in",
-        "archived_step_seconds": "once the stage ran",
-        "archived_step_cpu_seconds": "once the stage ran",
-        "archived_step_endings": "once the stage ran",
-        "archived_stage_problems": "for each stage that is configured",
-        "archived_plugin_info": "for each plug-in that is enabled",
-    }
-)
-"""Metrics that are not there at all times -> when they are."""
-
-COUNTERS = frozenset(
-    {"archived_step_cpu_seconds", "archived_step_endings", "archived_events_published"}
-)
-HISTOGRAMS = frozenset({"archived_step_seconds"})
-
 PATIENCE = 2.0
 """Seconds a scrape waits for fresh figures."""
 
+_CONFIDENCE = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 Labelled = Mapping[tuple[str, ...], float]
@@ -132,10 +52,11 @@ class Snapshot:
 
 
 class Metrics:
-    """One registry. `watch` says where snapshots come from."""
+    """One registry. `watch` says where snapshots come from; `learned` is what stages told."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.learned = Learned()
         self._take: Callable[[], Snapshot] = Snapshot
         self._reader = ThreadPoolExecutor(1, "archived-figures")
         self._reading = threading.Lock()
@@ -143,6 +64,8 @@ class Metrics:
         self._last = Snapshot(), time.monotonic()
         self._seconds = Histogram(*_named("archived_step_seconds"), buckets=_SECONDS,
                                   registry=self.registry)  # fmt: skip
+        self._confidence = Histogram(*_named("archived_text_confidence_ratio"),
+                                     buckets=_CONFIDENCE, registry=self.registry)  # fmt: skip
         self._cpu = Counter(*_named("archived_step_cpu_seconds"), registry=self.registry)
         self._endings = Counter(*_named("archived_step_endings"), registry=self.registry)
         self._published = Counter(*_named("archived_events_published"), registry=self.registry)
@@ -194,6 +117,13 @@ class Metrics:
             self._seconds.labels(stage).observe(wall)
             self._cpu.labels(stage).inc(cpu)
 
+    def told(self, stage: str, facts: Mapping[str, Any], tools: Mapping[str, str]) -> None:
+        """A stage ended well and told what it found and what it used."""
+        self.learned.hear(stage, facts, tools)
+        confidence = facts.get("mean_confidence")
+        if isinstance(confidence, int | float):
+            self._confidence.labels(stage).observe(confidence / 100)
+
     def reloaded(self, *, ok: bool) -> None:
         """A configuration was read: at start, or by a reload."""
         self._reload_ok.set(ok)
@@ -230,11 +160,13 @@ class _Now(Collector):
         snapshot, age = self._metrics.snapshot()
         gauges: dict[str, Labelled] = {
             **snapshot.gauges,
+            **self._metrics.learned.gauges(),
             "archived_snapshot_age_seconds": {(): age},
         }
         for name, values in gauges.items():
             text, labels = METRICS[name]
-            family = GaugeMetricFamily(name, text, labels=labels)
+            kind = CounterMetricFamily if name in COUNTERS else GaugeMetricFamily
+            family = kind(name, text, labels=labels)
             for of_labels, value in values.items():
                 family.add_metric(list(of_labels), value)
             yield family
@@ -246,19 +178,3 @@ class _Now(Collector):
 def _named(name: str) -> tuple[str, str, tuple[str, ...]]:
     text, labels = METRICS[name]
     return name, text, labels
-
-
-def table() -> str:
-    """`METRICS` as the table of docs/metrics.md: python -m archived.observe.metrics."""
-    lines = ["| Metric | Kind | Labels | Meaning | There |", "| --- | --- | --- | --- | --- |"]
-    for name, (text, labels) in METRICS.items():
-        kind = "histogram" if name in HISTOGRAMS else "counter" if name in COUNTERS else "gauge"
-        shown = f"{name}_total" if kind == "counter" else name
-        when = CONDITIONAL.get(name, "always")
-        named = ", ".join(f"`{label}`" for label in labels) or "none"
-        lines.append(f"| `{shown}` | {kind} | {named} | {text} | {when} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(table(), end="")  # noqa: T201 - that is what it is run for

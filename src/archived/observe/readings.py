@@ -1,0 +1,75 @@
+"""Questions that only the figures ask of the catalog: each an index or a short table. Reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sqlalchemy import func, select, text
+
+from archived.model.document import State
+from archived.storage import schema as t
+from archived.storage.catalog import Catalog
+
+_LAST_EVENTS = text(
+    "SELECT name, coalesce(json_extract(facts, '$.stage'), ''), max(at) FROM outbox GROUP BY 1, 2"
+)
+
+
+def last_events(catalog: Catalog) -> Mapping[tuple[str, str], datetime]:
+    """(event, stage) -> when it last happened, as far as the outbox goes back."""
+    with catalog.reading() as connection:
+        found = connection.execute(_LAST_EVENTS).all()
+    return {(name, stage): datetime.fromisoformat(at) for name, stage, at in found}
+
+
+def unread(catalog: Catalog, readers: Iterable[str]) -> Mapping[str, int]:
+    """Reader of the outbox -> how many events it was not given yet."""
+    o, r = t.outbox.c, t.reader.c
+    with catalog.reading() as connection:
+        rows = connection.execute(select(r.name, r.sequence))
+        places: dict[str, int] = {row.name: row.sequence for row in rows}
+        return {
+            reader: connection.execute(
+                select(func.count()).select_from(t.outbox).where(o.sequence > places.get(reader, 0))
+            ).scalar_one()
+            for reader in readers
+        }
+
+
+def spool_bytes(catalog: Catalog) -> int:
+    """Bytes of the files of documents whose object does not exist yet, replaced ones too."""
+    d = t.document.c
+    unsealed = select(d.id).where(
+        d.state.in_([State.ADMITTED, State.WORKING, State.WAITING, State.HELD, State.REFUSED]),
+        d.object_key.is_(None),
+    )
+    total = select(func.coalesce(func.sum(t.artifact.c.size), 0)).where(
+        t.artifact.c.document.in_(unsealed)
+    )
+    with catalog.reading() as connection:
+        return int(connection.execute(total).scalar_one())
+
+
+def oldest_uncopied(catalog: Catalog) -> datetime | None:
+    """When the oldest sealed document that still has steps to do was sealed."""
+    d = t.document.c
+    # Two looks, for each has an index: those that wait for their turn, those that run.
+    looks = [
+        select(func.min(d.sealed_at)).where(waits, d.sealed_at.is_not(None))
+        for waits in ((d.due.is_not(None)) & (d.running.is_(None)), d.running.is_not(None))
+    ]
+    with catalog.reading() as connection:
+        found = [connection.execute(look).scalar_one() for look in looks]
+    return min((_instant(at) for at in found if at is not None), default=None)
+
+
+def ledger_time(catalog: Catalog) -> datetime | None:
+    """When the last entry was made."""
+    newest = select(t.ledger.c.at).order_by(t.ledger.c.sequence.desc()).limit(1)
+    with catalog.reading() as connection:
+        return connection.execute(newest).scalar()
+
+
+def _instant(at: datetime | str) -> datetime:
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
