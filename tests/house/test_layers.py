@@ -13,11 +13,12 @@ BELOW = {"api", "model", "errors"}
 ALLOWED = {
     "api": set(),
     "errors": set(),
+    "locale": set(),
     "model": {"errors"},
     "storage": BELOW,
     "intake": BELOW | {"storage"},
     "engine": BELOW | {"storage"},
-    "observe": BELOW | {"storage"},
+    "observe": BELOW | {"storage", "locale"},
     "plugins": BELOW,
     "config": BELOW | {"plugins"},
 }

@@ -15,6 +15,7 @@ from archived.cli.completion import completion
 from archived.cli.doctor import doctor
 from archived.cli.exits import run as run_program
 from archived.cli.group import Program
+from archived.locale import _, heard
 
 if TYPE_CHECKING:
     from archived.errors import PluginError
@@ -86,7 +87,7 @@ def _plugins(session: Session, whose: str) -> Plugins:
             broken: list[PluginError] = []
             given = find(sorted(installed()), errors=broken)
             for error in broken:
-                click.echo(f"note: {error.message}", err=True)
+                click.echo(_("note: {note}").format(note=heard(error.message)), err=True)
             return given
         case _:
             return find(tuple(name.strip() for name in whose.split(",") if name.strip()))

@@ -21,6 +21,7 @@ import click
 from archived.cli import place
 from archived.cli.exits import DaemonDown
 from archived.errors import ArchivedError
+from archived.locale import _, heard
 
 PATIENCE = 60.0
 """Seconds to wait for the daemon's answer; a reload starts new fork servers."""
@@ -88,10 +89,12 @@ class Session:
             catalog = Catalog.open_to_read(self.place.catalog)
         except ArchivedError as error:
             raise DaemonDown(
-                f"{down.message}\nand its catalog cannot be read: {error.message}",
+                _("{why}\nand its catalog cannot be read: {problem}").format(
+                    why=down.message, problem=heard(error.message)
+                ),
                 hint=down.hint,
             ) from error
-        click.echo("the daemon does not answer; this is from the catalog", err=True)
+        click.echo(_("the daemon does not answer; this is from the catalog"), err=True)
         try:
             return Answers(catalog, self.place.store).answer(question, said)
         finally:
@@ -115,20 +118,21 @@ def _down(path: Path, error: Exception) -> DaemonDown:
     match error:
         case PermissionError():
             return DaemonDown(
-                f"you may not talk to the daemon at {path}",
-                hint="become a member of the group in [control] group, or use sudo",
+                _("you may not talk to the daemon at {path}").format(path=path),
+                hint=_("become a member of the group in [control] group, or use sudo"),
             )
         case FileNotFoundError() | ConnectionRefusedError():
             return DaemonDown(
-                f"the daemon is not running: nobody listens at {path}",
-                hint="start it with: systemctl start archived",
+                _("the daemon is not running: nobody listens at {path}").format(path=path),
+                hint=_("start it with: systemctl start archived"),
             )
         case TimeoutError():
             return DaemonDown(
-                f"the daemon did not answer within {PATIENCE:.0f} s",
-                hint="see what it does: journalctl -u archived",
+                _("the daemon did not answer within {seconds:.0f} s").format(seconds=PATIENCE),
+                hint=_("see what it does: journalctl -u archived"),
             )
         case _:
             return DaemonDown(
-                f"the daemon broke off at {path}: {error}", hint="journalctl -u archived"
+                _("the daemon broke off at {path}: {error}").format(path=path, error=error),
+                hint=_("see what it does: journalctl -u archived"),
             )

@@ -19,6 +19,7 @@ from archived.cli import place, shown
 from archived.cli.asking import Session
 from archived.cli.exits import BAD_CONFIG, OK, PROBLEM
 from archived.errors import ArchivedError, ConfigError
+from archived.locale import _, heard, ngettext
 
 if TYPE_CHECKING:
     from archived.config import Settings
@@ -44,7 +45,7 @@ def check(session: Session, no_stages: bool) -> None:
         _tell(session, report, BAD_CONFIG)
     report["warnings"] = list(settings.warnings)
     if not no_stages:
-        with busy("the stages look at their surroundings ..."):
+        with busy(_("the stages look at their surroundings ...")):
             report["stages"] = stages(settings)
     _tell(session, report, PROBLEM if any(s["verdict"] != "yes" for s in report["stages"]) else OK)
 
@@ -96,7 +97,9 @@ async def _stages(settings: Settings) -> list[dict[str, Any]]:
         for name, stage in settings.stages.items():
             lane = stage.needs.lane
             if lane not in runners:
-                why = f"its lane {lane} has the runner {settings.lanes[lane].runner}"
+                why = _("its lane {lane} has the runner {runner}").format(
+                    lane=lane, runner=settings.lanes[lane].runner
+                )
                 found.append(_judged(name, [_COULD_NOT + why]))
                 continue
             await runners[lane].start()
@@ -120,26 +123,35 @@ def _tell(session: Session, report: dict[str, Any], status: int) -> None:
         shown.as_json({"fit": status == OK, **report})
         sys.exit(status)
     for mistake in report["mistakes"]:
-        shown.line(mistake, "red")
+        shown.line(heard(mistake), "red")
     for warning in report["warnings"]:
-        shown.line(f"warning: {warning}", "yellow")
+        shown.line(_("warning: {warning}").format(warning=heard(warning)), "yellow")
     for stage in report["stages"]:
         for problem in stage["problems"]:
-            shown.line(f"stage {stage['stage']}: {problem}", "red")
+            told = _("stage {stage}: {problem}")
+            shown.line(told.format(stage=stage["stage"], problem=heard(problem)), "red")
         if stage["why"]:
-            shown.line(f"stage {stage['stage']}: not established: {stage['why']}", "yellow")
+            told = _("stage {stage}: not established: {why}")
+            shown.line(told.format(stage=stage["stage"], why=heard(stage["why"])), "yellow")
     shown.line(_verdict(report, status), "green" if status == OK else "red")
     sys.exit(status)
 
 
 def _verdict(report: dict[str, Any], status: int) -> str:
     if status == BAD_CONFIG:
-        return f"{shown.many(len(report['mistakes']), 'mistake')} in {report['config']}"
+        wrong = len(report["mistakes"])
+        told = ngettext("{count} mistake in {file}", "{count} mistakes in {file}", wrong)
+        return told.format(count=wrong, file=report["config"])
     unfit = [stage["stage"] for stage in report["stages"] if stage["verdict"] != "yes"]
     if unfit:
-        return f"the files are right; not fit yet: {', '.join(unfit)}"
-    looked = f", {shown.many(len(report['stages']), 'stage')} fit" if report["stages"] else ""
-    return f"{report['config']} is right{looked}"
+        return _("the files are right; not fit yet: {stages}").format(stages=", ".join(unfit))
+    fit = len(report["stages"])
+    if not fit:
+        return _("{file} is right").format(file=report["config"])
+    told = ngettext(
+        "{file} is right, {count} stage fit", "{file} is right, {count} stages fit", fit
+    )
+    return told.format(file=report["config"], count=fit)
 
 
 def checked(settings: Settings) -> list[dict[str, Any]]:

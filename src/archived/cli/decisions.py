@@ -7,6 +7,7 @@ import click
 from archived.cli import shown
 from archived.cli.asking import Session
 from archived.cli.documents import DOCUMENT
+from archived.locale import _, language
 
 
 @click.command("retry")
@@ -32,7 +33,7 @@ def release(session: Session, document: str, note: str) -> None:
     not done: a document released past sign is archived unsigned.
     """
     if not note.strip():
-        raise click.UsageError("--note: say why, in a few words")
+        raise click.UsageError(_("--note: say why, in a few words"))
     _decide(session, "release", document, note)
 
 
@@ -46,18 +47,25 @@ def refuse(session: Session, document: str, note: str) -> None:
     DOC is its id, or enough of the beginning or end of it. archivectl retry takes it up again.
     """
     if not note.strip():
-        raise click.UsageError("--note: say why, in a few words")
-    _decide(session, "refuse", document, note, "is not archived")
+        raise click.UsageError(_("--note: say why, in a few words"))
+    _decide(session, "refuse", document, note)
 
 
-def _decide(session: Session, what: str, typed: str, note: str, outcome: str = "goes on") -> None:
+def _decide(session: Session, what: str, typed: str, note: str) -> None:
     before = session.ask_daemon("resolve", {"document": typed})
     answer = session.decide(what, before["id"], note)
     if session.as_json:
         shown.as_json({"document": before["id"], "state": answer["state"], "was": before["state"]})
         return
-    told = session.ask("explain", document=before["id"], zone=session.place.timezone)
-    shown.line(f"{before['name']} {outcome}; the decision is on record")
+    told = session.ask(
+        "explain", document=before["id"], zone=session.place.timezone, language=language() or None
+    )
+    outcome = (
+        _("{name} is not archived; the decision is on record")
+        if what == "refuse"
+        else _("{name} goes on; the decision is on record")
+    )
+    shown.line(outcome.format(name=before["name"]))
     shown.line(told["now"])
 
 

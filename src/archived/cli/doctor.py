@@ -13,6 +13,7 @@ from archived.cli import check, place, shown
 from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM
 from archived.errors import ArchivedError
+from archived.locale import _, heard, ngettext
 
 if TYPE_CHECKING:
     from archived.cli.surroundings import Finding
@@ -42,12 +43,12 @@ def doctor(session: Session, folder: Path | None, writer: str | None, daemon: st
 
         examine(session, folder, writer, daemon)
     if writer is not None or daemon is not None:
-        raise click.UsageError("--as and --daemon-user are for a FOLDER")
+        raise click.UsageError(_("--as and --daemon-user are for a FOLDER"))
     from archived.cli.surroundings import look
     from archived.config import load
 
     settings = load(place.chosen(session.config))
-    with check.busy("looking around ..."):
+    with check.busy(_("looking around ...")):
         found = [*look(settings), *_stages(settings), _daemon(session)]
     unfit = [each for each in found if each.needed and each.verdict != "yes"]
     if session.as_json:
@@ -66,7 +67,8 @@ def _stages(settings: Settings) -> list[Finding]:
         found.append(Finding("plug-in", what, "yes", plugin.distribution or plugin.where))
     for stage in check.checked(settings):
         why = "; ".join(stage["problems"]) or stage["why"]
-        found.append(Finding("stage", f"{stage['stage']} can work here", stage["verdict"], why))
+        what = f"{stage['stage']} can work here"
+        found.append(Finding("stage", what, stage["verdict"], why))
     return found
 
 
@@ -83,14 +85,17 @@ def _daemon(session: Session) -> Finding:
 
 
 def _tell(found: list[Finding], unfit: list[Finding]) -> None:
-    sheet = shown.Sheet(["about", "is it so?", "verdict", "why"], give="why")
+    titles = [_("about"), _("is it so?"), _("verdict"), _("why")]
+    sheet = shown.Sheet(titles, give=_("why"))
     for each in found:
-        verdict = each.verdict if each.verdict == "yes" or each.needed else f"{each.verdict} (note)"
-        sheet.row(each.about, each.what, verdict, each.why or None)
+        verdict = shown.verdict(each.verdict, noted=not each.needed)
+        sheet.row(heard(each.about), heard(each.what), verdict, heard(each.why) or None)
     sheet.show()
     if unfit:
-        shown.line(f"{shown.many(len(unfit), 'finding')} to see to:", "red")
+        told = ngettext("{count} finding to see to:", "{count} findings to see to:", len(unfit))
+        shown.line(told.format(count=len(unfit)), "red")
         for each in unfit:
-            shown.line(f"{each.about}: {each.what}: {each.verdict}: {each.why}", "red", indent=2)
+            parts = heard(each.about), heard(each.what), shown.word(each.verdict), heard(each.why)
+            shown.line(": ".join(parts), "red", indent=2)
     else:
-        shown.line("everything that is needed holds", "green")
+        shown.line(_("everything that is needed holds"), "green")

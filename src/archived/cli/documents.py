@@ -12,12 +12,13 @@ from archived.cli import shown
 from archived.cli.asking import Session
 from archived.cli.group import session_of
 from archived.errors import ArchivedError
+from archived.locale import _, language, number
 
 STATES = ("admitted", "working", "waiting", "held", "refused", "sealed", "safe")
 
 
 def _complete_document(
-    context: click.Context, _: click.Parameter, incomplete: str
+    context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Ids that begin as typed, the newest documents' first."""
     try:
@@ -25,7 +26,7 @@ def _complete_document(
     except ArchivedError:
         return []
     return [
-        CompletionItem(each["id"], help=shown.clean(f"{each['state']}: {each['name']}"))
+        CompletionItem(each["id"], help=shown.clean(f"{shown.word(each['state'])}: {each['name']}"))
         for each in found
         if each["id"].startswith(incomplete.lower())
     ]
@@ -55,7 +56,7 @@ def documents(
     _list(answer["documents"], session.place.zone)
     if len(answer["documents"]) == limit:
         last = answer["documents"][-1]["id"]
-        click.echo(f"there may be more: --limit, or --before {last}", err=True)
+        click.echo(_("there may be more: --limit, or --before {last}").format(last=last), err=True)
 
 
 def _short(document: str) -> str:
@@ -70,14 +71,16 @@ def _digest(digest: str | None) -> str | None:
 
 def _list(found: list[dict[str, Any]], zone: tzinfo) -> None:
     if not found:
-        click.echo("no documents", err=True)
+        click.echo(_("no documents"), err=True)
         return
     sheet = shown.Sheet(
-        ["document", "received", "state", "step", "pages", "name"], right=["pages"], give="name"
-    )
+        [_("document"), _("received"), _("state"), _("step"), _("pages"), _("name")],
+        right=[_("pages")], give=_("name"),
+    )  # fmt: skip
     for each in found:
         step = f"{each['next_stage']} ..." if each["running"] else each["next_stage"]
-        why = f"{each['state']}: {each['code']}" if each["code"] else each["state"]
+        state = shown.word(each["state"])
+        why = f"{state}: {each['code']}" if each["code"] else state
         received = shown.moment(each["received"], zone)
         sheet.row(_short(each["id"]), received, why, step, each["pages"],
                   each["name"])  # fmt: skip
@@ -100,54 +103,67 @@ def show(session: Session, document: str) -> None:
     _show(answer, session.place.zone)
 
 
+def _reason(it: dict[str, Any]) -> str:
+    return f"{shown.reason(it['reason'], it['code'])} [{it['code']}]" if it["code"] else ""
+
+
 def _show(it: dict[str, Any], zone: tzinfo) -> None:
     place = it["object"] or {}
     shown.pairs([
-        ("document", it["id"]),
-        ("name", it["name"]),
-        ("state", it["state"]),
-        ("why", f"{it['reason']} [{it['code']}]" if it["code"] else ""),
-        ("hot folder", it["hotfolder"]),
-        ("received", shown.moment(it["received"], zone, seconds=True)),
-        ("sealed", it["sealed_at"] and shown.moment(it["sealed_at"], zone, seconds=True)),
-        ("safe", it["safe_at"] and shown.moment(it["safe_at"], zone, seconds=True)),
-        ("original", f"{it['media_type']}, {shown.size(it['size'])}"),
-        ("pages", it["pages"]),
-        ("secrecy", it["secrecy"]),
-        ("pipeline", f"{it['pipeline']}: {' → '.join(it['stages'])}"),
-        ("in the store", place.get("path")),
-        ("its inventory", _digest(place.get("inventory_sha512"))),
-        ("copies", f"{len(it['replicas'])} verified of {it['copies_wanted']} wanted"),
+        (_("document"), it["id"]),
+        (_("name"), it["name"]),
+        (_("state"), shown.word(it["state"])),
+        (_("why"), _reason(it)),
+        (_("hot folder"), it["hotfolder"]),
+        (_("received"), shown.moment(it["received"], zone, seconds=True)),
+        (_("sealed"), it["sealed_at"] and shown.moment(it["sealed_at"], zone, seconds=True)),
+        (_("safe"), it["safe_at"] and shown.moment(it["safe_at"], zone, seconds=True)),
+        (_("original"), f"{it['media_type']}, {shown.size(it['size'])}"),
+        (_("pages"), it["pages"]),
+        (_("secrecy"), it["secrecy"]),
+        (_("pipeline"), f"{it['pipeline']}: {' → '.join(it['stages'])}"),
+        (_("in the store"), place.get("path")),
+        (_("its inventory"), _digest(place.get("inventory_sha512"))),
+        (_("copies"), _("{made} verified of {wanted} wanted").format(
+            made=len(it["replicas"]), wanted=it["copies_wanted"])),
     ])  # fmt: skip
     if it["fields"]:
-        shown.heading("What it says")
+        shown.heading(_("What it says"))
         shown.pairs(it["fields"].items())
-    shown.heading("Files")
-    files = shown.Sheet(["role", "name", "type", "size", "made by", "SHA-512"], right=["size"],
-                        give="SHA-512")  # fmt: skip
+    shown.heading(_("Files"))
+    files = shown.Sheet(
+        [_("role"), _("name"), _("type"), _("size"), _("made by"), "SHA-512"],
+        right=[_("size")], give="SHA-512",
+    )  # fmt: skip
     made_by = {step["id"]: step["stage"] for step in it["steps"]}
     for file in it["artifacts"]:
-        old = "" if file["current"] else " (replaced)"
-        files.row(file["role"] + old, file["name"], file["media_type"], shown.size(file["size"]),
-                  made_by.get(file["step"], "the scanner"), _digest(file["sha512"]))  # fmt: skip
+        role = file["role"] if file["current"] else _("{role} (replaced)").format(role=file["role"])
+        files.row(role, file["name"], file["media_type"], shown.size(file["size"]),
+                  made_by.get(file["step"], _("the scanner")), _digest(file["sha512"]))  # fmt: skip
     files.show()
-    shown.heading("Steps")
-    steps = shown.Sheet(["started", "stage", "attempt", "ending", "seconds", "code"],
-                        right=["attempt", "seconds"])  # fmt: skip
+    shown.heading(_("Steps"))
+    steps = shown.Sheet(
+        [_("started"), _("stage"), _("attempt"), _("ending"), _("seconds"), _("code")],
+        right=[_("attempt"), _("seconds")],
+    )  # fmt: skip
     for step in it["steps"]:
-        wall = None if step["wall"] is None else f"{step['wall']:.1f}"
+        wall = None if step["wall"] is None else number(step["wall"])
+        ending = shown.word(step["ending"] or "running")
         steps.row(shown.moment(step["started"], zone, seconds=True), step["stage"],
-                  step["attempt"], step["ending"] or "running", wall, step["code"])  # fmt: skip
+                  step["attempt"], ending, wall, step["code"])  # fmt: skip
     steps.show()
     if it["replicas"]:
-        shown.heading("Copies")
-        copies = shown.Sheet(["target", "verified", "files", "size", "key"],
-                             right=["files", "size"], give="key")  # fmt: skip
+        shown.heading(_("Copies"))
+        copies = shown.Sheet(
+            [_("target"), _("verified"), _("files"), _("size"), _("key")],
+            right=[_("files"), _("size")], give=_("key"),
+        )  # fmt: skip
         for copy in it["replicas"]:
             copies.row(copy["target"], shown.moment(copy["verified"], zone, seconds=True),
                        copy["files"], shown.size(copy["size"]), copy["key"])  # fmt: skip
         copies.show()
-    shown.line(f"{shown.zone_name(zone)}; what happened, in words: archivectl explain", "dim")
+    what = _("{zone}; what happened, in words: archivectl explain")
+    shown.line(what.format(zone=shown.zone_name(zone)), "dim")
 
 
 @click.command("explain")
@@ -158,24 +174,28 @@ def explain(session: Session, document: str) -> None:
 
     DOC is its id, or enough of the beginning or end of it.
     """
-    answer = session.ask("explain", document=document, zone=session.place.timezone)
+    answer = session.ask(
+        "explain", document=document, zone=session.place.timezone, language=language() or None
+    )
     if session.as_json:
         shown.as_json(answer)
         return
     zone = session.place.zone
-    shown.line(f"{answer['name']} is {answer['state']}", shown.STYLES.get(answer["state"], "bold"))
+    state = answer["state"]
+    opening = _("{name} is {state}").format(name=answer["name"], state=shown.word(state))
+    shown.line(opening, shown.STYLES.get(state, "bold"))
     shown.line(answer["document"], "dim")
-    shown.heading("What happened")
+    shown.heading(_("What happened"))
     day = ""
     for told in answer["story"]:
-        date, _, time = shown.moment(told["at"], zone, seconds=True).partition(" ")
+        date, _blank, time = shown.moment(told["at"], zone, seconds=True).partition(" ")
         if date != day:
             shown.line(date, "bold", indent=2)
             day = date
         shown.line(f"{time}  {told['what']}", indent=4)
-    shown.heading("Where it stands")
+    shown.heading(_("Where it stands"))
     shown.line(answer["now"], indent=2)
-    shown.heading("What to do")
+    shown.heading(_("What to do"))
     shown.line(answer["next"], indent=2)
     for choice in answer["choices"]:
         shown.line(f"{choice['means']}:", indent=2)
@@ -200,9 +220,9 @@ def search(session: Session, words: tuple[str, ...], limit: int) -> None:
         shown.as_json(answer)
         return
     if not answer["found"]:
-        click.echo("nothing found; only sealed documents are searched", err=True)
+        click.echo(_("nothing found; only sealed documents are searched"), err=True)
         return
-    sheet = shown.Sheet(["document", "name", "where"], give="where")
+    sheet = shown.Sheet([_("document"), _("name"), _("where")], give=_("where"))
     for each in answer["found"]:
         sheet.row(_short(each["document"]), each["name"], each["snippet"] or each["facts"])
     sheet.show()

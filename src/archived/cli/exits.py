@@ -15,7 +15,9 @@ from typing import Any
 
 import click
 
+from archived.cli.tongue import translate
 from archived.errors import ArchivedError
+from archived.locale import _, heard, speak_as_surroundings
 
 OK = 0
 PROBLEM = 1
@@ -89,6 +91,9 @@ def _run(cli: click.Command, name: str) -> int:
         if stream is not None:  # a service may be started without one
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always TextIO here
     try:
+        if "--json" not in sys.argv:  # what programs read is never translated
+            speak_as_surroundings()
+            translate(cli)
         cli.main(prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -136,6 +141,6 @@ def tell(error: ArchivedError) -> None:
         body = {"code": error.code, "message": error.message, "hint": error.hint}
         click.echo(json.dumps({"error": body}, ensure_ascii=False), err=True)
         return
-    click.echo(error.message, err=True)
+    click.echo(heard(error.message), err=True)
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        click.echo(_("hint: {hint}").format(hint=heard(error.hint)), err=True)

@@ -19,6 +19,7 @@ from archived.cli import place, shown
 from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM
 from archived.errors import ArchivedError
+from archived.locale import _, heard, ngettext
 
 if TYPE_CHECKING:
     from archived.intake.probe import Found, Report
@@ -38,7 +39,7 @@ def examine(session: Session, folder: Path, writer: str | None, daemon: str | No
     users = _user(writer, "--as"), _user(daemon or _units_user(), "--daemon-user")
     if not session.as_json:
         # A spinner would be a thread, and the probe forks.
-        click.echo(f"trying {shown.clean(folder)} ...", err=True)
+        click.echo(_("trying {folder} ...").format(folder=shown.clean(folder)), err=True)
     with _ends_orderly():
         report = probe(folder, *users)
     toml = advice(report, *_known(session.config, folder))
@@ -56,11 +57,13 @@ def _user(name: str | None, option: str) -> pwd.struct_passwd | None:
     try:
         user = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
     except KeyError:
-        raise click.BadParameter(f"there is no user {name}", param_hint=option) from None
+        wrong = _("there is no user {name}").format(name=name)
+        raise click.BadParameter(wrong, param_hint=option) from None
     if user.pw_uid == os.geteuid():
         return None
     if os.geteuid() != 0:
-        raise click.BadParameter(f"only root can try as {name}: use sudo", param_hint=option)
+        wrong = _("only root can try as {name}: use sudo").format(name=name)
+        raise click.BadParameter(wrong, param_hint=option)
     return user
 
 
@@ -87,7 +90,7 @@ def _ends_orderly() -> Iterator[None]:
             signal.signal(number, then)
 
 
-def _interrupt(number: int, _: Any) -> None:
+def _interrupt(number: int, _frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
@@ -115,23 +118,29 @@ def _as_json(report: Report, toml: str) -> dict[str, Any]:
 
 
 def _tell(report: Report, toml: str) -> None:
-    shown.line(f"{report.folder}: the writer is {report.writer}, the daemon {report.daemon}")
-    sheet = shown.Sheet(["is it so?", "verdict", "what it means"], give="what it means")
+    who = _("{folder}: the writer is {writer}, the daemon {daemon}")
+    shown.line(who.format(folder=report.folder, writer=report.writer, daemon=report.daemon))
+    means = _("what it means")
+    sheet = shown.Sheet([_("is it so?"), _("verdict"), means], give=means)
     for each in report.found:
-        verdict = each.verdict if each.verdict == "yes" or each.needed else f"{each.verdict} (note)"
-        sheet.row(each.what, verdict, each.why or None)
+        verdict = shown.verdict(each.verdict, noted=not each.needed)
+        sheet.row(heard(each.what), verdict, heard(each.why) or None)
     sheet.show()
     _what_to_do(report.found)
-    shown.heading("What to write into the configuration:")
+    shown.heading(_("What to write into the configuration:"))
     for line in toml.splitlines():
         shown.command(line)
     click.echo()
     unfit = sum(1 for each in report.found if each.needed and each.verdict != "yes")
     if unfit:
-        told = f"do not trust {report.folder} yet: {shown.many(unfit, 'finding')} to see to"
-        shown.line(told, "red")
+        told = ngettext(
+            "do not trust {folder} yet: {count} finding to see to",
+            "do not trust {folder} yet: {count} findings to see to", unfit,
+        )  # fmt: skip
+        shown.line(told.format(folder=report.folder, count=unfit), "red")
     else:
-        shown.line(f"{report.folder} can be trusted with scans", "green")
+        told = _("{folder} can be trusted with scans")
+        shown.line(told.format(folder=report.folder), "green")
 
 
 def _what_to_do(found: list[Found]) -> None:
@@ -140,9 +149,10 @@ def _what_to_do(found: list[Found]) -> None:
         if each.todo and each.verdict != "yes":
             todo.setdefault(each.todo, []).append(each)
     if todo:
-        shown.heading("What to do:")
+        shown.heading(_("What to do:"))
     for deed, whys in todo.items():
         needed = any(each.needed for each in whys)
-        shown.line(deed, "red" if needed else "", indent=2)
-        shown.line(f"({'needed' if needed else 'note'}: {', '.join(w.code for w in whys)})",
-                   indent=4)  # fmt: skip
+        shown.line(heard(deed), "red" if needed else "", indent=2)
+        codes = ", ".join(why.code for why in whys)
+        told = _("(needed: {codes})") if needed else _("(note: {codes})")
+        shown.line(told.format(codes=codes), indent=4)

@@ -12,7 +12,9 @@ import click
 from archived.cli.asking import Session
 from archived.cli.exits import CutOff
 from archived.cli.place import ENVIRONMENT
+from archived.cli.tongue import translate
 from archived.errors import ArchivedError
+from archived.locale import _, heard
 
 
 def _config_option() -> click.Option:
@@ -38,13 +40,13 @@ def session_of(context: click.Context) -> Session:
     return session
 
 
-def _take_config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+def _take_config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
     session = session_of(context)  # always: commands rely on its being there
     if value is not None:
         session.config = value
 
 
-def _take_json(context: click.Context, _: click.Parameter, value: bool) -> None:
+def _take_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
         session_of(context).as_json = True
 
@@ -115,10 +117,13 @@ class Ctl(Program):
         if self._asked_plugins:
             return
         self._asked_plugins = True
+        ours = set(self.commands)
         quiet = context.resilient_parsing
         for warning in _add_commands(self, session_of(context)):
             if not quiet:
-                click.echo(f"note: {warning}", err=True)
+                click.echo(_("note: {note}").format(note=heard(warning)), err=True)
+        for name in set(self.commands) - ours:
+            translate(self.commands[name])
 
 
 def _add_commands(group: click.Group, session: Session) -> list[str]:
@@ -136,7 +141,8 @@ def _add_commands(group: click.Group, session: Session) -> list[str]:
         source = read(config)  # also refuses files that anybody may write
         table = PluginTable.model_validate(source.tables.get("plugins", {}))
     except (ArchivedError, ValueError) as error:
-        return [f"plug-ins' commands are not known: {error}"]
+        told = _("plug-ins' commands are not known: {error}")
+        return [told.format(error=heard(str(error)))]
     errors: list[PluginError] = []
     plugins = find(table.enabled, table.folders, errors=errors)
     return [error.message for error in errors] + plugins.add_commands(group)

@@ -11,6 +11,7 @@ import click
 from archived.cli import place, shown
 from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM
+from archived.locale import _, heard, ngettext
 
 _BY = {"folder": "hotfolder", "device": "device", "day": "day"}
 """What a line of the balance sheet can stand for, and the key of its name in the answer."""
@@ -29,7 +30,7 @@ def status(session: Session) -> None:
     else:
         shown.pairs([*_daemon(answer["daemon"]), *_holdings(answer)])
         for reason in (answer["daemon"] or {}).get("not_ready", ()):
-            shown.line(f"not ready: {reason}", "red")
+            shown.line(_("not ready: {reason}").format(reason=heard(reason)), "red")
         _waiting(answer, session)
         _today(answer["daemon"] or {}, session)
     lost = any(sheet["unaccounted"] for sheet in answer["balance"])
@@ -40,59 +41,79 @@ def status(session: Session) -> None:
 def _ago(text: str | None) -> str | None:
     if text is None:
         return None
-    return f"{shown.span((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds())} ago"
+    passed = (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
+    return _("{span} ago").format(span=shown.span(passed))
 
 
 def _daemon(live: dict[str, Any] | None) -> list[tuple[str, object]]:
     if live is None:
-        return [("daemon", "not running")]
+        return [(_("daemon"), _("not running"))]
+    started = _("archived {version}, started {ago}")
     return [
-        ("daemon", f"archived {live['version']}, started {_ago(live['started'])}"),
-        ("ready", "no" if live["not_ready"] else "yes"),
+        (_("daemon"), started.format(version=live["version"], ago=_ago(live["started"]))),
+        (_("ready"), shown.word("no" if live["not_ready"] else "yes")),
     ]
 
 
 def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
     held = ", ".join(it["held"])
-    waiting = [f"{shown.many(sum(it['held'].values()), 'document')} ({held})"] if held else []
-    if it["held_files"]:
-        waiting.append(f"{shown.many(it['held_files'], 'file')} in hot folders")
+    waiting = []
+    if held:
+        n = sum(it["held"].values())
+        told = ngettext("{count} document ({codes})", "{count} documents ({codes})", n)
+        waiting.append(told.format(count=n, codes=held))
+    if n := it["held_files"]:
+        told = ngettext("{count} file in hot folders", "{count} files in hot folders", n)
+        waiting.append(told.format(count=n))
+    documents = ", ".join(f"{n} {shown.word(state)}" for state, n in it["documents"].items())
+    entries = it["ledger"]["sequence"]
     return [
-        ("documents", ", ".join(f"{n} {state}" for state, n in it["documents"].items()) or "none"),
-        ("pages archived", it["pages_archived"]),
-        ("for a person", " and ".join(waiting) or "nothing"),
-        ("unaccounted files", sum(sheet["unaccounted"] for sheet in it["balance"])),
-        ("oldest in work", _ago(it["oldest_document_in_work"])),
-        ("oldest file arriving", _ago(it["oldest_unclaimed_file"])),
-        ("ledger", shown.many(it["ledger"]["sequence"], "entry", "entries")),
+        (_("documents"), documents or _("none")),
+        (_("pages archived"), it["pages_archived"]),
+        (_("for a person"), _(" and ").join(waiting) or _("nothing")),
+        (_("unaccounted files"), sum(sheet["unaccounted"] for sheet in it["balance"])),
+        (_("oldest in work"), _ago(it["oldest_document_in_work"])),
+        (_("oldest file arriving"), _ago(it["oldest_unclaimed_file"])),
+        (_("ledger"), ngettext("{count} entry", "{count} entries", entries).format(count=entries)),
     ]
 
 
 def _waiting(it: dict[str, Any], session: Session) -> None:
     due = {each["lane"]: each["steps"] for each in it["steps_due"]}
     for each in (it["daemon"] or {}).get("closed", ()):
-        steps = shown.many(due.pop(each["lane"], 0), "step")
+        told = _("lane {lane}: not its hours until {moment}; {steps} due")
         opens = shown.moment(each["opens"], session.place.zone)
-        shown.line(f"lane {each['lane']}: not its hours until {opens}; {steps} due", "yellow")
-    for lane, steps in due.items():
-        shown.line(f"lane {lane}: {shown.many(steps, 'step')} due")
+        steps = _steps(due.pop(each["lane"], 0))
+        shown.line(told.format(lane=each["lane"], moment=opens, steps=steps), "yellow")
+    for lane, count in due.items():
+        shown.line(_("lane {lane}: {steps} due").format(lane=lane, steps=_steps(count)))
+
+
+def _steps(count: int) -> str:
+    return ngettext("{count} step", "{count} steps", count).format(count=count)
 
 
 def _today(live: dict[str, Any], session: Session) -> None:
     for name, problems in live.get("problems", {}).items():
         for problem in problems:
-            shown.line(f"{name}: {problem}", "red")
+            shown.line(f"{name}: {heard(problem)}", "red")
     if live.get("hotfolders"):
-        shown.heading("Hot folders")
-        folders = shown.Sheet(["name", "noticed by", "arriving", "state", "path"],
-                              right=["arriving"], give="path")  # fmt: skip
+        shown.heading(_("Hot folders"))
+        folders = shown.Sheet(
+            [_("name"), _("noticed by"), _("arriving"), _("state"), _("path")],
+            right=[_("arriving")], give=_("path"),
+        )  # fmt: skip
         for each in live["hotfolders"]:
-            state = each["offline"] or each["paused"] or each["failing"] or "open"
-            folders.row(each["name"], each["mode"], each["arriving"], state, each["path"])
+            why = each["offline"] or each["paused"] or each["failing"]
+            state = heard(why) if why else shown.word("open")
+            mode = shown.word(each["mode"])
+            folders.row(each["name"], mode, each["arriving"], state, each["path"])
         folders.show()
     if live.get("running"):
-        shown.heading("Running now")
-        steps = shown.Sheet(["document", "stage", "since", "done", "name"], give="name")
+        shown.heading(_("Running now"))
+        steps = shown.Sheet(
+            [_("document"), _("stage"), _("since"), _("done"), _("name")], give=_("name")
+        )
         for each in live["running"]:
             since = shown.moment(each["started"], session.place.zone, seconds=True)
             done = f"{each['progress']:.0%}" if each["progress"] else None
@@ -143,55 +164,71 @@ def account(
 
 def _account(it: dict[str, Any], by: str, session: Session) -> None:
     lines, name = it[f"{by}s"], _BY[by]
-    total = {name: "all", **it["total"]}
+    total = {name: _("all"), **it["total"]}
     lines = [*lines, *([total] if len(lines) != 1 else [])]
-    numbers = ["seen", "archived", "held", "ignored", "in work", "difference"]
-    title = "hot folder" if by == "folder" else by
+    seen, work, unknown = _("seen"), _("in work"), _("not counted")
+    archived, held = _("archived"), _("held")
+    numbers = [seen, archived, held, _("ignored"), work, _("difference")]
+    title = {"folder": _("hot folder"), "device": _("device"), "day": _("day")}[by]
     sheet = shown.Sheet([title, *numbers], right=numbers)
-    pages = shown.Sheet([title, *numbers[:3], "in work", "not counted"],
-                        right=[*numbers, "not counted"])  # fmt: skip
+    pages = shown.Sheet([title, seen, archived, held, work, unknown], right=[*numbers, unknown])
     for each in lines:
         sheet.row(each[name], each["seen"], each["archived"], each["held"],
                   each["ignored"], each["in_work"], each["unaccounted"])  # fmt: skip
         known = each["pages"]
         pages.row(each[name], known["seen"], known["archived"], known["held"], known["in_work"],
-                  shown.many(each["pages_unknown"], "file"))  # fmt: skip
+                  _files(each["pages_unknown"]))  # fmt: skip
     sheet.show()
-    shown.heading("Pages, as far as they are known")
+    shown.heading(_("Pages, as far as they are known"))
     pages.show()
     _left_alone(it)
     _held(it)
     for each in it["differences"]:
-        shown.line(f"{each['hotfolder']}/{each['name']} (arrival {each['arrival']}): {each['why']}",
-                   "red")  # fmt: skip
+        told = _("{folder}/{name} (arrival {arrival}): {why}").format(
+            folder=each["hotfolder"], name=each["name"], arrival=each["arrival"],
+            why=heard(each["why"]),
+        )  # fmt: skip
+        shown.line(told, "red")
     at = shown.moment(it["at"], session.place.zone, seconds=True)
-    verdict = "every file is accounted for" if it["balanced"] else "FILES ARE UNACCOUNTED FOR"
-    shown.line(f"{verdict} at {at}; {shown.zone_name(session.place.zone)}",
+    told = (
+        _("every file is accounted for at {moment}; {zone}")
+        if it["balanced"]
+        else _("FILES ARE UNACCOUNTED FOR at {moment}; {zone}")
+    )
+    shown.line(told.format(moment=at, zone=shown.zone_name(session.place.zone)),
                "green" if it["balanced"] else "bold red")  # fmt: skip
+
+
+def _files(count: int) -> str:
+    return ngettext("{count} file", "{count} files", count).format(count=count)
 
 
 def _left_alone(it: dict[str, Any]) -> None:
     rules = [
-        f"{folder['hotfolder']}: {n} under the rule {rule}"
+        _("{folder}: {count} under the rule {rule}").format(
+            folder=folder["hotfolder"], count=n, rule=rule
+        )
         for folder in it["folders"]
         for rule, n in folder["rules"].items()
     ]
     if rules:
-        shown.heading("Ignored")
+        shown.heading(_("Ignored"))
         for rule in rules:
             shown.line(rule, indent=2)
 
 
 def _held(it: dict[str, Any]) -> None:
     if it["held_documents"] or it["held_files"]:
-        shown.heading("Held for a person")
+        shown.heading(_("Held for a person"))
         for code, n in it["held_documents"].items():
-            shown.line(
-                f"  {shown.many(n, 'document')} [{code}]; see: archivectl documents --state held"
-            )
+            told = ngettext(
+                "{count} document [{code}]; see: archivectl documents --state held",
+                "{count} documents [{code}]; see: archivectl documents --state held", n,
+            )  # fmt: skip
+            shown.line(told.format(count=n, code=code), indent=2)
         for file in it["held_files"]:
-            shown.line(f"{file['hotfolder']}/{file['name']}: {file['reason']} [{file['code']}]",
-                       indent=2)  # fmt: skip
+            why = shown.reason(file["reason"], file["code"])
+            shown.line(f"{file['hotfolder']}/{file['name']}: {why} [{file['code']}]", indent=2)
 
 
 @click.command("plugins")
@@ -228,28 +265,29 @@ def _judged(plugin: dict[str, Any], problems: Any, checked: Any) -> dict[str, An
     sure = bool(checked or not plugin["stages"])  # what gives no stage has nothing to check
     fit = "no" if wrong else "yes" if sure else "not established"
     why = "" if wrong or sure else (
-        "the daemon is not running; archived check looks" if problems is None
-        else "the daemon has not said that its checks have ended"
+        _("the daemon is not running; archived check looks") if problems is None
+        else _("the daemon has not said that its checks have ended")
     )  # fmt: skip
     return plugin | {"fit": fit, "why": why, "problems": wrong}
 
 
 def _plugins(found: list[dict[str, Any]]) -> None:
-    sheet = shown.Sheet(["plug-in", "version", "gives", "from", "fit"], give="gives")
+    titles = [_("plug-in"), _("version"), _("gives"), _("from"), _("fit")]
+    sheet = shown.Sheet(titles, give=_("gives"))
     for each in found:
-        gives = [*each["stages"], *(f"target {t}" for t in each["targets"]),
-                 *(f"runner {r}" for r in each["runners"])]  # fmt: skip
-        gives += ["commands"] if "register_commands" in each["hooks"] else []
+        gives = [*each["stages"], *(_("target {name}").format(name=t) for t in each["targets"]),
+                 *(_("runner {name}").format(name=r) for r in each["runners"])]  # fmt: skip
+        gives += [_("commands")] if "register_commands" in each["hooks"] else []
         gives += ["on_event"] if "on_event" in each["hooks"] else []
         gives += ["choose_pipeline"] if "choose_pipeline" in each["hooks"] else []
         sheet.row(each["name"], each["version"] or None, ", ".join(gives),
-                  each["distribution"] or each["where"], each["fit"])  # fmt: skip
+                  each["distribution"] or each["where"], shown.word(each["fit"]))  # fmt: skip
     sheet.show()
     for each in found:
         for problem in each["problems"]:
-            shown.line(f"{each['name']}: {problem}", "red")
+            shown.line(f"{each['name']}: {heard(problem)}", "red")
     for why in sorted({each["why"] for each in found if each["why"]}):
-        shown.line(f"not established: {why}", "yellow")
+        shown.line(_("not established: {why}").format(why=why), "yellow")
 
 
 @click.command("reload")
@@ -261,9 +299,9 @@ def reload(session: Session) -> None:
         shown.as_json(answer)
         return
     for change in answer["changes"]:
-        shown.line(change)
+        shown.line(heard(change))
     if not answer["changes"]:
-        shown.line("nothing changed")
+        shown.line(_("nothing changed"))
 
 
 COMMANDS = (status, account, plugins, reload)

@@ -11,6 +11,7 @@ from archived.cli import shown
 from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM, DaemonDown
 from archived.errors import ArchivedError
+from archived.locale import _, heard, ngettext
 
 _LONG = 20_000
 """Entries from which on a terminal shows how far the walk has come."""
@@ -33,15 +34,23 @@ def verify(session: Session) -> None:
     if session.as_json:
         shown.as_json(answer)
     elif answer["verdict"] == "yes":
-        shown.line(f"the ledger is whole: {answer['entries']} entries, each bound to the one "
-                   "before it", "green")  # fmt: skip
-        shown.line(f"head {answer['head']}")
-        shown.line("write the head down elsewhere: a ledger cut off at its end would still be "
-                   "whole", "dim")  # fmt: skip
+        count = answer["entries"]
+        told = ngettext(
+            "the ledger is whole: {count} entry",
+            "the ledger is whole: {count} entries, each bound to the one before it", count,
+        )  # fmt: skip
+        shown.line(told.format(count=count), "green")
+        shown.line(_("head {hash}").format(hash=answer["head"]))
+        shown.line(_("write the head down elsewhere: a ledger cut off at its end would still be "
+                     "whole"), "dim")  # fmt: skip
     else:
-        wrong = "the ledger is NOT whole" if answer["verdict"] == "no" else "not established"
-        shown.line(f"{wrong}: {answer['why']}", "red")
-        shown.line(answer["hint"])
+        wrong = (
+            _("the ledger is NOT whole: {why}")
+            if answer["verdict"] == "no"
+            else _("not established: {why}")
+        )
+        shown.line(wrong.format(why=heard(answer["why"])), "red")
+        shown.line(heard(answer["hint"]))
     sys.exit(OK if answer["verdict"] == "yes" else PROBLEM)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from archived.errors import ConfigError
+from archived.locale import _
 
 DEFAULT_CONFIG = Path("/etc/archived/archived.toml")
 ENVIRONMENT = "ARCHIVED_CONFIG"
@@ -95,15 +96,18 @@ def _tables(file: Path) -> dict[str, Any]:
         return tomli.loads(file.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(
-            [f"there is no configuration {file}"],
-            hint=f"name it: --config FILE, or {ENVIRONMENT}=FILE in the environment",
+            [_("there is no configuration {file}").format(file=file)],
+            hint=_("name it: --config FILE, or {variable}=FILE in the environment").format(
+                variable=ENVIRONMENT
+            ),
         ) from None
     except OSError as error:
         raise ConfigError(
-            [f"{file}: cannot be read: {error.strerror}"],
-            hint="ask for read access to it, or run this as the daemon's user",
+            [_("{file}: cannot be read: {why}").format(file=file, why=error.strerror)],
+            hint=_("ask for read access to it, or run this as the daemon's user"),
         ) from None
     except ValueError as error:
         raise ConfigError(
-            [f"{file}: not TOML: {error}"], hint=f"archived check --config {file}"
+            [_("{file}: not TOML: {error}").format(file=file, error=error)],
+            hint=f"archived check --config {file}",
         ) from None

@@ -8,18 +8,56 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import click
 
+from archived.locale import _, language, number
+
 STYLES = {
     "safe": "green", "sealed": "green", "held": "red", "refused": "magenta", "waiting": "yellow",
     "yes": "green", "no": "red", "not established": "yellow",
 }  # fmt: skip
 """Word -> how a terminal shows it; the word alone says the same."""
+
+
+def words() -> Mapping[str, str]:
+    """Words of the program's answers -> what a person reads: states, endings, verdicts."""
+    return {
+        "admitted": _("admitted"), "working": _("working"), "waiting": _("waiting"),
+        "held": _("held"), "refused": _("refused"), "sealed": _("sealed"), "safe": _("safe"),
+        "yes": _("yes"), "no": _("no"), "not established": _("not established"),
+        "running": _("running"), "finished": _("finished"), "skipped": _("skipped"),
+        "postponed": _("postponed"), "broke": _("broke"), "put-back": _("put-back"),
+        "lost": _("lost"), "open": _("open"), "events": _("events"), "polling": _("polling"),
+    }  # fmt: skip
+
+
+def word(text: str) -> str:
+    """A word of the program's answers, for a person."""
+    return words().get(text, text)
+
+
+def verdict(text: str, *, noted: bool = False) -> str:
+    """A verdict; one that is not "yes" and in nobody's way says so."""
+    told = _("{verdict} (note)") if noted and text != "yes" else "{verdict}"
+    return told.format(verdict=word(text))
+
+
+def reason(message: str | None, code: str | None) -> str:
+    """What went wrong, for a person."""
+    if not language():
+        return message or ""
+    from archived.observe.share.words import reason_in_words
+
+    return reason_in_words(message or "", code)
+
+
+def _style(text: str) -> str:
+    return next((STYLES[name] for name in STYLES if text == word(name)), "")
 
 
 def as_json(value: Any) -> None:
@@ -45,7 +83,7 @@ def moment(text: str | None, zone: tzinfo, *, seconds: bool = False) -> str:
 
 def zone_name(zone: tzinfo) -> str:
     """The zone as a note under a table: `times: Asia/Ho_Chi_Minh`."""
-    return f"times: {zone if zone is not UTC else 'UTC'}"
+    return _("times: {zone}").format(zone=zone if zone is not UTC else "UTC")
 
 
 def size(count: int) -> str:
@@ -53,14 +91,9 @@ def size(count: int) -> str:
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{number(amount)} {unit}"
         amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
-def many(count: int, one: str, more: str = "") -> str:
-    """A count and its noun: `1 file`, `2 files`."""
-    return f"{count} {one if count == 1 else more or one + 's'}"
+    return f"{number(amount)} TiB"
 
 
 def span(seconds: float) -> str:
@@ -68,10 +101,12 @@ def span(seconds: float) -> str:
     whole = max(0, int(seconds))
     days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
     if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{minutes} min" if minutes else f"{whole} s"
+        told = _("{days} d {hours} h") if hours else _("{days} d")
+    elif hours:
+        told = _("{hours} h {minutes} min") if minutes else _("{hours} h")
+    else:
+        told = _("{minutes} min") if minutes else _("{seconds} s")
+    return told.format(days=days, hours=hours, minutes=minutes, seconds=whole)
 
 
 def terminal() -> bool:
@@ -127,7 +162,7 @@ class Sheet:
                 overflow="fold", no_wrap=title != self.give, ratio=None,
             )  # fmt: skip
         for row in self.rows:
-            table.add_row(*(Text(cell, STYLES.get(cell, "")) for cell in row))
+            table.add_row(*(Text(cell, _style(cell)) for cell in row))
         console().print(table)
 
 
@@ -172,7 +207,7 @@ def pairs(rows: Iterable[tuple[str, object]]) -> None:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in known:
-        grid.add_row(name, Text(value, STYLES.get(value, "")))
+        grid.add_row(name, Text(value, _style(value)))
     console().print(grid)
 
 

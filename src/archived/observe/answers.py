@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from archived.errors import ArchivedError, CatalogError, LedgerError, NoSuchDocument
+from archived.locale import speaking
 from archived.model import description
 from archived.model.document import State
 from archived.observe.account import Asked, balance_sheet, zone_of
@@ -153,15 +154,16 @@ class Answers:
 
     def _explain(self, arguments: Arguments) -> Any:
         row = self._catalog.document(self.resolve(arguments.get("document", "")))
-        story = explain(
-            row,
-            arrivals=self._catalog.arrivals(document=row.id),
-            steps=self._catalog.steps(row.id),
-            replicas=self._catalog.replicas(row.id),
-            entries=self._catalog.ledger_of(row.id),
-            now=datetime.now(UTC),
-            zone=zone_of(arguments.get("zone", "UTC")),
-        )
+        with speaking(arguments.get("language")):
+            story = explain(
+                row,
+                arrivals=self._catalog.arrivals(document=row.id),
+                steps=self._catalog.steps(row.id),
+                replicas=self._catalog.replicas(row.id),
+                entries=self._catalog.ledger_of(row.id),
+                now=datetime.now(UTC),
+                zone=zone_of(arguments.get("zone", "UTC")),
+            )
         return {"document": row.id, "name": row.name, "state": row.state, **asdict(story)}
 
     def _search(self, arguments: Arguments) -> Any:

@@ -1,18 +1,22 @@
 """What happened to a document, in plain words: step by step, why it is where it is, what next.
 
-Pure: rows and the clock in, sentences out. For a person who knows paper, not programs; every
-sentence that depends on a code names it, so that a programmer can find it too.
+Pure: rows and the clock in, sentences out, in the language that is spoken (`archived.locale`).
+For a person who knows paper, not programs; every sentence that depends on a code names it, so that
+a programmer can find it too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
+from archived.locale import _, heard, ngettext, number
 from archived.model.document import State
 from archived.model.plan import SEAL, is_sealed
+from archived.observe.share.words import reason_in_words
 from archived.storage.records import Arrival, DocumentRow, LedgerRow, Replica, StepRow
 
 
@@ -52,12 +56,9 @@ def explain(
 ) -> Story:  # fmt: skip
     """Tell a document's life from its rows. Times inside sentences are on `zone`'s clock."""
     told = [*_arrivals(document, arrivals), *_steps(steps), *_entries(entries, steps)]
+    copied = _('A copy at "{target}" was written and read back: {files}.')
     told += [
-        Told(
-            r.verified,
-            f'A copy at "{r.target}" was written and read back: {_many(r.files, "file")}.',
-        )
-        for r in replicas
+        Told(r.verified, copied.format(target=r.target, files=_files(r.files))) for r in replicas
     ]
     told.sort(key=lambda each: each.at)
     place = _Standing(document, steps, replicas, now, zone)
@@ -67,33 +68,31 @@ def explain(
 def _arrivals(document: DocumentRow, arrivals: Sequence[Arrival]) -> list[Told]:
     told = []
     for arrival in arrivals:
-        told.append(
-            Told(
-                arrival.first_seen,
-                f'The file "{arrival.name}" was seen in the hot folder {arrival.hotfolder}.',
-            )
-        )
+        seen = _('The file "{name}" was seen in the hot folder {folder}.')
+        seen = seen.format(name=arrival.name, folder=arrival.hotfolder)
+        told.append(Told(arrival.first_seen, seen))
         if arrival.ended is None:
             continue
         if arrival.code == "same-bytes":
-            words = (
-                f'The file "{arrival.name}" holds the very same bytes as this document, so it was '
-                "counted and belongs here."
-            )
+            words = _(
+                'The file "{name}" holds the very same bytes as this document, so it was counted '
+                "and belongs here."
+            ).format(name=arrival.name)
         else:
-            digest = f" (its SHA-256 begins {arrival.sha256[:12]})" if arrival.sha256 else ""
             words = (
-                f'All {_size(arrival.size)} of "{arrival.name}" were taken into custody{digest}.'
+                _('All {size} of "{name}" were taken into custody (its SHA-256 begins {digest}).')
+                if arrival.sha256
+                else _('All {size} of "{name}" were taken into custody.')
+            ).format(
+                size=_size(arrival.size), name=arrival.name, digest=(arrival.sha256 or "")[:12]
             )
         told.append(Told(arrival.ended, words))
         if arrival.present:
-            told.append(
-                Told(arrival.ended, "The scanner's file could not be removed from the folder yet.")
-            )
+            words = _("The scanner's file could not be removed from the folder yet.")
+            told.append(Told(arrival.ended, words))
     if not arrivals:
-        told.append(
-            Told(document.received, "It was found in the spool after a crash and admitted.")
-        )
+        words = _("It was found in the spool after a crash and admitted.")
+        told.append(Told(document.received, words))
     return told
 
 
@@ -103,70 +102,101 @@ def _steps(steps: Sequence[StepRow]) -> list[Told]:
         at = step.ended or step.started
         told.append(Told(at, _step(step)))
         if step.ending == "finished":
-            told += [Told(at, f"{step.stage} notes: {_sentence(n)}") for n in step.notes or ()]
+            noted = _("{stage} notes: {note}")
+            told += [
+                Told(at, noted.format(stage=step.stage, note=_sentence(heard(note))))
+                for note in step.notes or ()
+            ]
     return told
 
 
 def _step(step: StepRow) -> str:
-    name = f"{step.stage} (try {step.attempt})" if step.attempt > 1 else step.stage
-    why = f"{(step.message or 'it did not say why').rstrip('. ')} [{step.code or 'no code'}]."
+    name = step.stage
+    if step.attempt > 1:
+        name = _("{stage} (try {attempt})").format(stage=step.stage, attempt=step.attempt)
+    said = reason_in_words(step.message, step.code) if step.message else _("it did not say why")
+    why = f"{said} [{step.code or _('no code')}]."
+    notes = "; ".join(map(heard, step.notes or [_("no reason")]))
+    return _ended(step).format(stage=name, took=_took(step.wall), why=why, notes=_sentence(notes))
+
+
+def _ended(step: StepRow) -> str:
+    """How it ended, with places for `stage`, `took`, `why` and `notes`."""
     match step.ending:
         case None:
-            return f"{name} started and is running."
+            return _("{stage} started and is running.")
         case "finished" if step.stage == SEAL:
-            return "It was sealed: its object is complete and durable in the store."
+            return _("It was sealed: its object is complete and durable in the store.")
         case "finished":
-            return f"{name} ended well{_took(step.wall)}."
+            return _("{stage} ended well{took}.")
         case "skipped":
-            return f"{name} was passed over: {_sentence('; '.join(step.notes or ['no reason']))}"
+            return _("{stage} was passed over: {notes}")
         case "postponed":
-            return f"{name} had to wait: {why}"
+            return _("{stage} had to wait: {why}")
         case "refused":
-            return f"{name} cannot work on this document: {why}"
+            return _("{stage} cannot work on this document: {why}")
         case "put-back":
-            return f"{name} was stopped together with the daemon; it starts again."
+            return _("{stage} was stopped together with the daemon; it starts again.")
         case "lost":
-            return f"The daemon or the machine died while {name} ran."
-        case _:
-            return f"{name} failed{_took(step.wall)}: {why}"
+            return _("The daemon or the machine died while {stage} ran.")
+        case _other:
+            return _("{stage} failed{took}: {why}")
 
 
 def _entries(entries: Sequence[LedgerRow], steps: Sequence[StepRow]) -> list[Told]:
     told = []
     for entry in entries:
         body = json.loads(entry.entry)
-        facts, agent = body.get("facts", {}), body["agent"]
-        stage = facts.get("stage") or "what comes next"
-        note = f', and noted: "{facts["note"]}"' if facts.get("note") else ""
-        match entry.kind:
-            case "document-released":
-                passed = any(s.stage == stage and s.started <= entry.at for s in steps)
-                way = f"without {stage}" if passed and stage != SEAL else "as it is"
-                words = f"{agent} decided that it goes on {way}{note}."
-            case "document-retried":
-                words = f"{agent} asked for {stage} to be tried again{note}."
-            case "document-refused":
-                words = f"{agent} decided that it is not archived{note}."
-            case "document-held" if "step" not in facts:
-                words = f"It was held for a person: {_sentence(str(facts.get('reason', '')))}"
-            case "recovered":
-                words = "It was put on record again after a crash; its bytes were in the spool."
-            case "document-safe":
-                words = "Enough copies were verified: it is safe."
-            case "source-removed":
-                words = "The scanner's file was compared with ours and taken out of the hot folder."
-            case _:
-                continue
-        told.append(Told(entry.at, words))
+        facts: dict[str, Any] = body.get("facts", {})
+        stage = facts.get("stage")
+        note = _(', and noted: "{note}"').format(note=facts["note"]) if facts.get("note") else ""
+        passed = any(s.stage == stage and s.started <= entry.at for s in steps)
+        words = _recorded(entry.kind, facts, past=passed and stage != SEAL)
+        if words:
+            said = words.format(
+                agent=body["agent"], stage=stage or _("what comes next"), note=note,
+                reason=_sentence(heard(str(facts.get("reason", "")))),
+            )  # fmt: skip
+            told.append(Told(entry.at, said))
     return told
 
 
-_FAULT = {
-    "refused": "The document is at fault, so trying again helps only after something changed.",
-    "postponed": "Nothing is wrong with the document; something outside it is missing.",
-    "broke": "The stage failed; that need not be the document's fault.",
-    "lost": "The daemon or the machine died under this stage as often as it was tried.",
-}
+def _recorded(kind: str, facts: Mapping[str, Any], *, past: bool) -> str:
+    """What an entry says, with places for `agent`, `stage`, `note`, `reason`; else nothing."""
+    match kind:
+        case "document-released" if past:
+            return _("{agent} decided that it goes on without {stage}{note}.")
+        case "document-released":
+            return _("{agent} decided that it goes on as it is{note}.")
+        case "document-retried":
+            return _("{agent} asked for {stage} to be tried again{note}.")
+        case "document-refused":
+            return _("{agent} decided that it is not archived{note}.")
+        case "document-held" if "step" not in facts:
+            return _("It was held for a person: {reason}")
+        case "recovered":
+            return _("It was put on record again after a crash; its bytes were in the spool.")
+        case "document-safe":
+            return _("Enough copies were verified: it is safe.")
+        case "source-removed":
+            return _("The scanner's file was compared with ours and taken out of the hot folder.")
+    return ""
+
+
+def _fault(ending: str) -> str:
+    """Whose fault an ending is."""
+    match ending:
+        case "refused":
+            return _(
+                "The document is at fault, so trying again helps only after something changed."
+            )
+        case "postponed":
+            return _("Nothing is wrong with the document; something outside it is missing.")
+        case "broke":
+            return _("The stage failed; that need not be the document's fault.")
+        case "lost":
+            return _("The daemon or the machine died under this stage as often as it was tried.")
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,74 +219,97 @@ class _Standing:
     @property
     def reason(self) -> str:
         """`what went wrong [code].`, or nothing."""
-        document = self.document
-        return f"{(document.reason or '').rstrip('. ')} [{document.code}]." if document.code else ""
+        code = self.document.code
+        return f"{reason_in_words(self.document.reason or '', code)} [{code}]." if code else ""
 
     def why(self) -> str:
         document, stage = self.document, self.stage
         match document.state:
             case State.HELD:
                 ending = self._last_ending()
-                where = f"at {stage}" if ending else f"before {stage}"
-                fault = _FAULT.get(ending, "")
-                return f"It is held for a person, {where}: {self.reason} {fault}".strip()
-            case State.REFUSED:
-                return "A person decided that it is not archived; its bytes are kept all the same."
-            case State.SAFE:
-                return (
-                    "It is archived and safe: sealed in the store, with "
-                    f"{_many(len(self.replicas), 'verified copy', 'verified copies')}."
+                told = (
+                    _("It is held for a person, at {stage}: {reason} {fault}")
+                    if ending
+                    else _("It is held for a person, before {stage}: {reason} {fault}")
                 )
+                return told.format(
+                    stage=stage, reason=self.reason, fault=_fault(ending)
+                ).strip()  # fmt: skip
+            case State.REFUSED:
+                return _(
+                    "A person decided that it is not archived; its bytes are kept all the same."
+                )
+            case State.SAFE:
+                copies = len(self.replicas)
+                told = ngettext(
+                    "It is archived and safe: sealed in the store, with {count} verified copy.",
+                    "It is archived and safe: sealed in the store, with {count} verified copies.",
+                    copies,
+                )
+                return told.format(count=copies)
             case State.SEALED if stage is None:
-                return f"It is sealed in the store, but not safe yet: {self.reason}"
-        sealed = "It is sealed in the store, but not safe yet. " if self._sealed() else ""
+                told = _("It is sealed in the store, but not safe yet: {reason}")
+                return told.format(reason=self.reason)
+        sealed = _("It is sealed in the store, but not safe yet.") if self._sealed() else ""
+        return f"{sealed} {self._going()}".strip()
+
+    def _going(self) -> str:
+        """What is done with it now, or will be."""
+        document, stage = self.document, self.stage
         if document.running:
-            return f"{sealed}{stage} is running{self._since()}."
+            return self._running().format(stage=stage)
         if document.code:
-            return f"{sealed}{stage} is tried again {self._when()}: {self.reason}"
-        return f"{sealed}{stage} is next and starts as soon as a place in its lane is free."
+            told = _("{stage} is tried again {moment}: {reason}")
+            return told.format(stage=stage, moment=self._when(), reason=self.reason)
+        told = _("{stage} is next and starts as soon as a place in its lane is free.")
+        return told.format(stage=stage)
 
     def following(self) -> str:
         document = self.document
+        hint = _sentence(heard(document.hint or ""))
         match document.state:
             case State.HELD:
-                return _sentence(document.hint or "") or "Look at the reason, then decide."
+                return hint or _("Look at the reason, then decide.")
             case State.SAFE:
-                return "Nothing."
+                return _("Nothing.")
             case State.REFUSED:
-                return "Nothing, unless it should be archived after all."
+                return _("Nothing, unless it should be archived after all.")
             case State.SEALED if self.stage is None:
-                return _sentence(document.hint or "Look at the reason.")
-            case _ if document.code:
-                return f"{_sentence(document.hint or '')} It goes on by itself.".strip()
-            case _:
-                return "Nothing: it goes on by itself."
+                return hint or _("Look at the reason.")
+            case _other if document.code:
+                return " ".join(filter(None, (hint, _("It goes on by itself."))))
+            case _other:
+                return _("Nothing: it goes on by itself.")
 
     def choices(self) -> list[Choice]:
         document, stage = self.document, self.stage
         retry = f"archivectl retry {document.id}"
-        release = f"archivectl release {document.id} --note WHY"
+        release = f"archivectl release {document.id} --note {_('WHY')}"
         if stage is None:
             after_seal = document.state is State.SEALED and document.stages[-1] != SEAL
-            means = "do what comes after the seal once more, to make the copies"
+            means = _("do what comes after the seal once more, to make the copies")
             return [Choice(retry, means)] if after_seal else []
         if document.state in {State.HELD, State.REFUSED}:
             if not self._last_ending() and stage != SEAL:
-                return [Choice(release, f"take it as it is, and begin with {stage}")]
-            found = [Choice(retry, f"try {stage} again, after the cause is gone")]
+                means = _("take it as it is, and begin with {stage}").format(stage=stage)
+                return [Choice(release, means)]
+            means = _("try {stage} again, after the cause is gone").format(stage=stage)
+            found = [Choice(retry, means)]
             if stage != SEAL:
-                found.append(Choice(release, f"go on without {stage}; your note is kept for ever"))
+                means = _("go on without {stage}; your note is kept for ever")
+                found.append(Choice(release, means.format(stage=stage)))
             return found
         if document.code and not document.running:
-            return [Choice(retry, f"try {stage} now instead of waiting")]
+            means = _("try {stage} now instead of waiting").format(stage=stage)
+            return [Choice(retry, means)]
         return []
 
     def paper(self) -> str:
         if self.document.state is State.SAFE:
-            return "The paper may go back to its shelf."
+            return _("The paper may go back to its shelf.")
         if self._sealed():
-            return "Keep the paper at hand: not all copies are verified yet."
-        return "Keep the paper: it is not archived yet."
+            return _("Keep the paper at hand: not all copies are verified yet.")
+        return _("Keep the paper: it is not archived yet.")
 
     def _sealed(self) -> bool:
         return is_sealed(self.document.stages, self.document.position)
@@ -264,22 +317,28 @@ class _Standing:
     def _last_ending(self) -> str:
         return next((s.ending or "" for s in reversed(self.steps) if s.stage == self.stage), "")
 
-    def _since(self) -> str:
+    def _running(self) -> str:
+        """That it runs, with a place for `stage`."""
         running = next((s for s in self.steps if s.id == self.document.running), None)
-        return f", for {_span(self.now - running.started)} now" if running else ""
+        if running is None:
+            return _("{stage} is running.")
+        told = _("{stage} is running, for {span} now.")
+        return told.replace("{span}", _span(self.now - running.started))
 
     def _when(self) -> str:
         due = self.document.due
         if due is None or due <= self.now:
-            return "at once"
+            return _("at once")
         local = due.astimezone(self.zone)
         today = local.date() == self.now.astimezone(self.zone).date()
-        day = "" if today else f"on {local:%d %B} "
-        return f"{day}at {local:%H:%M} (in {_span(due - self.now)})"
+        told = _("at {time} (in {span})") if today else _("on {day} at {time} (in {span})")
+        return told.format(
+            day=local.strftime(_("%d %B")), time=f"{local:%H:%M}", span=_span(due - self.now)
+        )
 
 
-def _many(count: int, one: str, more: str = "") -> str:
-    return f"{count} {one if count == 1 else more or one + 's'}"
+def _files(count: int) -> str:
+    return ngettext("{count} file", "{count} files", count).format(count=count)
 
 
 def _sentence(text: str) -> str:
@@ -290,21 +349,26 @@ def _sentence(text: str) -> str:
 def _took(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return f" after {_span(timedelta(seconds=seconds))}" if seconds >= 1 else " within a second"
+    if seconds < 1:
+        return _(" within a second")
+    return _(" after {span}").format(span=_span(timedelta(seconds=seconds)))
 
 
 def _span(length: timedelta) -> str:
     seconds = max(0, round(length.total_seconds()))
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * size:
-            return _many(seconds // size, unit)
-    return _many(seconds, "second")
+    if seconds >= 2 * 86400:
+        return ngettext("{n} day", "{n} days", seconds // 86400).format(n=seconds // 86400)
+    if seconds >= 2 * 3600:
+        return ngettext("{n} hour", "{n} hours", seconds // 3600).format(n=seconds // 3600)
+    if seconds >= 2 * 60:
+        return ngettext("{n} minute", "{n} minutes", seconds // 60).format(n=seconds // 60)
+    return ngettext("{n} second", "{n} seconds", seconds).format(n=seconds)
 
 
 def _size(count: int) -> str:
     amount = float(count)
-    for unit in ("bytes", "KiB", "MiB"):
+    for unit in (_("bytes"), "KiB", "MiB"):
         if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+            return f"{amount:.0f} {unit}" if unit == _("bytes") else f"{number(amount)} {unit}"
         amount /= 1024
-    return f"{amount:.1f} GiB"
+    return f"{number(amount)} GiB"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from archived.locale import heard, knows, language
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -47,6 +49,19 @@ def words_for(code: str | None) -> Words:
     """The words for a code; a stranger's plug-in may give codes that nobody translated."""
     known, unknown, _ = _book()
     return known.get(code or "", unknown)
+
+
+def reason_in_words(message: str, code: str | None) -> str:
+    """A reason on record, which is English, in the language that is spoken now.
+
+    Translated where it can be; else the sentence for its code with the original behind it; else as
+    it is. Without a full stop.
+    """
+    said = message.rstrip(". ")
+    known = codes().get(code or "")
+    if not language() or knows(said) or known is None:
+        return heard(said).rstrip(". ")
+    return f"{known.vi.rstrip('.')} ({said})" if language() == "vi" else said
 
 
 def pause_in_vietnamese(why: str) -> str:
