@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from archived.intake.admission import Candidate, Route
+from archived.intake.item import Candidate, Route
 from archived.intake.desk import Desk, FolderCard
 from archived.storage import schema
 from archived.storage.catalog import Catalog
@@ -40,9 +40,9 @@ class House:
     def route(self, card: FolderCard, candidate: Candidate) -> Route:
         raise NotImplementedError(candidate)
 
-    def find_bytes(self, document: str) -> Path | None:
+    def find_bytes(self, document: str, became: str | None = None) -> Path | None:
         """A document whose bytes cannot be found now: its source stays, and is stuck."""
-        del document
+        del document, became
         return None
 
     def room_for(self, size: int) -> bool:

@@ -11,7 +11,7 @@ from world import CONTENT, DECK, STAGES, World
 
 from archived.engine import commit
 from archived.errors import ArchivedError
-from archived.intake.admission import Route
+from archived.intake.item import Route
 from archived.intake.desk import Desk, FolderCard
 from archived.model.outcome import Ending, Outcome
 from archived.observe.answers import Answers

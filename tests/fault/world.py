@@ -13,9 +13,9 @@ from pathlib import Path
 
 from archived.engine import commit
 from archived.engine.cards import Deck, StageCard
-from archived.engine.custody import original_of
+from archived.engine.custody import bytes_of
 from archived.engine.sealing import Sealer
-from archived.intake.admission import Route
+from archived.intake.item import Route
 from archived.intake.desk import Candidate, Desk, FolderCard
 from archived.model.document import State
 from archived.model.identity import document_id
@@ -66,8 +66,8 @@ class World:
     def route(self, card: FolderCard, candidate: Candidate) -> Route:
         return card.route
 
-    def find_bytes(self, document: str) -> Path | None:
-        return original_of(self.spool, self.store, self.catalog, document)
+    def find_bytes(self, document: str, became: str | None = None) -> Path | None:
+        return bytes_of(self.spool, self.store, self.catalog, document, became)
 
     def room_for(self, size: int) -> bool:
         return True

@@ -558,7 +558,8 @@ def test_an_interrupted_removal_is_finished_by_the_next_sweep(place: Place, monk
 def test_a_new_file_caught_in_an_interrupted_removal_gets_its_name_back(place: Place):
     place.drop("sub/a.pdf", paper("old"))
     [document] = place.quiet()
-    place.drop(f"sub/.archived-taken-{document.id}", paper("new"))
+    [arrival] = place.arrivals()
+    place.drop(f"sub/.archived-taken-{document.id}.{arrival.id}", paper("new"))
     place.sweep()
     assert place.left() == ["sub/a.pdf"]
     _, second = place.quiet()
@@ -574,7 +575,7 @@ def test_a_file_that_only_looks_like_an_interrupted_removal_is_on_record(place: 
 
 
 def test_a_file_given_back_under_a_name_in_use_gets_one_beside_it(tmp_path: Path):
-    from archived.intake.admission import give_back
+    from archived.intake.removal import give_back
 
     name = "x" * 251 + ".pdf"
     for number in range(3):

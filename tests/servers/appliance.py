@@ -16,7 +16,7 @@ from PIL import Image
 from programs import until
 from running import Ending, Running
 
-from archived.engine.custody import original_of
+from archived.engine.custody import bytes_of
 from archived.storage.records import Arrival, ArrivalState
 from archived.storage.spool import Spool
 from archived.storage.store import Store
@@ -90,7 +90,7 @@ class Appliance(Running):
 
     def original(self, document: str) -> bytes:
         """The bytes in custody."""
-        path = original_of(self.spool, self.store, self.catalog, document)
+        path = bytes_of(self.spool, self.store, self.catalog, document)
         assert path is not None, f"no original of {document}"
         return path.read_bytes()
 

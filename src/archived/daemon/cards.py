@@ -7,8 +7,8 @@ import os
 
 from archived.config import HotFolderSetting, Settings, StageSetting
 from archived.engine.cards import Deck, StageCard, TargetCard
-from archived.intake.admission import Route
 from archived.intake.desk import FolderCard
+from archived.intake.item import Route
 from archived.model.hours import LaneHours
 from archived.model.policy import Limits
 from archived.observe.share import ShareCard

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from archived.config import Settings
 from archived.daemon import cards
-from archived.engine.custody import original_of
-from archived.intake.admission import Candidate, Route
+from archived.engine.custody import bytes_of
 from archived.intake.desk import FolderCard
+from archived.intake.item import Candidate, Route
 from archived.model.identity import document_id, readable
 from archived.storage.catalog import Catalog
 from archived.storage.spool import Spool
@@ -61,9 +61,9 @@ class House:
             return card.route
         return cards.route(settings, setting, chosen)
 
-    def find_bytes(self, document: str) -> Path | None:
-        """A document's first original, wherever it lies now."""
-        return original_of(self._spool, self._store, self._catalog, document)
+    def find_bytes(self, document: str, became: str | None = None) -> Path | None:
+        """An artifact of a document (its first original), wherever it lies now."""
+        return bytes_of(self._spool, self._store, self._catalog, document, became)
 
     def free(self) -> int:
         """Free bytes for us where the spool lies."""

@@ -62,6 +62,9 @@ class DocumentCard:
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     secrecy: str = ""
     sealed: Sealed | None = None
+    dossier: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    collation: str = ""
 
     @classmethod
     def of(cls, document: Document) -> DocumentCard:
@@ -76,6 +79,9 @@ class DocumentCard:
             facts=document.facts,
             secrecy=document.secrecy,
             sealed=document.sealed,
+            dossier=document.dossier,
+            given=document.given,
+            collation=document.collation,
         )
 
     def document(self) -> Document:
@@ -92,6 +98,9 @@ class DocumentCard:
             facts=MappingProxyType(facts),
             secrecy=self.secrecy,
             sealed=self.sealed,
+            dossier=self.dossier,
+            given=MappingProxyType(dict(self.given)),
+            collation=self.collation,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -110,6 +119,9 @@ class DocumentCard:
             "sealed": None
             if self.sealed is None
             else {**asdict(self.sealed), "root": str(self.sealed.root)},
+            "dossier": self.dossier,
+            "given": dict(self.given),
+            "collation": self.collation,
         }
 
     @classmethod

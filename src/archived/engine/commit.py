@@ -23,8 +23,8 @@ from archived.model.policy import Decision, Verdict
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
-from archived.storage.records import ArtifactRow, DocumentRow, Replica, StepRow
-from archived.storage.spool import Kept, Spool
+from archived.storage.records import ArtifactRow, DocumentRow, Kept, Replica, StepRow
+from archived.storage.spool import Spool
 
 _ENDED = {
     Ending.FINISHED: "step-finished",

@@ -26,14 +26,20 @@ def path_of(spool: Spool, store: Store, document: DocumentRow, artifact: Artifac
     return spool.folder(document.id) / artifact.path
 
 
-def original_of(spool: Spool, store: Store, catalog: Catalog, document: str) -> Path | None:
-    """The bytes of a document's first original, to compare with; `None` when not to be had."""
+def bytes_of(
+    spool: Spool, store: Store, catalog: Catalog, document: str, became: str | None = None
+) -> Path | None:
+    """The bytes of a received artifact (`role/name`, else the first original), to compare with.
+
+    `None` when they are not to be had.
+    """
     rows = catalog.documents_like(document)
     if document not in rows:
         return None
     row = catalog.document(document)
     for artifact in catalog.artifacts(document):
-        if artifact.role == Role.ORIGINAL:
+        received = artifact.step is None and became == logical_path(artifact)
+        if received or (became is None and artifact.role == Role.ORIGINAL):
             try:
                 path = path_of(spool, store, row, artifact)
             except (StoreError, OSError):
@@ -56,6 +62,7 @@ def document_card(spool: Spool, store: Store, catalog: Catalog, row: DocumentRow
         id=row.id, received=row.received, hotfolder=row.hotfolder, name=row.name,
         artifacts=artifacts, main=next(i for i, a in enumerate(rows) if a.main),
         facts=catalog.facts(row.id), secrecy=row.secrecy, sealed=_sealed(store, row),
+        dossier=row.dossier, given=row.given or {}, collation=row.collation,
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ from archived.storage.store import SealedObject, Store
 
 _MOST_WORDS = 4 << 20
 """Characters of a document's text that are made searchable; the whole text is in the object."""
+_MOST_FILES = 1_000_000
 _DECISIONS = {"document-released": "released", "document-retried": "retried"}
 
 
@@ -111,15 +112,15 @@ class Sealer:
     def _record(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> Record:
         entries = self._catalog.ledger_of(row.id)
         last = entries[-1]
-        (original,) = (a for a in artifacts if a.role == Role.ORIGINAL)
+        first = next(logical_path(a) for a in artifacts if a.role == Role.ORIGINAL)
         return Record(
             document=row.id, object=object_id(row.id), hotfolder=row.hotfolder, path=row.path,
             pipeline=row.pipeline, stages=tuple(row.stages), media_type=row.media_type,
             secrecy=row.secrecy, received=row.received, sealed=datetime.now(UTC),
             archived=__version__,
             arrived=tuple(
-                ArrivedFile(a.path, logical_path(original), a.size, a.mtime_ns, a.first_seen)
-                for a in self._catalog.arrivals(document=row.id)
+                ArrivedFile(a.path, a.became or first, a.size, a.mtime_ns, a.first_seen)
+                for a in self._catalog.arrivals(document=row.id, limit=_MOST_FILES)
             ),
             files=tuple(
                 RecordedFile(a.role, a.name, a.media_type, a.size, a.sha512, a.sha256, a.step,
@@ -130,6 +131,9 @@ class Sealer:
             facts=self._catalog.facts(row.id),
             ledger=LedgerPosition(last.sequence, last.hash),
             decisions=tuple(_decision(e) for e in entries if e.kind in _DECISIONS),
+            dossier=row.dossier, given=row.given or {}, collation=row.collation,
+            master=object_id(row.master) if row.master else "",
+            parts=tuple(object_id(part.id) for part in self._catalog.parts(row.id)),
         )  # fmt: skip
 
     def _words(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> str:

@@ -13,22 +13,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archived import AGENT
-from archived.intake.admission import (
-    Candidate,
+from archived.intake.admission import StillArriving, admit
+from archived.intake.card import FolderCard, House, Sweep
+from archived.intake.formats import Look, Whole, broken_promise
+from archived.intake.holds import HOLDS
+from archived.intake.item import Candidate, Item
+from archived.intake.noting import AT_ONCE, Removals, batched, record_held, record_new
+from archived.intake.opened import look_at
+from archived.intake.removal import (
     Removal,
-    StillArriving,
-    admit,
     finish_removal,
     give_back,
     is_still_ours,
     remove_source,
     taken_for,
 )
-from archived.intake.card import FolderCard, House, Sweep
-from archived.intake.formats import Look, Whole, broken_promise
-from archived.intake.holds import HOLDS
-from archived.intake.noting import AT_ONCE, Removals, batched, record_held, record_new
-from archived.intake.opened import look_at
 from archived.intake.rules import RULES, rule_for
 from archived.intake.scan import FolderOffline, Seen, mount_point, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
@@ -186,8 +185,9 @@ class Desk:
             case ArrivalState.ADMITTED:  # still here: ours to remove, or something else by now
                 path, document = self._path(seen.path), arrival.document or ""
                 return not is_still_ours(
-                    arrival, seen.sighting, path, lambda: self._house.find_bytes(document)
-                )
+                    arrival, seen.sighting, path,
+                    lambda: self._house.find_bytes(document, arrival.became),
+                )  # fmt: skip
             case ArrivalState.IGNORED:
                 return not ignored
             case _:
@@ -276,14 +276,13 @@ class Desk:
         self, watched: _Watched, found: Look, last: Sighting, held: tuple[str, str] | None,
         report: Sweep,
     ) -> None:  # fmt: skip
-        candidate = _candidate(self.card, watched, last, found, held)
+        candidate = _candidate(self.card, watched, last, found)
         now = self._house.now()
         route = self._house.route(self.card, candidate)
-        custody = admit(
-            self._spool, self._catalog, candidate, route, self._house.new_id(now),
-            self._house.find_bytes, now,
+        item = Item(self._house.new_id(now), (candidate,), route, held=held)
+        report.admitted += admit(
+            self._spool, self._catalog, [item], self._house.find_bytes, now
         )  # fmt: skip
-        report.admitted.append(custody)
         self._refresh(watched)
         self._remove(watched, report)
 
@@ -302,9 +301,9 @@ class Desk:
             report.stuck.append(arrival.name)
             return
         document, now = arrival.document or "", self._house.now()
-        candidate = _candidate(self.card, watched, last, Look("", "", Whole.UNKNOWN), None)
+        candidate = _candidate(self.card, watched, last, Look("", "", Whole.UNKNOWN))
         try:
-            ours = self._house.find_bytes(document)
+            ours = self._house.find_bytes(document, arrival.became)
             if ours is None:
                 self._stuck(arrival, report)  # no bytes to compare with
                 return
@@ -333,32 +332,30 @@ class Desk:
 
     def _finish_removal(self, seen: Seen, report: Sweep) -> bool:
         """Whether this was a source in custody whose removal a crash had cut short."""
-        document = taken_for(seen.path)
-        if document is None or not self._catalog.documents_like(document):
+        document, number = taken_for(seen.path) or ("", 0)
+        arrival = self._catalog.arrival(number) if document else None
+        if arrival is None or arrival.document != document:
             return False
         taken = self._path(seen.path)
         try:
-            ours = None if has_writer(taken) else self._house.find_bytes(document)
+            ours = (
+                None if has_writer(taken) else self._house.find_bytes(document, arrival.became)
+            )  # fmt: skip
             if ours is not None and finish_removal(taken, ours):
                 with self._catalog.transaction() as change:
                     change.record(
-                        Entry("source-removed", self._house.now(), AGENT, document=document)
-                    )
+                        Entry("source-removed", self._house.now(), AGENT, document=document,
+                              facts={"arrival": number})
+                    )  # fmt: skip
             elif ours is not None:
                 # Somebody's new file was caught in the middle of it.
-                give_back(taken, taken.with_name(self._name_of(document, seen.path)))
+                name = os.fsdecode(arrival.path.rpartition(b"/")[2])
+                give_back(taken, taken.with_name(name))
             else:
                 report.stuck.append(readable(seen.path))
         except OSError:
             report.stuck.append(readable(seen.path))
         return True
-
-    def _name_of(self, document: str, taken: bytes) -> str:
-        """The name a taken file had: one arrival of its document was still there, beside it."""
-        paths = [a.path for a in self._catalog.arrivals(document=document) if a.present]
-        beside = [p for p in paths if p.rpartition(b"/")[0] == taken.rpartition(b"/")[0]]
-        path = beside[0] if beside else self._catalog.document(document).path
-        return os.fsdecode(path.rpartition(b"/")[2])
 
     def _hold(self, watched: _Watched, code: str, detail: str) -> None:
         arrival = watched.arrival
@@ -385,12 +382,11 @@ class Desk:
 
 
 def _candidate(
-    card: FolderCard, watched: _Watched, last: Sighting, found: Look,
-    held: tuple[str, str] | None,
+    card: FolderCard, watched: _Watched, last: Sighting, found: Look
 ) -> Candidate:  # fmt: skip
     return Candidate(
         arrival=watched.arrival.id, root=card.path, path=watched.arrival.path,
         device=last.device, inode=last.inode, size=last.size, mtime_ns=last.mtime_ns,
-        ctime_ns=last.ctime_ns, media_type=found.media_type, extension=found.extension, held=held,
+        ctime_ns=last.ctime_ns, media_type=found.media_type, extension=found.extension,
         origin=watched.arrival.origin,
     )  # fmt: skip

@@ -15,8 +15,8 @@ COLUMNS = ("archived", "held", "ignored", "in_work")
 """Where an arrival can stand; `seen` is their sum, and what is in none is `unaccounted`."""
 
 KINDS = (
-    "document-admitted", "recovered", "arrival-repeated", "arrival-ignored", "arrival-held",
-    "document-held", "document-released", "document-retried", "document-refused",
+    "document-admitted", "arrival-joined", "recovered", "arrival-repeated", "arrival-ignored",
+    "arrival-held", "document-held", "document-released", "document-retried", "document-refused",
     "document-sealed",
 )  # fmt: skip
 """The ledger entries that move an arrival from one column to another."""
@@ -75,8 +75,10 @@ class Book:
     ) -> None:  # fmt: skip
         """One entry of the ledger. What moves nothing is passed over."""
         match kind:
-            case "document-admitted" | "recovered" | "arrival-repeated" if document is not None:
-                if kind != "arrival-repeated":
+            case "document-admitted" | "arrival-joined" | "recovered" | "arrival-repeated" if (
+                document is not None
+            ):
+                if kind in {"document-admitted", "recovered"}:
                     self._documents.setdefault(document, _Followed())
                 self._enter(at, facts, document=document)
             case "arrival-ignored":

@@ -125,6 +125,16 @@ class Record:
     facts: Mapping[str, Mapping[str, Any]]
     ledger: LedgerPosition
     decisions: tuple[Decision, ...] = ()
+    dossier: str = ""
+    """Code of the dossier it belongs to."""
+    given: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """What a ticket said about it, as received: claims, not findings."""
+    collation: str = ""
+    """How its originals are read; `two-pass`: fronts in order, then backs in reverse."""
+    master: str = ""
+    """The object it was cut out of, by id."""
+    parts: tuple[str, ...] = ()
+    """The objects it was cut into, by id, in order."""
 
     @property
     def name(self) -> str:

@@ -76,12 +76,12 @@ class Change:
     def arrival_ended(
         self, arrival: int, state: ArrivalState, now: datetime, *,
         code: str | None = None, reason: str | None = None,
-        document: str | None = None, sha256: str | None = None,
+        document: str | None = None, sha256: str | None = None, became: str | None = None,
     ) -> None:  # fmt: skip
-        """An arrival was admitted, held or ignored."""
+        """An arrival was admitted (and became an artifact, `role/name`), held or ignored."""
         values: dict[str, Any] = {"state": state, "code": code, "reason": reason, "ended": now}
         if document is not None:
-            values |= {"document": document, "sha256": sha256}
+            values |= {"document": document, "sha256": sha256, "became": became}
         self.arrival_changed(arrival, **values)
 
     # Documents --------------------------------------------------------------------------------
@@ -99,6 +99,14 @@ class Change:
         if row is None:
             raise NoSuchDocument(f"no document has the id {document}")
         return document_row(row)
+
+    def originals(self, document: str) -> list[ArtifactRow]:
+        """A document's originals, in reading order."""
+        return originals(self._connection, document)
+
+    def parts(self, master: str) -> list[DocumentRow]:
+        """The documents that one was cut into, in order."""
+        return parts(self._connection, master)
 
     def move(
         self, document: DocumentRow, happened: Happened, now: datetime, **columns: Any
@@ -257,6 +265,27 @@ def document_row(row: Any) -> DocumentRow:
     values["state"] = State(values["state"])
     values["stages"] = tuple(values["stages"])
     return DocumentRow(**values)
+
+
+def originals(connection: Connection, document: str) -> list[ArtifactRow]:
+    """A document's originals, in reading order."""
+    a = t.artifact.c
+    rows = connection.execute(
+        select(t.artifact).where(a.document == document, a.role == "original").order_by(a.id)
+    )
+    return [artifact_row(row) for row in rows]
+
+
+def parts(connection: Connection, master: str) -> list[DocumentRow]:
+    """The documents that one was cut into, in order."""
+    d = t.document.c
+    rows = connection.execute(select(t.document).where(d.master == master).order_by(d.id))
+    return [document_row(row) for row in rows]
+
+
+def artifact_row(row: Any) -> ArtifactRow:
+    """A row of `schema.artifact` as the house sees it."""
+    return ArtifactRow(**{k: v for k, v in row._mapping.items() if k != "id"})
 
 
 def _plain(step: StepRow) -> dict[str, Any]:

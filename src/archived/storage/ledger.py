@@ -24,6 +24,7 @@ KINDS: Mapping[str, str] = {
     "daemon-stopped": "The daemon stopped in order.",
     "document-admitted": "A file's bytes became durable in the spool; digests of the original.",
     "source-removed": "The file was taken out of the hot folder after its bytes were compared.",
+    "arrival-joined": "A further file of a document became durable in the spool with it.",
     "arrival-repeated": "The same bytes arrived again; compared, and counted as an arrival.",
     "arrival-ignored": "A file in a hot folder was left alone under a named rule.",
     "arrival-held": "A file in a hot folder cannot be taken in.",

@@ -15,7 +15,7 @@ from archived.model.document import COLUMN, MOVING, State
 from archived.model.fairness import Line
 from archived.storage import ledger as chain
 from archived.storage import schema as t
-from archived.storage.change import document_row
+from archived.storage.change import artifact_row, document_row, originals, parts
 from archived.storage.records import (
     Arrival,
     ArrivalState,
@@ -202,7 +202,17 @@ class Queries:
         )
         if current:
             statement = statement.where(t.artifact.c.current)
-        return [ArtifactRow(**_without(r, "id")) for r in self._rows(statement)]
+        return [artifact_row(r) for r in self._rows(statement)]
+
+    def originals(self, document: str) -> list[ArtifactRow]:
+        """A document's originals, in reading order."""
+        with self.reading() as connection:
+            return originals(connection, document)
+
+    def parts(self, master: str) -> list[DocumentRow]:
+        """The documents that one was cut into, in order."""
+        with self.reading() as connection:
+            return parts(connection, master)
 
     def steps(self, document: str) -> list[StepRow]:
         """Every attempt at every stage, in order."""
@@ -359,10 +369,6 @@ def column_of(state: ArrivalState, document_state: str | None) -> str | None:
             return COLUMN[State(document_state)].replace(" ", "_")
         case _:
             return None  # admitted, but the document is gone: exactly what must never be
-
-
-def _without(row: Row[Any], column: str) -> dict[str, Any]:
-    return {k: v for k, v in row._mapping.items() if k != column}
 
 
 def _arrival(row: Row[Any]) -> Arrival:

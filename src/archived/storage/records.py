@@ -11,6 +11,16 @@ from typing import Any
 from archived.model.document import State
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file in a document's spool folder. `path` is relative to that folder."""
+
+    path: str
+    size: int
+    sha256: str
+    sha512: str
+
+
 class ArrivalState(StrEnum):
     """Where a file seen in a hot folder stands."""
 
@@ -46,6 +56,8 @@ class Arrival:
     ended: datetime | None
     origin: str = ""
     """The device it came from, by the hot folder's `device`."""
+    became: str | None = None
+    """The artifact it became (`original/0002.tif`); `None`: its document's first original."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +94,15 @@ class DocumentRow:
     inventory_sha512: str | None = None
     pages: int | None = None
     origin: str = ""
+    dossier: str = ""
+    given: Mapping[str, Any] | None = None
+    collation: str = ""
+    master: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRow:
-    """One bitstream. `path`: below the document's spool folder. `step`: `None` for originals."""
+    """One bitstream. `path`: below the document's spool folder. `step`: `None` when received."""
 
     document: str
     role: str
@@ -99,6 +115,15 @@ class ArtifactRow:
     step: str | None = None
     current: bool = True
     main: bool = False
+
+
+def received(document: str, kept: Kept, media_type: str, *, main: bool = False) -> ArtifactRow:
+    """The artifact that a received file becomes: an original, or what came with one."""
+    role, _, name = kept.path.partition("/")
+    return ArtifactRow(
+        document=document, role=role, name=name, media_type=media_type, size=kept.size,
+        sha512=kept.sha512, sha256=kept.sha256, path=kept.path, main=main,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,13 +17,14 @@ from typing import Any
 from archived import AGENT
 from archived.errors import ArchivedError, CatalogError, SpoolError
 from archived.model.document import Happened, State
-from archived.model.identity import object_id
+from archived.model.identity import object_id, readable
 from archived.model.plan import next_step
 from archived.model.policy import Limits, Verdict, interrupted, wait
 from archived.storage import atomic
 from archived.storage.catalog import Catalog
+from archived.storage.change import Change
 from archived.storage.ledger import Entry
-from archived.storage.records import ArrivalState, ArtifactRow, DocumentRow
+from archived.storage.records import ArrivalState, DocumentRow, Kept, received
 from archived.storage.spool import Spool
 from archived.storage.store import Store
 
@@ -133,87 +134,125 @@ def _spool_folder(
         return
     try:
         note = spool.arrival(identifier)
-        source = Path(os.fsdecode(base64.b64decode(note["source"])))
-        ours = spool.folder(identifier) / note["file"]
-        # The catalog never heard of it. The scan will find the source, or a later try has it.
-        if _still_there(source, ours) or _taken_in_later(spool, store, catalog, note, ours):
+        files = [_File.of(each, spool.folder(identifier)) for each in note["files"]]
+        # The catalog never heard of it. The scan will find the sources, or a later try has them;
+        # a part that was being cut out is still in its master.
+        if "row" not in note or all(
+            _still_there(each) or _taken_in_later(spool, store, catalog, each) for each in files
+        ):
             spool.drop(identifier)
             found.dropped.append(identifier)
             return
-        _adopt(catalog, identifier, note, ours, now)
+        _adopt(catalog, identifier, note, files, now)
         found.adopted.append(identifier)
     except (SpoolError, KeyError, ValueError, TypeError, OSError):
         found.unexplained.append(identifier)
 
 
-def _still_there(source: Path, ours: Path) -> bool:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One received file of a spool folder, by its note."""
+
+    arrival: int
+    source: Path
+    path: bytes
+    media_type: str
+    ours: Path
+    kept: Kept
+
+    @classmethod
+    def of(cls, note: Mapping[str, Any], folder: Path) -> _File:
+        """Raises `KeyError`, `ValueError` or `TypeError` for a note that is none."""
+        return cls(
+            note["arrival"], Path(os.fsdecode(base64.b64decode(note["source"]))),
+            base64.b64decode(note["path"]), note["media_type"], folder / note["file"],
+            Kept(note["file"], note["size"], note["sha256"], note["sha512"]),
+        )  # fmt: skip
+
+
+def _still_there(file: _File) -> bool:
     try:
-        return atomic.same_bytes(source, ours)
+        return atomic.same_bytes(file.source, file.ours)
     except OSError:
         return False
 
 
-def _taken_in_later(
-    spool: Spool, store: Store, catalog: Catalog, note: Mapping[str, Any], ours: Path
-) -> bool:
+def _taken_in_later(spool: Spool, store: Store, catalog: Catalog, file: _File) -> bool:
     """Whether this file's admission failed here, and a later try put it into custody elsewhere."""
-    arrival = catalog.arrival(note["arrival"])
-    if arrival is None or arrival.document is None or arrival.sha256 != note["sha256"]:
+    arrival = catalog.arrival(file.arrival)
+    if arrival is None or arrival.document is None or arrival.sha256 != file.kept.sha256:
         return False
     row = catalog.document(arrival.document)
-    (original,) = (a for a in catalog.artifacts(row.id) if a.role == "original")
+    kept = [
+        a for a in catalog.artifacts(row.id)
+        if a.step is None and arrival.became in {None, f"{a.role}/{a.name}"}
+    ]  # fmt: skip
     try:
         theirs = (
-            spool.folder(row.id) / original.path if row.object_key is None
-            else store.path_of(object_id(row.id), f"original/{original.name}")
+            spool.folder(row.id) / kept[0].path if row.object_key is None
+            else store.path_of(object_id(row.id), f"{kept[0].role}/{kept[0].name}")
         )  # fmt: skip
-        return atomic.same_bytes(theirs, ours)
-    except (ArchivedError, OSError):
+        return atomic.same_bytes(theirs, file.ours)
+    except (ArchivedError, OSError, IndexError):
         return False
 
 
 def _adopt(
-    catalog: Catalog, identifier: str, note: Mapping[str, Any], ours: Path, now: datetime
-) -> None:
-    """The source is gone and only the spool has the bytes: the document is admitted from here."""
-    if atomic.digest(ours).sha512 != note["sha512"]:
-        raise SpoolError(f"{ours}: not the bytes that arrived")  # a removal that was cut short
+    catalog: Catalog, identifier: str, note: Mapping[str, Any], files: Sequence[_File],
+    now: datetime,
+) -> None:  # fmt: skip
+    """A source is gone and only the spool has its bytes: the document is admitted from here."""
+    for file in files:
+        if atomic.digest(file.ours).sha512 != file.kept.sha512:
+            # a removal that was cut short
+            raise SpoolError(f"{file.ours}: not the bytes that arrived")
     facts = dict(note["row"])
     for instant in ("due", "received", "changed"):
         facts[instant] = datetime.fromisoformat(facts[instant]) if facts[instant] else None
     facts |= {"path": base64.b64decode(facts["path"]), "state": State(facts["state"])}
-    row = DocumentRow(**({"origin": facts["hotfolder"]} | facts))
-    original = ArtifactRow(
-        document=identifier, role="original", name=note["file"].rsplit("/", 1)[-1],
-        media_type=row.media_type, size=note["size"], sha512=note["sha512"],
-        sha256=note["sha256"], path=note["file"], main=True,
-    )  # fmt: skip
-    seen = catalog.arrival(note["arrival"])
+    row = DocumentRow(**facts)
     with catalog.transaction() as change:
-        change.admit(row, [original])
-        arrival = (
-            seen.id if seen is not None and seen.state is ArrivalState.SEEN
-            else change.arrival_seen(
-                hotfolder=row.hotfolder, path=row.path, name=row.name, device=0, inode=0,
-                size=row.size, mtime_ns=0, now=now, origin=row.origin,
-            )
-        )  # fmt: skip
-        change.arrival_changed(arrival, present=False)
-        change.arrival_ended(
-            arrival, ArrivalState.ADMITTED, now, document=identifier, sha256=note["sha256"]
+        change.admit(
+            row,
+            [
+                received(row.id, file.kept, file.media_type, main=number == 0)
+                for number, file in enumerate(files)
+            ],
         )
-        change.record(
-            Entry("recovered", now, AGENT, document=identifier,
-                  digests={"original/0001": note["sha512"]},
-                  facts={"why": "found in the spool, named nowhere else", "arrival": arrival,
-                         "hotfolder": row.hotfolder, "device": row.origin, "name": row.name,
-                         "size": row.size})
-        )  # fmt: skip
+        for number, file in enumerate(files):
+            _adopt_file(change, catalog, row, file, now, first=number == 0)
         if row.due is None:
             change.move(row, Happened.ADMITTED_HELD, now)
             held = {"code": row.code, "reason": row.reason}
             change.record(Entry("document-held", now, AGENT, document=identifier, facts=held))
         change.announce(
             "document-admitted", now, document=identifier, hotfolder=row.hotfolder,
-            facts={"size": note["size"], "sha256": note["sha256"]},
+            facts={"size": row.size, "sha256": files[0].kept.sha256},
         )  # fmt: skip
+
+
+def _adopt_file(
+    change: Change, catalog: Catalog, row: DocumentRow, file: _File, now: datetime, *, first: bool
+) -> None:
+    seen, name = catalog.arrival(file.arrival), readable(file.path)
+    arrival = (
+        seen.id if seen is not None and seen.state is ArrivalState.SEEN
+        else change.arrival_seen(
+            hotfolder=row.hotfolder, path=file.path, name=name, device=0, inode=0,
+            size=file.kept.size, mtime_ns=0, now=now, origin=row.origin,
+        )
+    )  # fmt: skip
+    # One that is still there is on record as such: its desk takes it away.
+    change.arrival_changed(arrival, present=seen is not None and _still_there(file))
+    change.arrival_ended(
+        arrival, ArrivalState.ADMITTED, now, document=row.id, sha256=file.kept.sha256,
+        became=file.kept.path,
+    )  # fmt: skip
+    facts = {"arrival": arrival, "hotfolder": row.hotfolder, "device": row.origin, "name": name,
+             "size": file.kept.size}  # fmt: skip
+    why = {"why": "found in the spool, named nowhere else"} if first else {}
+    change.record(
+        Entry("recovered" if first else "arrival-joined", now, AGENT, document=row.id,
+              digests={file.kept.path.rpartition(".")[0] or file.kept.path: file.kept.sha512},
+              facts={**why, **facts})
+    )  # fmt: skip

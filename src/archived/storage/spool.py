@@ -2,7 +2,8 @@
 
     spool/incoming/    being written; of no account until renamed; cleared at start
     spool/documents/ID/arrival.json          what arrived, so that the folder explains itself
-    spool/documents/ID/original/0001.tif     bit-exact, read-only
+    spool/documents/ID/original/0001.tif     bit-exact, read-only; one or several
+    spool/documents/ID/metadata/ticket.json  bit-exact, read-only: what came with them
     spool/documents/ID/made/STEP/...         what finished steps made, read-only
     work/STEP/                               a running step's private folder
 
@@ -13,25 +14,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from archived.errors import SpoolError
 from archived.model.outcome import Made
 from archived.storage import atomic
+from archived.storage.records import Kept
 
 ORIGINAL_MODE = 0o440
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A file in a document's spool folder. `path` is relative to that folder."""
+class Incoming:
+    """A file to be taken in: where it is, and its path in the document's folder (`role/name`).
 
+    `note` is kept with it in arrival.json.
+    """
+
+    source: Path
     path: str
-    size: int
-    sha256: str
-    sha512: str
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Spool:
@@ -52,28 +56,28 @@ class Spool:
         return self.documents / document
 
     def take_in(
-        self, source: Path, document: str, name: str, arrival: Mapping[str, Any],
+        self, document: str, files: Sequence[Incoming], note: Mapping[str, Any],
         check: Callable[[], None] = lambda: None,
-    ) -> Kept:  # fmt: skip
-        """Copy a received file into a new document folder; durable when this returns.
+    ) -> list[Kept]:  # fmt: skip
+        """Copy received files into a new document folder; durable when this returns.
 
-        `name` is the safe name it gets here (`0001.tif`). `check` is called between reading and
-        publishing; what it raises, or `OSError`, leaves nothing behind. The source is only read.
-        A crash leaves the whole folder or something in `incoming/`.
+        In the order of `files`. `check` is called between reading and publishing; what it raises,
+        or `OSError`, leaves nothing behind. The sources are only read. A crash leaves the whole
+        folder or something in `incoming/`.
         """
         staged = self.incoming / document
-        originals = staged / "original"
-        originals.mkdir(parents=True)
+        staged.mkdir(parents=True)
         try:
-            copied = atomic.copy_file(source, originals / name, mode=ORIGINAL_MODE)
+            kept = [_copied(staged, file) for file in files]
             check()
-            facts = dict(arrival) | {
+            facts = dict(note) | {
                 "document": document,
-                "file": f"original/{name}",
-                "size": copied.size,
-                "sha256": copied.sha256,
-                "sha512": copied.sha512,
-            }
+                "files": [
+                    {**file.note, "file": k.path, "size": k.size, "sha256": k.sha256,
+                     "sha512": k.sha512}
+                    for file, k in zip(files, kept, strict=True)
+                ],
+            }  # fmt: skip
             (staged / "arrival.json").write_text(json.dumps(facts, indent=1, ensure_ascii=True))
             atomic.publish_folder(staged, self.folder(document))
         except Exception:
@@ -82,7 +86,7 @@ class Spool:
             else:  # it has its name, but not durably: the caller will never mention it
                 self.drop(document)
             raise
-        return Kept(f"original/{name}", copied.size, copied.sha256, copied.sha512)
+        return kept
 
     def arrival(self, document: str) -> Mapping[str, Any]:
         """What arrived, from the folder itself. Raises `SpoolError` when it cannot be read."""
@@ -163,6 +167,13 @@ class Spool:
         for entry in sorted(self.documents.iterdir()):
             if entry.is_dir():
                 yield entry.name
+
+
+def _copied(staged: Path, file: Incoming) -> Kept:
+    inside = staged / file.path
+    inside.parent.mkdir(exist_ok=True)
+    copied = atomic.copy_file(file.source, inside, mode=ORIGINAL_MODE)
+    return Kept(file.path, copied.size, copied.sha256, copied.sha512)
 
 
 def _kept_name(index: int, made: Made) -> str:

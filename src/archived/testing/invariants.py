@@ -52,7 +52,8 @@ def _balance(catalog: Catalog) -> list[str]:
     found += [f"{file.hotfolder}/{file.name}: {file.why}" for file in settled(catalog) if file.why]
     admitted = catalog.arrivals(states=[ArrivalState.ADMITTED], limit=1_000_000)
     named = {a.document for a in admitted}
-    lost = [d.id for d in catalog.documents(limit=1_000_000) if d.id not in named]
+    documents = catalog.documents(limit=1_000_000)
+    lost = [d.id for d in documents if d.id not in named and d.master is None]
     return found + [f"document {each} has no arrival" for each in lost]
 
 
@@ -66,7 +67,7 @@ def _document(catalog: Catalog, store: Store, state: Path, row: DocumentRow) -> 
     if sealed and folder.exists():
         found.append(f"{name}: sealed, and its spool folder is still there")
     kinds = [e.kind for e in catalog.ledger_of(row.id)]
-    if kinds.count("document-admitted") + kinds.count("recovered") < 1:
+    if not {"document-admitted", "part-admitted", "recovered"} & set(kinds):
         found.append(f"{name}: its admission is not in the ledger")
     if kinds.count("document-sealed") != int(sealed):
         found.append(f"{name}: sealed {kinds.count('document-sealed')} times by the ledger")
@@ -93,9 +94,14 @@ def _bytes(catalog: Catalog, store: Store, folder: Path, row: DocumentRow, name:
             artifact.size, artifact.sha512, artifact.sha256,
         ):  # fmt: skip
             found.append(f"{name}: {artifact.role}/{artifact.name} has other bytes")
-    originals = [a for a in catalog.artifacts(row.id) if a.role == "original"]
-    if len(originals) != 1:
-        found.append(f"{name}: {len(originals)} originals")
+    became = {a.became for a in catalog.arrivals(document=row.id, limit=1_000_000)}
+    received = {f"{a.role}/{a.name}" for a in catalog.artifacts(row.id) if a.step is None}
+    if not catalog.originals(row.id):
+        found.append(f"{name}: no original")
+    if became - received:
+        found.append(f"{name}: {became - received} arrived and are not in it")
+    if row.master is None and received - became:
+        found.append(f"{name}: {received - became} never arrived")
     return found
 
 
