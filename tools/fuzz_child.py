@@ -192,7 +192,7 @@ class Bench:
             found.append("the fork server was lost")
         notes = request.folder / TEMPORARY / NOTES
         if notes.exists():
-            found.append(f"wrote outside its folder: {notes.read_text().split()[:3]}")
+            found.append(f"tried to write outside its folder: {notes.read_text().split()[:3]}")
         found += [
             f"a file of its own is {path.stat().st_size} bytes long"
             for path in request.folder.rglob("*")

@@ -41,11 +41,14 @@ class Child:
 
 
 def own_children() -> list[int]:
-    """The pids of this process's children, the dead but not yet waited for included."""
+    """The pids of this process's children, the dead but not yet waited for included.
+
+    Raises `OSError` when the system cannot tell (out of open files, say).
+    """
     me = os.getpid()
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{me}/children").read_text().split()]
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or one that failed us this time
         return [pid for pid in _processes() if _parent(pid) == me]
 
 

@@ -57,6 +57,7 @@ class ForkServer:
             self.tell({"did": "failed", "message": error.message, "hint": error.hint})
             raise SystemExit(1) from error
         signal.alarm(0)
+        sys.dont_write_bytecode = True  # what a child imports late is not kept beside its source
         sys.stdout.flush()  # else every child would print again what an import printed
         gc.collect()
         gc.freeze()  # else every child's first collection would copy all of it
@@ -140,12 +141,21 @@ class ForkServer:
             worker.serve(self.registry, job, parent, reply_in, output_in)
         os.close(reply_in)
         os.close(output_in)
+        try:
+            watch = os.pidfd_open(pid)
+        except OSError as error:  # nobody would tell us of its end
+            os.close(reply)
+            os.close(output)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._cannot(job, error)
+            return
         for pipe in (reply, output):
             os.set_blocking(pipe, False)
         child = Child(
             step=job["step"],
             pid=pid,
-            watch=os.pidfd_open(pid),
+            watch=watch,
             reply=reply,
             output=output,
             began=began,
@@ -274,7 +284,10 @@ class ForkServer:
 
     def _kill_strays(self) -> int:
         living = {child.pid for child in self.children.values() if child.end is None}
-        strays = [pid for pid in own_children() if pid not in living]
+        try:
+            strays = [pid for pid in own_children() if pid not in living]
+        except OSError:  # nobody can be seen now; until somebody can, there may be one
+            return 1
         for pid in strays:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, os.WNOHANG)
@@ -311,8 +324,8 @@ class ForkServer:
                 os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 os._exit(0)
-            for pid in own_children():
-                with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
+                for pid in own_children():
                     os.kill(pid, signal.SIGKILL)
             time.sleep(_STRAYS_POLL / 4)
         os._exit(1)
