@@ -1,7 +1,7 @@
 """Every line the daemon writes: one event, a stable `action`, the document's id where there is one.
 
-JSON for programs (systemd, files), readable for people at a terminal. Lines of libraries that use
-the standard `logging` go the same way.
+Fields for the journal, JSON for other programs and files, readable for people at a terminal. Lines
+of libraries that use the standard `logging` go the same way.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from archived.observe import journal
+
 _CHATTY = ("aiohttp.access", "alembic", "asyncio", "sqlalchemy", "watchdog")
 
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Set up logging for the process. `form`: `json`, `console`, or `auto` (by terminal)."""
+    """Set up logging for the process. `form`: `json`, `console`, or `auto`: fields where the
+    stream leads to the journal, else by whether it is a terminal.
+    """
     _open_standard_descriptors()
     stream = stream or sys.stdout
+    to_journal = form == "auto" and journal.listening(stream)
     as_json = form == "json" or (form == "auto" and not stream.isatty())
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -41,15 +46,11 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    last: list[Processor] = (
-        [
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ]
-        if as_json
-        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
-    )
-    handler = _Lines(stream)
+    last: list[Processor] = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    if as_json:
+        written = structlog.processors.JSONRenderer(ensure_ascii=False)
+        last = [structlog.processors.format_exc_info, written]
+    handler: logging.Handler = journal.Journal() if to_journal else _Lines(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -59,7 +60,10 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     # What libraries warn of (watchdog does, of folders made while it looks) is a line like others.
     logging.captureWarnings(True)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    before, root.handlers[:] = root.handlers[:], [handler]
+    for old in before:
+        if isinstance(old, journal.Journal):
+            old.close()
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
