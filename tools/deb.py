@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
 from pathlib import Path
 
@@ -32,14 +31,10 @@ def export(into: Path, *, worktree: bool) -> None:
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
     if not worktree:
-        archive = subprocess.run(
+        sources = subprocess.run(
             ["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True
         ).stdout
-        tar = into / ".sources.tar"
-        tar.write_bytes(archive)
-        with tarfile.open(tar) as opened:
-            opened.extractall(into, filter="tar")
-        tar.unlink()
+        run(["tar", "x", "-C", str(into)], input=sources)
         return
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
