@@ -15,6 +15,7 @@ from archived.cli.completion import completion
 from archived.cli.doctor import doctor
 from archived.cli.exits import run as run_program
 from archived.cli.group import Program
+from archived.cli.hash_password import hash_password
 from archived.locale import _, heard
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _plugins(session: Session, whose: str) -> Plugins:
             return find(tuple(name.strip() for name in whose.split(",") if name.strip()))
 
 
-for _command in (check, doctor, completion):
+for _command in (check, doctor, hash_password, completion):
     cli.add_command(_command)
 
 

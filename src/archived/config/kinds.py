@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 import unicodedata
@@ -24,6 +25,11 @@ class Address:
 
     host: str
     port: int
+
+    @property
+    def for_this_machine_only(self) -> bool:
+        """Whether no other machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -108,6 +114,32 @@ def _hours(value: object) -> Hours:
     return value if isinstance(value, Hours) else Hours.parse(str(value))
 
 
+_SCRYPT = re.compile(
+    r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d)\$[A-Za-z0-9+/]{16,}\$[A-Za-z0-9+/]{22,}"
+)
+
+
+def _password_hash(value: str) -> str:
+    match = _SCRYPT.fullmatch(value)
+    # Bounds, so that asking for a password costs no more than 128 MiB and a moment.
+    if match is None or not (10 <= int(match[1]) <= 16 and 1 <= int(match[2]) <= 16):
+        raise ValueError(
+            "write what archived hash-password prints; a password itself never stands here"
+        )
+    return value
+
+
+def _shown_hash(value: str) -> str:
+    """What is told of it: whether it changed, not what it is."""
+    return f"hash {hashlib.sha256(value.encode()).hexdigest()[:8]}"
+
+
+def _user(value: str) -> str:
+    if not value.isprintable() or ":" in value or not 0 < len(value) <= 60:
+        raise ValueError('write a user name without ":"')
+    return value
+
+
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise ValueError(f'"{twice[0]}" stands in the list twice')
@@ -127,6 +159,11 @@ WorkHours = Annotated[
 ]  # fmt: skip
 Device = Annotated[str, AfterValidator(_device)]
 Listen = Annotated[Address, PlainValidator(_address), PlainSerializer(str, return_type=str)]
+PasswordHash = Annotated[
+    str, AfterValidator(_password_hash), PlainSerializer(_shown_hash, return_type=str),
+]  # fmt: skip
+"""A password as scrypt made it unreadable, in the notation of the PHC string format."""
+UserName = Annotated[str, AfterValidator(_user)]
 Topic = Annotated[str, AfterValidator(_topic)]
 Names = Annotated[tuple[str, ...], AfterValidator(_once)]
 """A list of names, each once."""

@@ -19,6 +19,8 @@ NEEDS_RESTART: tuple[Keys, ...] = (
     ("archive", "state"),
     ("store", "path"),
     ("web", "listen"),
+    ("web", "certificate"),
+    ("web", "key"),
     ("control", "socket"),
     ("control", "group"),
 )

@@ -23,9 +23,11 @@ from archived.config.kinds import (
     FolderName,
     Listen,
     Names,
+    PasswordHash,
     Pattern,
     Secrecy,
     Topic,
+    UserName,
     Wait,
     WorkHours,
 )
@@ -211,10 +213,38 @@ def default_lanes() -> dict[str, Lane]:
 
 
 class Web(Options):
-    """Metrics and health over HTTP: /metrics, /healthz, /readyz."""
+    """Metrics and health over HTTP: /metrics, /healthz, /readyz. Other machines are answered over
+    TLS and asked for a password, or not at all."""
 
     listen: Listen = Address("127.0.0.1", 9477)
-    """Address and port. It is neither encrypted nor protected: keep it on a trusted network."""
+    """Address and port. An address that other machines can reach, like "0.0.0.0:9477", is refused
+    without `certificate`, `key` and `users`."""
+    certificate: Annotated[AbsolutePath | None, Field(examples=["/etc/archived/web.pem"])] = None
+    """The server's certificate, PEM, with those between it and its authority. With it the answers
+    are encrypted (TLS 1.2 or newer). A reload reads it again."""
+    key: Annotated[SecretRef | None, Field(examples=[{"credential": "web-key"}])] = None
+    """Where the certificate's private key is kept, PEM, without a passphrase."""
+    users: dict[UserName, PasswordHash] = Field(default_factory=dict)
+    """Who may read the metrics: { prometheus = "$scrypt$..." }, each name with what archived
+    hash-password prints. Health is told to this machine itself without a password."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Web:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together; one of them is not set")
+        needed = {"certificate": self.certificate, "key": self.key, "users": self.users}
+        missing = [name for name, value in needed.items() if not value]
+        if missing and not self.listen.for_this_machine_only:
+            raise ValueError(
+                f'listen = "{self.listen}" can be reached by other machines, which needs '
+                f"{', '.join(missing)}; set what is missing, or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def address(self) -> str:
+        """Where it answers, as people open it."""
+        return f"http{'s' if self.certificate else ''}://{self.listen}"
 
 
 class Control(Options):
@@ -268,7 +298,8 @@ class Log(Options):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """From this level on."""
     format: Literal["auto", "json", "console"] = "auto"
-    """"console" for people, "json" for programs; "auto": console on a terminal, else json."""
+    """"console" for people, "json" for programs; "auto": console on a terminal, fields where the
+    service manager leads it to the journal (journalctl DOCUMENT=ID), else json."""
 
 
 class PluginTable(Options):

@@ -37,6 +37,7 @@ from archived.model.outcome import Ending
 from archived.observe import logs
 from archived.observe.answers import Answers
 from archived.observe.control import Control
+from archived.observe.door import door
 from archived.observe.metrics import Metrics
 from archived.observe.notify import Notifier
 from archived.observe.publisher import Observers, Publisher
@@ -86,6 +87,7 @@ class Daemon:
         self._for_shares = asyncio.Event()
         self.shares: Shares
         self._group: asyncio.TaskGroup
+        self._web: Web
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._retiring: dict[asyncio.Task[None], Runner] = {}
         """Runners of an earlier configuration that finish their steps."""
@@ -119,7 +121,7 @@ class Daemon:
     async def _running(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             self._group = group
-            web = Web(self.settings.web.listen, self.metrics, self.health)
+            web = self._web = Web(door(self.settings.web), self.metrics, self.health)
             control = Control(self.settings.control, self)
             async with web, control:
                 self._notifier.status("starting")
@@ -140,7 +142,7 @@ class Daemon:
                 self._reloading.release()
                 self._notifier.ready(f"{len(self.receptions)} hot folders")
                 _log.info("ready", action="daemon-ready", hotfolders=sorted(self.receptions),
-                          metrics=str(self.settings.web.listen))  # fmt: skip
+                          metrics=self.settings.web.address)  # fmt: skip
                 try:
                     yield
                 finally:
@@ -343,7 +345,7 @@ class Daemon:
             "started": self.started,
             "config": str(self.settings.path),
             "not_ready": self.health.not_ready(),
-            "metrics": f"http://{self.settings.web.listen}/metrics",
+            "metrics": f"{self.settings.web.address}/metrics",
             "hotfolders": [asdict(r.status) for r in self.receptions.values()],
             "lanes": dict(self.scheduler.widths),
             "closed": [
@@ -384,6 +386,7 @@ class Daemon:
             self._notifier.reloading()
             try:
                 new = await asyncio.to_thread(reload, self.settings)
+                entrance = await asyncio.to_thread(door, new.web)
                 runners = await self._start_runners(new)
             except ArchivedError as error:
                 self.metrics.reloaded(ok=False)
@@ -393,6 +396,7 @@ class Daemon:
                 raise
             else:
                 told = changes(self.settings, new)
+                self._web.use(entrance)
                 await self._switch(new, runners)
                 self.metrics.reloaded(ok=True)
                 _log.info("reloaded", action="reloaded", changes=told)
