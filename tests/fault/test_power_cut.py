@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dividing import Dividing
 from ocfl_judge import judge
 from power import cut
 from world import CONTENT, DECK, LIMITS, World
@@ -89,6 +90,35 @@ def test_the_power_may_go_again_at_any_call_of_the_recovery(tmp_path: Path) -> N
             assert cut(lambda: life(root), first)
 
         at_every_call(tmp_path / f"first-{first}", prepare, life, stride=3)
+
+
+def divided_life(root: Path) -> None:
+    world = Dividing(root)
+    world.restart()
+    world.sweep()
+    world.work()
+    world.catalog.close()
+
+
+def test_the_power_may_go_at_any_call_while_a_document_is_cut_into_parts(tmp_path: Path) -> None:
+    for calls in itertools.count(start=20, step=3):  # the calls before it are the test above's
+        root = tmp_path / str(calls)
+        root.mkdir()
+        drop(root)
+        went = cut(lambda root=root: divided_life(root), calls)
+        divided_life(root)
+
+        assert problems(root / "state", root / "store") == []
+        catalog = Catalog.open_to_read(root / "state" / "catalog.db")
+        (master,) = (d for d in catalog.documents() if d.master is None)
+        assert [p.name for p in catalog.parts(master.id)] == ["part 1", "part 2", "part 3"]
+        assert {d.state for d in catalog.documents()} == {State.SAFE}
+        assert len(catalog.documents()) == 4
+        catalog.close()
+        if not went:
+            break
+    assert calls > 120, "four documents are that many durable calls"
+    assert judge(root / "store" / "ocfl") == []
 
 
 def test_a_document_that_kills_the_machine_every_time_is_held(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from world import CONTENT, STAGES, World
 from archived.engine.queue import Queue
 from archived.engine.server import MARK, _kill_marked
 from archived.errors import CatalogError
-from archived.intake.item import Route
 from archived.intake.desk import Desk, FolderCard
+from archived.intake.item import Route
 from archived.intake.scan import FolderOffline
 from archived.model.outcome import Ending, Outcome
 from archived.storage import atomic

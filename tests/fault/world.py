@@ -15,8 +15,8 @@ from archived.engine import commit
 from archived.engine.cards import Deck, StageCard
 from archived.engine.custody import bytes_of
 from archived.engine.sealing import Sealer
-from archived.intake.item import Route
 from archived.intake.desk import Candidate, Desk, FolderCard
+from archived.intake.item import Route
 from archived.model.document import State
 from archived.model.identity import document_id
 from archived.model.outcome import Ending, Made, Outcome
@@ -46,6 +46,9 @@ CONTENT = b"%PDF-1.4\n" + b"one page of somebody's land " * 400 + b"\nstartxref\
 
 class World:
     """A hot folder, a state folder and a store below one root, and what works on them."""
+
+    copies = 1
+    """Nobody here makes any: with 1 a document stays sealed, with 0 it is safe."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -77,7 +80,7 @@ class World:
 
     def sweep(self, deadline: float = 3600.0) -> None:
         """Two looks with a quiet time of nothing: admit what is there, remove what is ours."""
-        route = Route("scans", "paper", STAGES, 1, "cpu")
+        route = Route("scans", "paper", STAGES, self.copies, "cpu")
         card = FolderCard("scans", self.hot, route, quiet=0.0, deadline=deadline)
         desk = Desk(card, self.catalog, self.spool, self)
         desk.sweep()
@@ -120,12 +123,16 @@ class World:
             assert not isinstance(sealed, Outcome), sealed
             commit.seal(self.spool, self.catalog, DECK, step, *sealed, self.now())
             return
+        self.end(step, self.do_stage(row, stage, step.id))
+
+    def do_stage(self, row: DocumentRow, stage: str, step: str) -> Outcome:
+        """What a stage would do."""
         made = ()
         if stage == "note":
-            folder = self.spool.start_work(step.id)
+            folder = self.spool.start_work(step)
             (folder / "note.txt").write_text("a note")
             made = (Made("note.txt", "note.txt", "text/plain", "text"),)
-        self.end(step, Outcome(Ending.FINISHED, made=made, facts={"pages": 1}))
+        return Outcome(Ending.FINISHED, made=made, facts={"pages": 1})
 
     def restart(self) -> None:
         """What the daemon does first after whatever happened."""

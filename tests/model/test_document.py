@@ -52,7 +52,13 @@ def test_no_state_but_a_persons_refusal_can_keep_a_document_from_becoming_safe(
 
 @pytest.mark.parametrize("state", sorted(ARCHIVED))
 def test_an_archived_document_never_becomes_unsealed(state: State) -> None:
-    assert reachable_from(state) - {State.HELD, State.WORKING, State.WAITING, State.REFUSED} <= {
+    assert reachable_from(state) - {
+        State.HELD,
+        State.WORKING,
+        State.WAITING,
+        State.REFUSED,
+        State.DIVIDED,
+    } <= {
         State.SEALED,
         State.SAFE,
     }

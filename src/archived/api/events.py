@@ -13,11 +13,12 @@ from typing import Any
 
 EVENTS: Mapping[str, str] = MappingProxyType(
     {
-        "document-admitted": "A file was taken into custody: durable in the spool and on record.",
+        "document-admitted": "A document is in custody: durable in the spool and on record.",
         "step-finished": "A stage ended well on a document.",
         "step-skipped": "A stage does not accept this document's type and was passed over.",
         "step-postponed": "A stage waits for the world; it will be tried again.",
         "step-broke": "A stage failed; it will be tried again, or the document is held.",
+        "document-divided": "A document was cut into parts, which are documents of their own now.",
         "document-held": "A person must decide about a document.",
         "document-released": "A person decided that a held document goes on.",
         "document-refused": "A person decided that a held document is not archived.",

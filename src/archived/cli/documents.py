@@ -38,17 +38,23 @@ DOCUMENT = click.argument("document", metavar="DOC", shell_complete=_complete_do
 @click.command("documents")
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these.")
 @click.option("--hotfolder", metavar="NAME", help="Only what arrived in this hot folder.")
+@click.option("--dossier", metavar="CODE", help="Only what belongs to this dossier.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True,
               help="At most so many, the newest.")  # fmt: skip
 @click.option("--before", metavar="DOC", help="Go on with a listing after this document's id.")
 @click.pass_obj
 def documents(
-    session: Session, states: tuple[str, ...], hotfolder: str | None, limit: int, before: str | None
+    session: Session,
+    states: tuple[str, ...],
+    hotfolder: str | None,
+    dossier: str | None,
+    limit: int,
+    before: str | None,
 ) -> None:
     """List documents, the newest first."""
     answer = session.ask(
-        "documents", states=",".join(states) or None, hotfolder=hotfolder, limit=limit,
-        before=before,
+        "documents", states=",".join(states) or None, hotfolder=hotfolder, dossier=dossier,
+        limit=limit, before=before,
     )  # fmt: skip
     if session.as_json:
         shown.as_json(answer)

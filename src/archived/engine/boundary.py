@@ -14,12 +14,14 @@ from types import MappingProxyType
 from typing import Any
 
 from archived.api import Artifact, Document, Role, Sealed
-from archived.model.outcome import CopyMade, Ending, Made, Outcome, Usage
+from archived.model.outcome import CopyMade, Ending, Made, Outcome, PartMade, Usage
 
 REPLY_LIMIT = 4 * 2**20
 """Bytes of JSON one step may answer with."""
 FACTS_LIMIT = 256 * 2**10
-"""Bytes of JSON one step's facts may take."""
+"""Bytes of JSON one step's facts may take; those of all its parts together, as much again."""
+PARTS_LIMIT = 1000
+"""Documents that one step may cut out of another."""
 LOG_LIMIT = 64 * 2**10
 """Bytes of a step's output that are kept: the first quarter and the end."""
 LINE_LIMIT = 2 * REPLY_LIMIT + 16 * LOG_LIMIT
@@ -201,6 +203,7 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         "tools": dict(outcome.tools),
         "copies": [{**asdict(c), "verified": c.verified.isoformat()} for c in outcome.copies],
         "notes": list(outcome.notes),
+        "parts": [asdict(part) for part in outcome.parts],
         "usage": asdict(outcome.usage),
     }
 
@@ -220,6 +223,11 @@ def outcome_from_json(reply: Json) -> Outcome:
         raise TypeError("facts are not a table")
     _all_text(reply["code"], reply["message"], reply["hint"], *reply["notes"])
     _all_text(*reply["tools"], *reply["tools"].values())
+    parts = tuple(PartMade(**{**part, "file": Made(**part["file"])}) for part in reply["parts"])
+    for part in parts:
+        _all_text(part.file.path, part.file.name, part.file.media_type, part.name, part.dossier)
+        if not isinstance(part.facts, dict):
+            raise TypeError("a part's facts are not a table")
     return Outcome(
         ending=Ending(reply["ending"]),
         code=reply["code"],
@@ -235,6 +243,7 @@ def outcome_from_json(reply: Json) -> Outcome:
             for c in reply["copies"]
         ),
         notes=tuple(reply["notes"]),
+        parts=parts,
         usage=Usage(**reply["usage"]),
     )
 

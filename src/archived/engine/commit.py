@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from archived import AGENT
+from archived.engine import division
 from archived.engine.cards import Deck
 from archived.errors import NotNow
 from archived.model import description
@@ -50,8 +51,10 @@ def commit_step(
 ) -> State:  # fmt: skip
     """Make an ended step permanent; returns the document's new state. The order is the point:
 
-    1. what it made is durable in the spool before anything mentions it;
-    2. the step's end, its artifacts, ledger entries and news change in one transaction;
+    1. what it made is durable in the spool before anything mentions it, and so are the parts that
+       it cut out, each in a folder of its own;
+    2. the step's end, its artifacts, ledger entries and news change in one transaction, and in the
+       same one the parts become documents;
     3. only then may its working folder go.
 
     Raises `OSError` from 1 (nothing has happened) and `CatalogError` from 2 (do it again).
@@ -60,8 +63,11 @@ def commit_step(
     kept = (
         spool.keep(step.document, step.id, spool.work / step.id, outcome.made) if finished else []
     )  # 1
+    parts = (
+        division.take_out(spool, catalog.document(step.document), step, outcome) if finished else []
+    )
     with catalog.transaction() as change:  # 2
-        state = _record_end(change, deck, step, outcome, decision, kept, now)
+        state = _record_end(change, deck, step, outcome, decision, kept, parts, now)
     spool.end_work(step.id)  # 3
     return state
 
@@ -156,6 +162,7 @@ def refuse(catalog: Catalog, document: str, operator: str, note: str, now: datet
         facts = {"note": note, "was": row.code}
         change.record(Entry("document-refused", now, operator, document=document, facts=facts))
         change.announce("document-refused", now, document=document, hotfolder=row.hotfolder)
+        division.let_master_go_on(change, row, now)
     return state
 
 
@@ -175,7 +182,7 @@ def _where_to_go_on(change: Change, row: DocumentRow, *, skip: bool) -> int:
 
 def _record_end(
     change: Change, deck: Deck, step: StepRow, outcome: Outcome, decision: Decision,
-    kept: list[Kept], now: datetime,
+    kept: list[Kept], parts: list[division.Part], now: datetime,
 ) -> State:  # fmt: skip
     document = _still_running(change, step)
     change.step_ended(step.id, now, **_columns(outcome))
@@ -189,6 +196,9 @@ def _record_end(
     for copy in outcome.copies:
         _record_copy(change, document, step, copy, now)
     match decision.verdict:
+        case Verdict.GO_ON if parts:
+            _announce(change, "step-finished", document, step, now)
+            return division.divide(change, deck, document, step, parts, now)
         case Verdict.GO_ON:
             change.move(document, Happened.STEP_FINISHED, now, running=None)
             pages = description.pages({step.stage: outcome.facts})
@@ -277,6 +287,7 @@ def _judge_safety(change: Change, document: DocumentRow, now: datetime) -> State
         "document-safe", now, document=document.id, hotfolder=document.hotfolder,
         facts={"copies": copies, "name": document.name},
     )  # fmt: skip
+    division.let_master_go_on(change, document, now)
     return state
 
 

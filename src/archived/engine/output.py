@@ -48,9 +48,11 @@ def check_output(outcome: Outcome, folder: Path) -> Outcome:
     """
     seen: set[tuple[str, str]] = set()
     paths: set[str] = set()
-    for made in outcome.made:
-        problem = _problem(made, folder)
-        if not problem and (made.role, made.name) in seen:
+    files = [(made, False) for made in outcome.made]
+    files += [(part.file, True) for part in outcome.parts]
+    for made, is_part in files:
+        problem = _problem(made, folder, is_part=is_part)
+        if not problem and not is_part and (made.role, made.name) in seen:
             problem = "two files have this role and name"
         if not problem and made.path in paths:
             problem = "it was returned twice"
@@ -65,10 +67,13 @@ def check_output(outcome: Outcome, folder: Path) -> Outcome:
     return outcome
 
 
-def _problem(made: Made, folder: Path) -> str:
-    if made.role == Role.ORIGINAL:
-        return "only admission makes originals"
-    if made.role not in _ROLES:
+def _problem(made: Made, folder: Path, *, is_part: bool) -> str:
+    if is_part != (made.role == Role.ORIGINAL):
+        return (
+            "the file of a part comes from Context.new_part" if is_part
+            else "only admission makes originals"
+        )  # fmt: skip
+    if not is_part and made.role not in _ROLES:
         return f"there is no role {made.role!r}"
     if not _plain(made.name):
         return f"{made.name!r} is not a plain file name"

@@ -19,10 +19,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from archived.api import Context, Postpone, Refuse, Result, Stage, Target
+from archived.api import Context, Postpone, Refuse, Stage, Target
 from archived.engine import reach, sandbox
 from archived.engine.boundary import (
-    FACTS_LIMIT,
     REPLY_LIMIT,
     TEMPORARY,
     Limits,
@@ -31,16 +30,12 @@ from archived.engine.boundary import (
 )
 from archived.engine.reach import Reach
 from archived.engine.registry import Registry, load_plugins
-from archived.model.outcome import CopyMade, Ending, Made, Outcome
+from archived.engine.returned import BadOutput, clean, outcome_of
+from archived.model.outcome import Ending, Outcome
 
 __all__ = ["Registry", "load_plugins", "serve"]
 
-_TEXT_LIMIT = 4000
 _PROGRESS_EVERY = 0.25
-
-
-class BadOutput(Exception):
-    """What the stage returned is not what it must be."""
 
 
 def serve(
@@ -100,7 +95,7 @@ def attempt(
     try:
         asked = Request.from_json(request)
         stage, context = _prepare(registry, asked, report)
-        return _finished(stage.run(asked.document.document(), context), asked.folder)
+        return outcome_of(stage.run(asked.document.document(), context), asked.folder)
     except Refuse as refusal:
         return _failed(Ending.REFUSED, refusal.code, refusal.message, refusal.hint)
     except Postpone as wait:
@@ -159,60 +154,11 @@ def _check(registry: Registry, job: Mapping[str, Any]) -> list[str]:
     if job["stage"] is not None:
         stage = registry.stages[job["stage"]]
         options = stage.config().model_validate(dict(job["options"]))
-        problems.extend(_clean(text) for text in stage().check(options))
+        problems.extend(clean(text) for text in stage().check(options))
     for name, target in _targets(registry, job["targets"]).items():
         beside = Path(job["beside"])
-        problems.extend(f"target {name}: {_clean(text)}" for text in target.check(beside))
+        problems.extend(f"target {name}: {clean(text)}" for text in target.check(beside))
     return problems
-
-
-def _finished(result: object, folder: Path) -> Outcome:
-    if not isinstance(result, Result):
-        raise BadOutput(f"the stage returned {type(result).__name__}, not a Result")
-    made = tuple(
-        Made(
-            path=_inside(artifact.path, folder),
-            name=artifact.name,
-            media_type=artifact.media_type,
-            role=str(artifact.role),
-        )
-        for artifact in result.artifacts
-    )
-    try:
-        facts = json.dumps(
-            dict(result.facts), allow_nan=False, ensure_ascii=False, default=_as_table
-        )
-        size = len(facts.encode())  # fails for halves of characters, which are no text
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadOutput(f"facts are not JSON: {error}") from error
-    if size > FACTS_LIMIT:
-        raise BadOutput(f"facts take {size} bytes; at most {FACTS_LIMIT} are kept")
-    return Outcome(
-        ending=Ending.FINISHED,
-        made=made,
-        main=0 if result.replace_main is not None else None,
-        facts=json.loads(facts),
-        tools={_clean(str(k)): _clean(str(v)) for k, v in result.tools.items()},
-        copies=tuple(
-            CopyMade(c.target, c.key, c.inventory_sha512, c.files, c.size, c.verified)
-            for c in result.copies
-        ),
-        notes=tuple(_clean(str(note)) for note in result.notes),
-    )
-
-
-def _as_table(value: object) -> dict[Any, Any]:
-    if isinstance(value, Mapping):  # such as a piece of `Document.facts`, which are frozen
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _inside(path: Path, folder: Path) -> str:
-    # Only the spelling is judged here; the files themselves are judged from outside, by the core.
-    try:
-        return str(Path(os.path.normpath(folder / path)).relative_to(folder))
-    except ValueError:
-        raise BadOutput(f"{_clean(str(path))} lies outside the step's folder") from None
 
 
 def _failed_by_system(error: OSError) -> Outcome:
@@ -233,12 +179,7 @@ def _failed_by_system(error: OSError) -> Outcome:
 
 
 def _failed(ending: Ending, code: str, message: str, hint: str = "") -> Outcome:
-    return Outcome(ending=ending, code=code, message=_clean(message), hint=_clean(hint))
-
-
-def _clean(text: str) -> str:
-    """Text that can be stored: bounded, and without halves of characters from odd file names."""
-    return text[:_TEXT_LIMIT].encode(errors="backslashreplace").decode()
+    return Outcome(ending=ending, code=code, message=clean(message), hint=clean(hint))
 
 
 def _reply(pipe: int, outcome: Outcome) -> None:

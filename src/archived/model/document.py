@@ -21,6 +21,9 @@ class State(StrEnum):
     """A step is running, or the next one is due."""
     WAITING = "waiting"
     """A step could not end well; it is tried again at a known time."""
+    DIVIDED = "divided"
+    """It was cut into parts, documents of their own; it waits until every one of them is at rest,
+    and is then sealed as it arrived."""
     HELD = "held"
     """A person must decide."""
     REFUSED = "refused"
@@ -43,6 +46,10 @@ class Happened(StrEnum):
     """The document is at fault, or the stage has no tries left."""
     ADMITTED_HELD = "admitted-held"
     """Taken into custody, but a person must look first (it arrived incomplete, say)."""
+    DIVIDED = "divided"
+    """A stage cut it into parts."""
+    PARTS_AT_REST = "parts-at-rest"
+    """Every part is safe, or was refused by a person."""
     SEALED = "sealed"
     COPIES_VERIFIED = "copies-verified"
     RELEASED = "released"
@@ -62,6 +69,8 @@ NEXT: Mapping[tuple[State, Happened], State] = MappingProxyType(
         (_S.WORKING, _H.STEP_FINISHED): _S.WORKING,
         (_S.WORKING, _H.STEP_POSTPONED): _S.WAITING,
         (_S.WORKING, _H.STEP_HELD): _S.HELD,
+        (_S.WORKING, _H.DIVIDED): _S.DIVIDED,
+        (_S.DIVIDED, _H.PARTS_AT_REST): _S.WORKING,
         (_S.WORKING, _H.SEALED): _S.SEALED,
         (_S.WAITING, _H.STEP_STARTED): _S.WORKING,
         (_S.WAITING, _H.STEP_HELD): _S.HELD,
@@ -86,11 +95,15 @@ ARCHIVED = frozenset({State.SEALED, State.SAFE})
 MOVING = frozenset({State.ADMITTED, State.WORKING, State.WAITING, State.SEALED})
 """States from which the scheduler may start a step."""
 
+AT_REST = frozenset({State.SAFE, State.REFUSED})
+"""States in which nothing more is to be done with a document."""
+
 COLUMN: Mapping[State, str] = MappingProxyType(
     {
         State.ADMITTED: "in work",
         State.WORKING: "in work",
         State.WAITING: "in work",
+        State.DIVIDED: "in work",
         State.HELD: "held",
         State.REFUSED: "held",
         State.SEALED: "archived",

@@ -55,6 +55,16 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class PartMade:
+    """One document cut out of another: its file, and what is known of it; see `api.Part`."""
+
+    file: Made
+    name: str
+    dossier: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What one attempt cost: seconds of wall clock and CPU (children included), bytes at peak."""
 
@@ -93,4 +103,5 @@ class Outcome:
     tools: Mapping[str, str] = field(default_factory=dict)
     copies: Sequence[CopyMade] = ()
     notes: Sequence[str] = ()
+    parts: Sequence[PartMade] = ()
     usage: Usage = Usage()

@@ -43,6 +43,7 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
 
 STAGE_EVENTS: Mapping[str, str] = MappingProxyType(
     {
+        "separate": "modification",
         "ocr": "normalization",
         "classify": "metadata extraction",
         "malware": "virus check",
@@ -101,6 +102,9 @@ def _entity(root: Any, record: Record, events: Iterable[_Event]) -> None:
     entity.set(f"{{{_XSI}}}type", "premis:intellectualEntity")
     _identifier(entity, "objectIdentifier", record.object)
     _add(entity, "originalName", record.name)
+    if record.master:
+        _relationship(entity, "derivation", "has source", [record.master])
+    _relationship(entity, "derivation", "is source of", list(record.parts))
     _links(entity, record.object, events)
 
 

@@ -108,7 +108,7 @@ class Answers:
     def _documents(self, arguments: Arguments) -> Any:
         states = [_state(word) for word in arguments.get("states", "").split(",") if word]
         rows = self._catalog.documents(
-            states=states, hotfolder=arguments.get("hotfolder"),
+            states=states, hotfolder=arguments.get("hotfolder"), dossier=arguments.get("dossier"),
             limit=min(_MOST, _number(arguments, "limit", 100)), before=arguments.get("before"),
         )  # fmt: skip
         return {"documents": [_brief(row) for row in rows]}
@@ -126,6 +126,12 @@ class Answers:
             "stages": list(row.stages),
             "position": row.position,
             "secrecy": row.secrecy,
+            "given": dict(row.given or {}),
+            "collation": row.collation,
+            "parts": [
+                {"id": each.id, "name": each.name, "state": each.state}
+                for each in self._catalog.parts(row.id)
+            ],
             "copies_wanted": row.copies,
             "object": self._place(row),
             "fields": description.fields(facts),
@@ -235,7 +241,7 @@ def _brief(row: DocumentRow) -> dict[str, Any]:
         "media_type": row.media_type, "size": row.size, "pages": row.pages,
         "received": row.received, "changed": row.changed, "sealed_at": row.sealed_at,
         "safe_at": row.safe_at, "next_stage": _next(row), "running": row.running is not None,
-        "attempts": row.attempts, "postponed": row.postponed, "due": row.due, "code": row.code,
+        "dossier": row.dossier, "master": row.master, "attempts": row.attempts, "postponed": row.postponed, "due": row.due, "code": row.code,
         "reason": row.reason, "hint": row.hint,
     }  # fmt: skip
 

@@ -90,7 +90,10 @@ def _arrivals(document: DocumentRow, arrivals: Sequence[Arrival]) -> list[Told]:
         if arrival.present:
             words = _("The scanner's file could not be removed from the folder yet.")
             told.append(Told(arrival.ended, words))
-    if not arrivals:
+    if not arrivals and document.master is not None:
+        words = _("It was cut out of the document {master}.").format(master=document.master)
+        told.append(Told(document.received, words))
+    elif not arrivals:
         words = _("It was found in the spool after a crash and admitted.")
         told.append(Told(document.received, words))
     return told
@@ -235,6 +238,11 @@ class _Standing:
                 return told.format(
                     stage=stage, reason=self.reason, fault=_fault(ending)
                 ).strip()  # fmt: skip
+            case State.DIVIDED:
+                return _(
+                    "It was cut into parts, which are documents of their own. When all of them are "
+                    "at rest it is sealed as it arrived."
+                )
             case State.REFUSED:
                 return _(
                     "A person decided that it is not archived; its bytes are kept all the same."
@@ -274,6 +282,8 @@ class _Standing:
                 return _("Nothing.")
             case State.REFUSED:
                 return _("Nothing, unless it should be archived after all.")
+            case State.DIVIDED:
+                return _("Nothing, unless a part is held: archivectl show names its parts.")
             case State.SEALED if self.stage is None:
                 return hint or _("Look at the reason.")
             case _other if document.code:

@@ -41,7 +41,9 @@ def spool_bytes(catalog: Catalog) -> int:
     """Bytes of the files of documents whose object does not exist yet, replaced ones too."""
     d = t.document.c
     unsealed = select(d.id).where(
-        d.state.in_([State.ADMITTED, State.WORKING, State.WAITING, State.HELD, State.REFUSED]),
+        d.state.in_(
+            [State.ADMITTED, State.WORKING, State.WAITING, State.DIVIDED, State.HELD, State.REFUSED]
+        ),
         d.object_key.is_(None),
     )
     total = select(func.coalesce(func.sum(t.artifact.c.size), 0)).where(

@@ -29,6 +29,8 @@ KINDS: Mapping[str, str] = {
     "arrival-ignored": "A file in a hot folder was left alone under a named rule.",
     "arrival-held": "A file in a hot folder cannot be taken in.",
     "step-finished": "A stage ended well; digests of what it made.",
+    "document-divided": "A stage cut the document into parts; the entry names them in order.",
+    "part-admitted": "A part became a document of its own; digests of its file.",
     "step-skipped": "A stage does not accept the document's type.",
     "step-postponed": "A stage waits for the world.",
     "step-broke": "A stage failed.",

@@ -79,8 +79,8 @@ class Queries:
         return [r.id for r in self._rows(select(t.document.c.id).where(like | ends).limit(10))]
 
     def documents(
-        self, *, states: Sequence[State] = (), hotfolder: str | None = None, limit: int = 100,
-        before: str | None = None,
+        self, *, states: Sequence[State] = (), hotfolder: str | None = None,
+        dossier: str | None = None, limit: int = 100, before: str | None = None,
     ) -> list[DocumentRow]:  # fmt: skip
         """Documents, newest first; `before` continues a listing after that id."""
         statement = select(t.document).order_by(t.document.c.id.desc()).limit(limit)
@@ -88,6 +88,8 @@ class Queries:
             statement = statement.where(t.document.c.state.in_(states))
         if hotfolder is not None:
             statement = statement.where(t.document.c.hotfolder == hotfolder)
+        if dossier is not None:
+            statement = statement.where(t.document.c.dossier == dossier)
         if before is not None:
             statement = statement.where(t.document.c.id < before)
         return [document_row(r) for r in self._rows(statement)]

@@ -134,10 +134,14 @@ def _spool_folder(
         return
     try:
         note = spool.arrival(identifier)
-        files = [_File.of(each, spool.folder(identifier)) for each in note["files"]]
+        is_part = "master" in note
+        files = (
+            [] if is_part
+            else [_File.of(each, spool.folder(identifier)) for each in note["files"]]
+        )  # fmt: skip
         # The catalog never heard of it. The scan will find the sources, or a later try has them;
         # a part that was being cut out is still in its master.
-        if "row" not in note or all(
+        if is_part or all(
             _still_there(each) or _taken_in_later(spool, store, catalog, each) for each in files
         ):
             spool.drop(identifier)

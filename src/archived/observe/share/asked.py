@@ -97,7 +97,7 @@ def counts(catalog: Catalog, hotfolder: str) -> tuple[int, int]:
     """Documents in work; documents and files that are held."""
     d, a = t.document.c, t.arrival.c
     states = select(d.state, func.count()).where(
-        d.state.in_([State.ADMITTED, State.WORKING, State.WAITING, State.HELD]),
+        d.state.in_([State.ADMITTED, State.WORKING, State.WAITING, State.DIVIDED, State.HELD]),
         d.hotfolder == hotfolder,
     )
     files = select(func.count()).where(
@@ -136,7 +136,7 @@ def _safe(catalog: Catalog, *where: object) -> list[Safe]:
         d.pages,
         copies.scalar_subquery(),
         sha256.scalar_subquery(),
-    ).where(d.state == State.SAFE, *where)  # type: ignore[arg-type] # conditions, all of them
+    ).where(d.state == State.SAFE, d.master.is_(None), *where)  # type: ignore[arg-type] # conditions, all of them
     with catalog.reading() as connection:
         return [
             Safe(identifier, name, received, safe_at, pages, int(n), digest or "")

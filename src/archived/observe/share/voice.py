@@ -289,7 +289,7 @@ def _receipt(document: DocumentRow, arrival: Arrival, entries: list[LedgerRow]) 
 def _entry(arrival: int, entries: list[LedgerRow]) -> LedgerRow | None:
     """The ledger's entry about this file; one found after a crash is named by its document."""
     for row in entries:
-        if row.kind in {"document-admitted", "arrival-repeated"}:
+        if row.kind in {"document-admitted", "arrival-joined", "arrival-repeated"}:
             facts = json.loads(row.entry).get("facts", {})
             if facts.get("arrival") == arrival:
                 return row

@@ -1,0 +1,125 @@
+"""How a document is cut into parts: each becomes a document of its own, all in one transaction.
+
+*Must*: every part's bytes are durable in the spool before the transaction that names them; the
+master keeps its own until every part is at rest, and is then sealed as it arrived. A crash in
+between leaves folders that nobody names: recovery drops them, and the step is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import PurePath
+
+from archived import AGENT
+from archived.engine.cards import SEAL_LANE, Deck
+from archived.model.document import AT_REST, Happened, State
+from archived.model.identity import document_id
+from archived.model.outcome import Outcome, PartMade
+from archived.model.plan import SEAL, next_step
+from archived.storage.change import Change
+from archived.storage.ledger import Entry
+from archived.storage.records import DocumentRow, Kept, StepRow, received
+from archived.storage.spool import Incoming, Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part in the spool: the id it will have, what the stage said of it, its bytes."""
+
+    document: str
+    made: PartMade
+    kept: Kept
+
+
+def take_out(spool: Spool, master: DocumentRow, step: StepRow, outcome: Outcome) -> list[Part]:
+    """Put each part's file into a spool folder of its own; durable when this returns.
+
+    Doing it again for the same step gives the same ids. Raises `OSError`.
+    """
+    parts = []
+    for number, made in enumerate(outcome.parts):
+        document = _id(step, number)
+        spool.drop(document)  # from a try whose transaction failed
+        suffix = PurePath(made.file.name).suffix.lower() or ".bin"
+        source = spool.work / step.id / made.file.path
+        incoming = Incoming(source, f"original/0001{suffix}")
+        note = {"master": master.id, "step": step.id, "part": number + 1}
+        (kept,) = spool.take_in(document, [incoming], note)
+        parts.append(Part(document, made, kept))
+    return parts
+
+
+def _id(step: StepRow, number: int) -> str:
+    # The number fills the 12 bits after the time (RFC 9562, 6.2 method 1): parts sort in order.
+    once = hashlib.sha256(f"{step.id}/{number}".encode()).digest()
+    return document_id(step.started, number.to_bytes(2) + once[:8])
+
+
+def divide(
+    change: Change, deck: Deck, master: DocumentRow, step: StepRow, parts: list[Part],
+    now: datetime,
+) -> State:  # fmt: skip
+    """Within the transaction of the step's end: the parts are documents, and the master waits."""
+    state = change.move(
+        master, Happened.DIVIDED, now, running=None, due=None, attempts=0, postponed=0, code=None,
+        reason=None, hint=None,
+    )  # fmt: skip
+    for number, part in enumerate(parts, start=1):
+        _admit_part(change, deck, master, step, part, number, now)
+    facts = {"stage": step.stage, "step": step.id, "parts": [part.document for part in parts]}
+    change.record(Entry("document-divided", now, AGENT, document=master.id, facts=facts))
+    change.announce(
+        "document-divided", now, document=master.id, hotfolder=master.hotfolder,
+        facts={"stage": step.stage, "parts": len(parts)},
+    )  # fmt: skip
+    return state
+
+
+def let_master_go_on(change: Change, part: DocumentRow, now: datetime) -> None:
+    """A part came to rest: when it was the last one, its master is sealed next."""
+    if part.master is None:
+        return
+    master = change.document(part.master)
+    if master.state is not State.DIVIDED:
+        return  # a part that a person refused, released, and that is safe now
+    if all(each.state in AT_REST for each in change.parts(master.id)):
+        change.move(
+            master, Happened.PARTS_AT_REST, now, due=now, position=master.stages.index(SEAL),
+            lane=SEAL_LANE,
+        )  # fmt: skip
+
+
+def _admit_part(
+    change: Change, deck: Deck, master: DocumentRow, step: StepRow, part: Part, number: int,
+    now: datetime,
+) -> None:  # fmt: skip
+    made, kept, position = part.made, part.kept, step.position + 1
+    row = replace(
+        master, id=part.document, state=State.ADMITTED, name=made.name,
+        media_type=made.file.media_type, size=kept.size, position=position, running=None,
+        lane=deck.lane_of(next_step(master.stages, position)), attempts=0, postponed=0, due=now,
+        code=None, reason=None, hint=None, changed=now, pages=None,
+        dossier=made.dossier or master.dossier, collation="", master=master.id,
+    )  # fmt: skip
+    change.admit(row, [received(row.id, kept, made.file.media_type, main=True)])
+    if made.facts:
+        # What the stage knows of a part stands where every stage's facts stand.
+        change.step_started(
+            replace(step, id=f"{step.id}-{number}", document=row.id, ended=now,
+                    ending="finished", facts=dict(made.facts))
+        )  # fmt: skip
+    change.record(
+        Entry(
+            "part-admitted", now, AGENT, document=row.id,
+            digests={"original/0001": kept.sha512},
+            facts={"hotfolder": row.hotfolder, "device": row.origin, "name": row.name,
+                   "size": kept.size, "sha256": kept.sha256, "master": master.id, "part": number,
+                   **({"dossier": row.dossier} if row.dossier else {})},
+        )
+    )  # fmt: skip
+    change.announce(
+        "document-admitted", now, document=row.id, hotfolder=row.hotfolder,
+        facts={"size": kept.size, "sha256": kept.sha256, "master": master.id},
+    )  # fmt: skip

@@ -1,0 +1,94 @@
+"""What a stage returned, as the data that leaves its process: judged for shape and size only.
+
+The files themselves are judged from outside, by `output`, after the process has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from archived.api import Artifact, Result
+from archived.engine.boundary import FACTS_LIMIT, PARTS_LIMIT
+from archived.model.outcome import CopyMade, Ending, Made, Outcome, PartMade
+
+TEXT_LIMIT = 4000
+"""Characters of one message, note or name."""
+
+
+class BadOutput(Exception):
+    """What the stage returned is not what it must be."""
+
+
+def outcome_of(result: object, folder: Path) -> Outcome:
+    """What a stage returned, as data. Raises `BadOutput`. `folder` is the step's."""
+    if not isinstance(result, Result):
+        raise BadOutput(f"the stage returned {type(result).__name__}, not a Result")
+    if result.parts and result.replace_main is not None:
+        raise BadOutput("a document that is cut into parts keeps its main file")
+    if len(result.parts) > PARTS_LIMIT:
+        raise BadOutput(f"{len(result.parts)} parts; at most {PARTS_LIMIT} are made of a document")
+    return Outcome(
+        ending=Ending.FINISHED,
+        made=tuple(_made(artifact, folder) for artifact in result.artifacts),
+        main=0 if result.replace_main is not None else None,
+        facts=_as_json([result.facts])[0],
+        tools={clean(str(k)): clean(str(v)) for k, v in result.tools.items()},
+        copies=tuple(
+            CopyMade(c.target, c.key, c.inventory_sha512, c.files, c.size, c.verified)
+            for c in result.copies
+        ),
+        notes=tuple(clean(str(note)) for note in result.notes),
+        parts=tuple(
+            PartMade(_made(part.file, folder), clean(part.name), clean(part.dossier), facts)
+            for part, facts in zip(
+                result.parts, _as_json([part.facts for part in result.parts]), strict=True
+            )
+        ),
+    )
+
+
+def _made(artifact: Artifact, folder: Path) -> Made:
+    return Made(
+        path=_inside(artifact.path, folder),
+        name=artifact.name,
+        media_type=artifact.media_type,
+        role=str(artifact.role),
+    )
+
+
+def _as_json(tables: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Facts as they will be read back. Raises `BadOutput`."""
+    try:
+        facts = json.dumps(
+            [dict(each) for each in tables], allow_nan=False, ensure_ascii=False, default=_as_table
+        )
+        size = len(facts.encode())  # fails for halves of characters, which are no text
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadOutput(f"facts are not JSON: {error}") from error
+    if size > FACTS_LIMIT:
+        raise BadOutput(f"facts take {size} bytes; at most {FACTS_LIMIT} are kept")
+    read: list[dict[str, Any]] = json.loads(facts)
+    return read
+
+
+def _as_table(value: object) -> dict[Any, Any]:
+    if isinstance(value, Mapping):  # such as a piece of `Document.facts`, which are frozen
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _inside(path: Path, folder: Path) -> str:
+    # Only the spelling is judged here; the files themselves are judged from outside, by the core.
+    try:
+        return str(Path(os.path.normpath(folder / path)).relative_to(folder))
+    except ValueError:
+        raise BadOutput(f"{clean(str(path))} lies outside the step's folder") from None
+
+
+def clean(text: str) -> str:
+    """Text that can be stored: bounded, and without halves of characters from odd file names."""
+    return text[:TEXT_LIMIT].encode(errors="backslashreplace").decode()
