@@ -63,7 +63,8 @@ def _stages(settings: Settings) -> list[Finding]:
 
     found = []
     for plugin in settings.plugins.catalogue():
-        what = f"{plugin.name} {plugin.version}".strip() + " is loaded"
+        named = f"{plugin.name} {plugin.version}".strip()
+        what = f"{named} is loaded"
         found.append(Finding("plug-in", what, "yes", plugin.distribution or plugin.where))
     for stage in check.checked(settings):
         why = "; ".join(stage["problems"]) or stage["why"]

@@ -1,6 +1,7 @@
-"""The texts of commands, in the language that is spoken: help, options, names of arguments.
+"""The texts of commands, in the language that is spoken: help, and what options mean.
 
-They are written in English where the command is; a plug-in's are found too when they say the same.
+Names of arguments (FILE, DOC) stay as the manual has them. Texts are written in English where the
+command is; a plug-in's are found too when they say the same.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ def texts(command: click.Command) -> Iterator[str]:
     for text in (command.help, command.epilog):
         yield from paragraphs(text or "")
     for parameter in command.params:
-        if parameter.metavar:
-            yield parameter.metavar
         if isinstance(parameter, click.Option) and parameter.help:
             yield " ".join(parameter.help.split())
     if isinstance(command, click.Group):
@@ -39,8 +38,6 @@ def translate(command: click.Command) -> None:
     command.help = _whole(command.help)
     command.epilog = _whole(command.epilog)
     for parameter in command.params:
-        if parameter.metavar:
-            parameter.metavar = _(parameter.metavar)
         if isinstance(parameter, click.Option) and parameter.help:
             parameter.help = _(" ".join(parameter.help.split()))
     if isinstance(command, click.Group):

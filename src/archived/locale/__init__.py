@@ -29,6 +29,7 @@ _ENGLISH = gettext.NullTranslations()
 _speaking: ContextVar[gettext.NullTranslations] = ContextVar("speaking", default=_ENGLISH)
 _SEPARATOR = "\x04"
 _GAP = re.compile(r"\{(\d+)\}")
+_PARTING = re.compile(r"(: |; )")
 _LEAST = 6
 """Letters that a shape must have of its own: what has fewer fits anything."""
 
@@ -108,7 +109,7 @@ def heard(sentence: str) -> str:
     """The translation of a finished English sentence, by its shape; itself where none fits.
 
     What stood in the gaps is put where the translation wants it, translated when it is a sentence
-    too. Several lines are several sentences.
+    too. Several lines are several sentences; so is what colons and semicolons part.
     """
     if _speaking.get() is _ENGLISH or not sentence:
         return sentence
@@ -124,13 +125,18 @@ def _one(line: str, depth: int = 0) -> str:
     exact = _told(line)
     if exact is not None:
         return exact
+    if depth > 3 or " " not in line:
+        return line  # a name, a number
     for pattern, shape in _shapes(language()):
         fits = pattern.fullmatch(line)
         if fits:
-            said = [each if depth > 2 else _one(each, depth + 1) for each in fits.groups()]
+            said = [_one(each, depth + 1) if " " in each else each for each in fits.groups()]
             parts = _GAP.split(shape)
             return "".join(said[int(p) - 1] if i % 2 else p for i, p in enumerate(parts))
-    return line
+    parts = _PARTING.split(line)
+    if len(parts) == 1:
+        return line
+    return "".join(_one(part, depth + 1) if " " in part.strip() else part for part in parts)
 
 
 def _told(line: str) -> str | None:
