@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.machinery import ModuleSpec
@@ -39,6 +39,8 @@ from archived.model.plan import accepts
 from archived.testing.lane import lanes
 
 AnyStage = type[Stage[Any]]
+Sample = Path | Document | Sequence[Path]
+"""A file, a document, or the files of one document in order."""
 Targets = Mapping[str, Mapping[str, Any]]
 """Name -> the target's table as written in TOML: `{"kind": "directory", "path": ...}`."""
 
@@ -74,12 +76,13 @@ class Finished(Result):
 
 def run_stage(
     stage: AnyStage,
-    sample: Path | Document,
+    sample: Sample,
     /,
     *,
     targets: Targets | None = None,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
     secrecy: str = "",
+    collation: str = "",
     sealed: Sealed | None = None,
     timeout: str | timedelta | None = None,
     memory: str | int | None = None,
@@ -87,10 +90,10 @@ def run_stage(
 ) -> Finished:
     """Run `stage` on a document in a process of its own and return what it made.
 
-    `sample` is a file, taken in as a new document's original, or a document (for example the
-    `document` of an earlier `Finished`). `options` are the stage's own, as in TOML. `facts`,
-    `secrecy` and `sealed` are put on the document; `timeout` and `memory` replace the stage's
-    `needs`.
+    `sample` is a file, taken in as a new document's original, several files, taken in as the
+    originals of one document, or a document (for example the `document` of an earlier
+    `Finished`). `options` are the stage's own, as in TOML. `facts`, `secrecy`, `collation` and
+    `sealed` are put on the document; `timeout` and `memory` replace the stage's `needs`.
 
     Raises what the stage raised (`Refuse`, `Postpone`), `StageBroke` for every other failure,
     pydantic's `ValidationError` for wrong options, `ValueError` when the core would skip the step.
@@ -103,6 +106,7 @@ def run_stage(
         targets=targets,
         facts=facts,
         secrecy=secrecy,
+        collation=collation,
         sealed=sealed,
         timeout=timeout,
         memory=memory,
@@ -113,12 +117,13 @@ def run_stage(
 def run_stage_below(
     root: Path,
     stage: AnyStage,
-    sample: Path | Document,
+    sample: Sample,
     /,
     *,
     targets: Targets | None = None,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
     secrecy: str = "",
+    collation: str = "",
     sealed: Sealed | None = None,
     timeout: str | timedelta | None = None,
     memory: str | int | None = None,
@@ -131,6 +136,7 @@ def run_stage_below(
         document,
         facts={**document.facts, **(facts or {})},
         secrecy=secrecy or document.secrecy,
+        collation=collation or document.collation,
         sealed=sealed or document.sealed,
     )
     if not accepted(stage, document.main.media_type):
@@ -158,27 +164,32 @@ def run_stage_below(
     return _ended(stage, document, folder, outcome, log)
 
 
-def take_in(path: Path, root: Path) -> Document:
-    """A document as admission would make it from one file, its bytes read-only below `root`."""
+def take_in(sample: Path | Sequence[Path], root: Path) -> Document:
+    """A document as admission would make it from its files, their bytes read-only below `root`."""
+    paths = [sample] if isinstance(sample, Path) else list(sample)
     folder = Path(tempfile.mkdtemp(prefix="document-", dir=root))
-    kept = folder / f"0001{path.suffix.lower()}"
+    originals = tuple(_original(path, folder, n) for n, path in enumerate(paths, 1))
+    return Document(
+        id="0196e0a0-0000-7000-8000-000000000001",
+        received=datetime(2026, 3, 2, 1, 30, tzinfo=UTC),
+        hotfolder="scans",
+        name=paths[0].name,
+        main=originals[0],
+        artifacts=originals,
+    )
+
+
+def _original(path: Path, folder: Path, number: int) -> Artifact:
+    kept = folder / f"{number:04}{path.suffix.lower()}"
     shutil.copyfile(path, kept)
     kept.chmod(0o444)
-    main = Artifact(
+    return Artifact(
         path=kept,
         name=kept.name,
         media_type=media_type(path),
         role=Role.ORIGINAL,
         sha512=digest_file(kept),
         size=kept.stat().st_size,
-    )
-    return Document(
-        id="0196e0a0-0000-7000-8000-000000000001",
-        received=datetime(2026, 3, 2, 1, 30, tzinfo=UTC),
-        hotfolder="scans",
-        name=path.name,
-        main=main,
-        artifacts=(main,),
     )
 
 

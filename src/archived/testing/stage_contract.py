@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -187,6 +188,21 @@ class StageContract:
         others = tuple(main if a == document.main else a for a in document.artifacts)
         with pytest.raises(Refuse):
             self._run(surroundings, replace(document, main=main, artifacts=others))
+
+    def test_a_document_of_several_originals_breaks_nothing(self, surroundings: Any) -> None:
+        """It is worked on or refused, and every original is left as it was."""
+        root, sample, _, _ = surroundings
+        document = sample if isinstance(sample, Document) else take_in(sample, root)
+        [*earlier, last] = document.originals
+        second = root / f"several-{len(earlier) + 2:04}{last.path.suffix}"
+        second.write_bytes(last.path.read_bytes())
+        second.chmod(0o444)
+        more = replace(last, path=second, name=f"{len(earlier) + 2:04}{last.path.suffix}")
+        document = replace(document, artifacts=(*document.artifacts, more))
+        before = _bytes_of(document)
+        with suppress(Failure):
+            self._run(surroundings, document)
+        assert _bytes_of(document) == before
 
     def test_what_it_must_refuse_it_refuses(self, surroundings: Any) -> None:
         """Every sample of `refuses`, with the code it stands under."""
