@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pikepdf
 import pytest
 
-from archived.api import Refuse, Role
+from archived.api import Artifact, Refuse, Role
+from archived.testing.kit import take_in
+from archived_sign import Sign
 
 
 @pytest.fixture
@@ -165,3 +169,24 @@ def test_an_original_that_cannot_be_signed_goes_on_unsigned_and_says_so(
     assert left_alone(result, path, before)
     assert result.facts["reason"] == "original-unsignable"
     assert why in result.notes[0]
+
+
+def test_one_of_several_originals_is_never_signed_for_all(pki, make_pdfa, run_stage):
+    path = make_pdfa()
+    result = run_stage(Sign, [path, path], **pki.key_options())
+    assert result.replace_main is None
+    assert not result.artifacts
+    assert result.facts["reason"] == "several-originals"
+    assert "2 originals" in result.notes[0]
+
+
+def test_the_copy_of_several_originals_is_signed_and_they_stay(pki, make_pdfa, run_stage, tmp_path):
+    first, second = (shutil.copyfile(make_pdfa(), tmp_path / f"{n}.pdf") for n in (1, 2))
+    document = take_in([first, second], tmp_path)
+    copy = Artifact(make_pdfa(), "document.pdf", "application/pdf", Role.ACCESS)
+    document = replace(document, main=copy, artifacts=(*document.artifacts, copy))
+    before = [original.path.read_bytes() for original in document.originals]
+    result = run_stage(Sign, document, **pki.key_options())
+    assert result.replace_main.role is Role.ACCESS
+    assert result.facts["verdict"]["integrity"] == "yes"
+    assert [original.path.read_bytes() for original in result.document.originals] == before

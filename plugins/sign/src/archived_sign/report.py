@@ -26,9 +26,12 @@ def tools() -> dict[str, str]:
     return {name: version(name) for name in ("pyhanko", "cryptography")}
 
 
-def left_alone(signed: str, broken: str) -> Result:
-    """The result for an original that stays unsigned: because it is signed, or cannot be."""
-    if signed:
+def left_alone(signed: str = "", broken: str = "", originals: int = 1) -> Result:
+    """The result for an original that stays unsigned: it is signed, cannot be, or is not alone."""
+    if originals > 1:
+        reason = "several-originals"
+        note = f"not signed: the document has {originals} originals, and no copy holds all of them"
+    elif signed:
         reason = "original-signed"
         note = f"not signed: {signed}; a signed original is never rewritten"
     else:

@@ -32,6 +32,9 @@ _AFTERWARDS = 15.0
 def sign_document(document: Document, context: Context[SignOptions]) -> Result:
     """Sign the main PDF. Raises `Refuse` and `Postpone` with the codes of the README."""
     main = document.main
+    if main.role == Role.ORIGINAL and len(document.originals) > 1:
+        # A signature under a copy of one file would speak for the whole document.
+        return left_alone(originals=len(document.originals))
     existing = look(main.path)
     if main.role == Role.ORIGINAL and (existing.signed or existing.broken):
         return left_alone(existing.signed, existing.broken)
