@@ -304,4 +304,4 @@ def reload(session: Session) -> None:
         shown.line(_("nothing changed"))
 
 
-COMMANDS = (status, account, plugins, reload)
+COMMANDS = (status, account, reload)

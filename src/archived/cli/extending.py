@@ -1,0 +1,125 @@
+"""`archivectl plugins`: what is enabled, and distributions of the administrator's own."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archived.cli import house, place, shown
+from archived.cli.asking import Session
+from archived.errors import ArchivedError, PluginError
+from archived.locale import _
+
+_INTO = click.option(
+    "--into", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
+    help="Another folder than the Debian package's, /usr/local/lib/archived/plugins.",
+)  # fmt: skip
+
+
+@click.group("plugins", invoke_without_command=True)
+@click.pass_context
+def plugins(context: click.Context) -> None:
+    """List the enabled plug-ins, install one, remove one. Alone, it lists them."""
+    if context.invoked_subcommand is None:
+        context.invoke(house.plugins)
+
+
+@plugins.command("install")
+@click.argument("wheels", nargs=-1, required=True, metavar="WHEEL...",
+                type=click.Path(path_type=Path, dir_okay=False, exists=True))  # fmt: skip
+@click.option("--sha256", "digests", metavar="FILE",
+              type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              help="A list as sha256sum writes it; each wheel must be on it with its own "
+              "hash.")  # fmt: skip
+@_INTO
+@click.pass_obj
+def install(
+    session: Session, wheels: tuple[Path, ...], digests: Path | None, into: Path | None
+) -> None:
+    """Install plug-ins from wheels, to a place that upgrades of archived keep. Needs no network.
+
+    Give the libraries a plug-in needs in the same command. Every file is compared with the hash
+    it is listed with, and every plug-in is loaded on trial, not as root, before anything is put
+    on the path. Installed is not enabled. An older version is replaced.
+    """
+    from archived.cli.shelf import FOLDER, Shelf
+    from archived.plugins.wheel import read
+
+    os.umask(0o022)  # the daemon's user must be able to read what root installs
+    found = [read(path) for path in wheels]
+    if digests is not None:
+        _compare({wheel.path: wheel.sha256 for wheel in found}, digests)
+    given = Shelf(into or FOLDER).put(found)
+    if session.as_json:
+        listed = [{"name": w.name, "version": w.version, "sha256": w.sha256} for w in found]
+        shown.as_json({"installed": listed, "plugins": given})
+        return
+    for wheel in found:
+        shown.line(f"{wheel.name} {wheel.version} is installed (sha256 {wheel.sha256})", "green")
+    for each in given:
+        gives = ", ".join([*each["stages"], *each["targets"], *each["runners"], *each["hooks"]])
+        shown.line(f"{each['name']}: {gives}", indent=2)
+    if digests is None:
+        shown.line(_("its origin was not checked: compare the hash with its author's"), "yellow")
+    shown.heading(_("To use it, name it under [plugins] enabled and in a pipeline, then:"))
+    for command in ("archived check", "systemctl restart archived"):
+        shown.command(command)
+
+
+@plugins.command("remove")
+@click.argument("name")
+@_INTO
+@click.pass_obj
+def remove(session: Session, name: str, into: Path | None) -> None:
+    """Remove a plug-in that was installed from a wheel; NAME is its own or its distribution's.
+
+    One that the configuration enables is refused.
+    """
+    from archived.cli.shelf import FOLDER, Shelf
+
+    shelf = Shelf(into or FOLDER)
+    there = shelf.there().get(name)
+    for used in _enabled(session) & {name, *(there.plugins if there else ())}:
+        raise PluginError(
+            f'plug-in "{used}" is enabled', hint="take it out of [plugins] enabled first"
+        )
+    gone = shelf.remove(name)
+    if session.as_json:
+        shown.as_json({"removed": {"name": gone.name, "version": gone.version}})
+    else:
+        shown.line(f"{gone.name} {gone.version} is removed", "green")
+
+
+def _compare(found: dict[Path, str], digests: Path) -> None:
+    listed: dict[str, str] = {}
+    for line in digests.read_text("utf-8").splitlines():
+        if match := re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line):
+            listed[Path(match[2]).name] = match[1].lower()
+    for path, digest in found.items():
+        if path.name not in listed:
+            raise PluginError(f"{digests}: says nothing of {path.name}")
+        if listed[path.name] != digest:
+            raise PluginError(
+                f"{path.name} is not the file that {digests} lists: its SHA-256 is {digest}",
+                hint="fetch it again, from where the list comes",
+            )
+
+
+def _enabled(session: Session) -> set[str]:
+    """Names in `[plugins] enabled`; none when there is no configuration that can be read."""
+    from archived.config.files import read
+
+    try:
+        table: Any = read(place.chosen(session.config)).tables.get("plugins", {})
+    except ArchivedError:
+        return set()
+    return set(table.get("enabled", ())) if isinstance(table, dict) else set()
+
+
+plugins.add_command(house.plugins, "list")
+
+COMMANDS = (plugins,)
