@@ -89,7 +89,11 @@ def _note(found: dict[Key, Entry], entries: Iterable[Entry], place: str) -> None
 
 
 def _marked(path: Path) -> Iterator[Entry]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    yield from _in_text(path.read_text(), str(path))
+
+
+def _in_text(text: str, name: str) -> Iterator[Entry]:
+    for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
         if node.func.id not in {"_", "ngettext"} or not node.args:
@@ -101,7 +105,7 @@ def _marked(path: Path) -> Iterator[Entry]:
         elif node.func.id == "_" and words:
             yield Entry(words[0])
         elif node.func.id == "_" and isinstance(node.args[0], ast.JoinedStr):
-            raise SystemExit(f"{path}:{node.lineno}: _() takes a constant; format what it returns")
+            raise SystemExit(f"{name}:{node.lineno}: _() takes a constant; format what it returns")
 
 
 def shapes() -> set[str]:

@@ -29,7 +29,10 @@ _ENGLISH = gettext.NullTranslations()
 _speaking: ContextVar[gettext.NullTranslations] = ContextVar("speaking", default=_ENGLISH)
 _SEPARATOR = "\x04"
 _GAP = re.compile(r"\{(\d+)\}")
-_PARTING = re.compile(r"(: |; )")
+_PARTING = re.compile(": |; ")
+_DEEPEST = 8
+"""How often a sentence is parted, or looked for inside another."""
+
 _LEAST = 6
 """Letters that a shape must have of its own: what has fewer fits anything."""
 
@@ -125,7 +128,7 @@ def _one(line: str, depth: int = 0) -> str:
     exact = _told(line)
     if exact is not None:
         return exact
-    if depth > 3 or " " not in line:
+    if depth > _DEEPEST or " " not in line:
         return line  # a name, a number
     for pattern, shape in _shapes(language()):
         fits = pattern.fullmatch(line)
@@ -133,10 +136,11 @@ def _one(line: str, depth: int = 0) -> str:
             said = [_one(each, depth + 1) if " " in each else each for each in fits.groups()]
             parts = _GAP.split(shape)
             return "".join(said[int(p) - 1] if i % 2 else p for i, p in enumerate(parts))
-    parts = _PARTING.split(line)
-    if len(parts) == 1:
+    first = _PARTING.search(line)
+    if first is None:
         return line
-    return "".join(_one(part, depth + 1) if " " in part.strip() else part for part in parts)
+    before, after = line[: first.start()], line[first.end() :]
+    return f"{_one(before, depth + 1)}{first[0]}{_one(after, depth + 1)}"
 
 
 def _told(line: str) -> str | None:
@@ -179,5 +183,5 @@ def pattern_of(shape: str) -> re.Pattern[str]:
     assert len(own_words(shape)) >= _LEAST, shape  # noqa: S101 - a test looks at every one
     parts = _GAP.split(shape.removesuffix("."))
     return re.compile(
-        "".join("(.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)) + r"\.?"
+        "".join("(.*?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)) + r"\.?"
     )
