@@ -52,7 +52,7 @@ def main() -> None:
     extra = (REQUIREMENTS / "dev.in").read_text().splitlines()
     constraint = ["--constraint", str(REQUIREMENTS / "runtime.txt")]
     compile_to("dev", runtime() + testing() + extra, *constraint, *more)
-    for name in ("ocfl", "servers"):  # environments of their own
+    for name in ("ocfl", "servers", "dashboard"):  # environments of their own
         needs = (REQUIREMENTS / f"{name}.in").read_text().splitlines()
         compile_to(name, needs, *more)
 
