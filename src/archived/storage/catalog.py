@@ -102,6 +102,10 @@ class Catalog(Queries):
         config = Config()
         config.set_main_option("script_location", str(files("archived.storage") / "migrations"))
         newest = ScriptDirectory.from_config(config).get_current_head()
+        with self._engine.connect() as connection:
+            before = MigrationContext.configure(connection).get_current_revision()
+        if before not in (None, newest):
+            _keep_copy(self.path, before)
         with self._write_lock, self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
@@ -127,6 +131,27 @@ def _look_through(path: Path, busy: float) -> None:
         connection.close()
     if found != "ok":
         raise _damaged(path, found)
+
+
+def _keep_copy(path: Path, revision: str | None) -> None:
+    """Copy the catalog, page by page and durably, before its shape changes. *Must* come before.
+
+    The copy is `catalog.db.shape-REVISION`, one for each shape: a start that fails again and again
+    does not fill the disk.
+    """
+    copy = path.with_name(f"{path.name}.shape-{revision}")
+    unfinished = path.with_name(f"{copy.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    target = sqlite3.connect(unfinished)
+    try:
+        source.backup(target)
+    finally:
+        target.close()
+        source.close()
+    atomic.fsync_file(unfinished)
+    atomic.remove_file(copy, missing_ok=True)
+    atomic.move_file(unfinished, copy)
 
 
 def _upgrade(config: Any, path: Path) -> None:
