@@ -6,8 +6,8 @@
 A new text gets an empty translation in src/archived/locale/LANGUAGE.po: write it there and run this
 again. Needs nothing but Python; GNU gettext's own tools read what it writes.
 
-Gathered are: texts marked with `_` and `ngettext`, the help of every command, what click itself
-says, and, with the context "heard", sentences that reach people finished (errors, findings), of
+Gathered are: texts marked with `_`, `ngettext` and `pgettext`, the help of every command, what click
+itself says, and, with the context "heard", sentences that reach people finished (errors, findings), of
 which the catalogue has those that somebody translated: they stay as long as the source says them.
 """
 
@@ -96,12 +96,14 @@ def _in_text(text: str, name: str) -> Iterator[Entry]:
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
-        if node.func.id not in {"_", "ngettext"} or not node.args:
+        if node.func.id not in {"_", "ngettext", "pgettext"} or not node.args:
             continue
         constants = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
         words = [each for each in constants if isinstance(each, str)]
         if node.func.id == "ngettext" and len(words) == 2:
             yield Entry(words[0], plural=words[1])
+        elif node.func.id == "pgettext" and len(words) == 2:
+            yield Entry(words[1], context=words[0])
         elif node.func.id == "_" and words:
             yield Entry(words[0])
         elif node.func.id == "_" and isinstance(node.args[0], ast.JoinedStr):

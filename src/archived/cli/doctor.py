@@ -81,7 +81,7 @@ def _daemon(session: Session) -> Finding:
         live: dict[str, Any] = session.ask_daemon("status", {})["daemon"]
     except ArchivedError as error:
         return Finding("daemon", what, "no", error.message, needed=False)
-    why = "; ".join(live["not_ready"]) or f"since {live['started']}"
+    why = "; ".join(live["not_ready"]) or _("since {moment}").format(moment=live["started"])
     return Finding("daemon", what, "no" if live["not_ready"] else "yes", why, needed=False)
 
 

@@ -154,7 +154,7 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
     )  # fmt: skip
     for step in it["steps"]:
         wall = None if step["wall"] is None else number(step["wall"])
-        ending = shown.word(step["ending"] or "running")
+        ending = shown.ending(step["ending"])
         steps.row(shown.moment(step["started"], zone, seconds=True), step["stage"],
                   step["attempt"], ending, wall, step["code"])  # fmt: skip
     steps.show()

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from archived.locale import _, language, number
+from archived.locale import _, language, number, pgettext
 
 STYLES = {
     "safe": "green", "sealed": "green", "held": "red", "refused": "magenta", "waiting": "yellow",
@@ -30,15 +30,24 @@ def words() -> Mapping[str, str]:
         "admitted": _("admitted"), "working": _("working"), "waiting": _("waiting"),
         "held": _("held"), "refused": _("refused"), "sealed": _("sealed"), "safe": _("safe"),
         "yes": _("yes"), "no": _("no"), "not established": _("not established"),
-        "running": _("running"), "finished": _("finished"), "skipped": _("skipped"),
-        "postponed": _("postponed"), "broke": _("broke"), "put-back": _("put-back"),
-        "lost": _("lost"), "open": _("open"), "events": _("events"), "polling": _("polling"),
+        "open": _("open"), "events": _("events"), "polling": _("polling"),
     }  # fmt: skip
 
 
 def word(text: str) -> str:
     """A word of the program's answers, for a person."""
     return words().get(text, text)
+
+
+def ending(text: str | None) -> str:
+    """How a step ended, for a person; `None` while it runs."""
+    endings = {
+        "finished": pgettext("ending", "finished"), "skipped": pgettext("ending", "skipped"),
+        "postponed": pgettext("ending", "postponed"), "refused": pgettext("ending", "refused"),
+        "broke": pgettext("ending", "broke"), "put-back": pgettext("ending", "put-back"),
+        "lost": pgettext("ending", "lost"),
+    }  # fmt: skip
+    return pgettext("ending", "running") if text is None else endings.get(text, text)
 
 
 def verdict(text: str, *, noted: bool = False) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from archived.cli.shown import size
+from archived.locale import _
 
 if TYPE_CHECKING:
     from archived.config import HotFolderSetting, Settings
@@ -95,7 +96,7 @@ def _sandbox() -> Iterator[Finding]:
         why = f"the trial broke: {error}"
         told = dict.fromkeys(_CONFINEMENT, f"not established ({why})")
     for name, answer in told.items():
-        verdict, _, why = answer.partition(" (")
+        verdict, _paren, why = answer.partition(" (")
         what = _CONFINEMENT.get(name, f"a step is confined: {name}")
         why = why.removesuffix(")")
         known: Verdict = "yes" if verdict == "yes" else "no" if verdict == "no" else (
@@ -112,10 +113,10 @@ def _folders(settings: Settings, *, ours: bool) -> Iterator[Finding]:
     free = shutil.disk_usage(_there(spool)).free
     yield Finding(
         "spool", f"more is free than keep_free ({size(floor)})",
-        "yes" if free > floor else "no", f"{size(free)} free",
+        "yes" if free > floor else "no", _free(free),
     )  # fmt: skip
     free = shutil.disk_usage(_there(store)).free
-    yield Finding("store", "there is room", "yes" if free > floor else "no", f"{size(free)} free")
+    yield Finding("store", "there is room", "yes" if free > floor else "no", _free(free))
     apart = _there(spool).stat().st_dev != _there(store).stat().st_dev
     yield Finding(
         "store", "spool and store lie on different file systems", "yes" if apart else "no",
@@ -127,6 +128,10 @@ def _folders(settings: Settings, *, ours: bool) -> Iterator[Finding]:
         "only the maker of disk and controller can say; look for power-loss protection",
         needed=False,
     )  # fmt: skip
+
+
+def _free(count: int) -> str:
+    return _("{size} free").format(size=size(count))
 
 
 def _there(path: Path) -> Path:

@@ -42,6 +42,11 @@ def _(message: str) -> str:
     return _speaking.get().gettext(message) if message else message
 
 
+def pgettext(context: str, message: str) -> str:
+    """As `_`, for a word that means different things in different places."""
+    return _speaking.get().pgettext(context, message)
+
+
 def ngettext(one: str, more: str, count: int) -> str:
     """As `_`, for a text that depends on a number. The caller formats it."""
     return _speaking.get().ngettext(one, more, count)
