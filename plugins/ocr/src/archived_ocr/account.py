@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from archived_ocr.pagetext import PageText, plain, words
@@ -20,7 +21,6 @@ class Account:
         self.pages = 0
         self.reading_copy = False
         self.flags: list[str] = []
-        self.notes: list[str] = []
         self._found: list[PageText] = []
         self._shown: list[PageText] = []
         self._text: list[str] = []
@@ -28,6 +28,18 @@ class Account:
         self._confidence: list[float | None] = []
         self._how: list[str] = []
         self._extra: dict[str, Any] = {}
+        self._own: frozenset[int] = frozenset()
+        self._about = ""
+        self._told: dict[tuple[str, str], list[str]] = {}
+
+    @contextmanager
+    def about(self, original: str) -> Iterator[None]:
+        """What is told meanwhile is told of one original among several."""
+        self._about = original
+        try:
+            yield
+        finally:
+            self._about = ""
 
     def begin(self, pages: int) -> None:
         """The document has this many pages; nothing is known of them yet."""
@@ -39,9 +51,27 @@ class Account:
 
     def tell(self, flag: str, note: str) -> None:
         """Flag something unusual and say it in a sentence, once."""
+        of = self._told.setdefault((flag, note), [])
+        if self._about not in of[-1:]:
+            of.append(self._about)
         if flag not in self.flags:
             self.flags.append(flag)
-            self.notes.append(note)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was told, in order; what is true of many originals is said once."""
+        said, once = [], set()
+        for (flag, note), originals in self._told.items():
+            if originals[0]:
+                said.append(f"{_list(originals)}: {note}")
+            elif flag not in once:
+                said.append(note)
+            once.add(flag)
+        return said
+
+    def add(self, **facts: Any) -> None:
+        """Facts that are known from elsewhere."""
+        self._extra.update(facts)
 
     def describe(self, seen: Survey) -> None:
         """Flag what kind of PDF this is."""
@@ -51,14 +81,15 @@ class Account:
                 f"The document carries {seen.signatures} digital signature(s). They were not "
                 "validated here; the signed original is kept unchanged.",
             )
-            self._extra["signatures"] = seen.signatures
+            self._extra["signatures"] = self._extra.get("signatures", 0) + seen.signatures
         if seen.encrypted:
             barred = ", ".join(seen.restrictions) or "nothing"
             self.tell(
                 "owner-password",
                 f"The owner protects the document with a password and forbids: {barred}.",
             )
-            self._extra["restrictions"] = list(seen.restrictions)
+            earlier = self._extra.get("restrictions", [])
+            self._extra["restrictions"] = sorted({*earlier, *seen.restrictions})
         for yes, flag, note in (
             (seen.xfa, "xfa", "The document holds an XFA form."),
             (seen.portfolio, "portfolio", "The document is a portfolio of other files, which "
@@ -83,15 +114,18 @@ class Account:
         on_pages: Sequence[PageText],
         shown: Sequence[PageText],
         unread: frozenset[int],
+        own: frozenset[int] = frozenset(),
     ) -> None:
         """The text that is on the pages, before the engine reads the `unread` ones.
 
-        `shown`: the same with what stamps and fields show, which is not page content.
+        `shown`: the same with what stamps and fields show, which is not page content. `own`: pages
+        that became pictures, and are read for the text layer only: their own text is theirs.
         """
         self._found = list(on_pages)
         self._shown = list(shown)
+        self._own = own
         for n, page in enumerate(on_pages):
-            if n in unread:
+            if n in unread - own:
                 continue
             self._text[n] = shown[n].text
             self._words[n] = words(shown[n].text)
@@ -112,12 +146,14 @@ class Account:
     @property
     def overlaid(self) -> frozenset[int]:
         """Pages with printed text on them, which OCRmyPDF hides from the engine."""
-        return frozenset(n for n, page in enumerate(self._found) if page.visible)
+        return frozenset(n for n, page in enumerate(self._found) if page.visible) - self._own
 
     def read(self, readings: Mapping[int, Reading], turned: Mapping[int, int]) -> None:
         """What the engine read; printed text that it was not shown or misread is added."""
         blank, silent = [], []
         for n, reading in sorted(readings.items()):
+            if n in self._own:
+                continue
             text = plain(reading.text)
             over = self._printed(n, text)
             self._text[n] = f"{text}\n\n{over}".strip("\n") if over else text
@@ -173,7 +209,7 @@ class Account:
         }
 
 
-def _list(pages: Any) -> str:
-    numbers = list(pages)
+def _list(things: Any) -> str:
+    numbers = list(things)
     shown = ", ".join(str(n) for n in numbers[:20])
     return shown if len(numbers) <= 20 else f"{shown} and {len(numbers) - 20} more"

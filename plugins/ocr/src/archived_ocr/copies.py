@@ -6,11 +6,13 @@ whole: a broken signature makes a genuine deed look forged. The original is neve
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import img2pdf
 import pikepdf
 import pypdfium2 as pdfium
 from PIL import Image
@@ -19,6 +21,7 @@ from archived_ocr.raster import MAX_PIXELS
 from archived_ocr.survey import Survey
 
 SIGNED_LABEL = "Reading copy without signatures. The signed original is kept unchanged beside it."
+JOINED_LABEL = "Reading copy of several originals, which are kept unchanged beside it."
 LOCKED_LABEL = "Reading copy without the owner's restrictions. The original is kept unchanged."
 
 _STAMP_DPI = 300
@@ -50,6 +53,58 @@ def working_copy(source: Path, target: Path, survey: Survey, *, scanned: bool) -
             return
         _tidy(pdf)
         pdf.save(target, encryption=False)
+
+
+def page_copy(source: Path, target: Path, survey: Survey) -> None:
+    """Write the pages of `source` to `target`, and nothing but its pages, without signatures.
+
+    For a document of several originals: whatever else a file holds cannot be joined.
+    """
+    with pikepdf.open(source) as pdf:
+        _drop_broken_metadata(pdf)
+        if survey.signed:
+            stamps_to_pictures(source, pdf)
+        if survey.signed or survey.empty_signature_fields:
+            strip_signatures(pdf)
+        _tidy(pdf)
+        _only_pages(pdf).save(target)
+
+
+def pictured(source: Path, target: Path) -> None:
+    """Write a PDF whose pages are pictures of the pages of `source`, as they look on the screen."""
+    document = pdfium.PdfDocument(source)
+    try:
+        document.init_forms()
+        with pikepdf.Pdf.new() as made:
+            for index in range(len(document)):
+                with pikepdf.open(io.BytesIO(_photographed(document, index))) as page:
+                    made.pages.extend(page.pages)
+            made.save(target)
+    finally:
+        document.close()
+
+
+def _photographed(document: pdfium.PdfDocument, index: int) -> bytes:
+    page = document[index]
+    width, height = page.get_size()
+    bitmap = page.render(
+        scale=min(_STAMP_DPI / 72, (MAX_PIXELS / max(1.0, width * height)) ** 0.5),
+        may_draw_forms=True,
+    )
+    image = bitmap.to_pil().convert("RGB").copy()
+    bitmap.close()
+    page.close()
+    red, green, blue = image.split()
+    if red.tobytes() == green.tobytes() == blue.tobytes():
+        image = red
+    data = io.BytesIO()
+    image.save(data, "PNG", compress_level=4)
+    made: bytes = img2pdf.convert(
+        data.getvalue(),
+        layout_fun=img2pdf.get_layout_fun((width, height)),
+        engine=img2pdf.Engine.pikepdf,
+    )
+    return made
 
 
 def drop_hidden_text(path: Path, pages: frozenset[int]) -> None:

@@ -53,6 +53,8 @@ class Rules:
     image_dpi: int
     max_pages: int
     max_megapixels: int
+    pages_before: int = 0
+    """Pages that the document's other files have."""
 
 
 def place(source: Path, media_type: str, target: Path, rules: Rules) -> Placed:
@@ -93,12 +95,13 @@ def _frames(image: Image.Image, placed: Placed, rules: Rules) -> list[int]:
                 "The image file holds more than one picture; only the first is a page.",
             )
             image.seek(0)
+        limits.check_pages(1, rules.max_pages, rules.pages_before)
         _check_size(image, rules)
         return [0]
     pages: list[int] = []
     reduced: list[int] = []
     for index, frame in enumerate(ImageSequence.Iterator(image)):
-        limits.check_pages(index + 1, rules.max_pages)
+        limits.check_pages(index + 1, rules.max_pages, rules.pages_before)
         _check_size(frame, rules)
         # NewSubfileType bit 0: a smaller copy of another image in the file.
         small = int(getattr(frame, "tag_v2", {}).get(254, 0)) & 1

@@ -55,17 +55,20 @@ def check_pixels(width: int, height: int, max_megapixels: int, where: str) -> No
         )
 
 
-def check_pages(count: int, max_pages: int) -> None:
-    """Refuse a document without pages, or with more than wanted."""
+def check_pages(count: int, max_pages: int, before: int = 0) -> None:
+    """Refuse a file without pages, or a document with more than wanted.
+
+    `before`: pages of the document's other files, counted earlier.
+    """
     if count == 0:
         raise Refuse(
             "The document has no pages",
             code="no-pages",
             hint="Scan it again, or ask the sender for a complete file.",
         )
-    if count > max_pages:
+    if before + count > max_pages:
         raise Refuse(
-            f"The document has {count} pages, more than the {max_pages} allowed",
+            f"The document has {before + count} pages or more; {max_pages} are allowed",
             code="too-many-pages",
             hint="Split it, or raise max_pages for this stage.",
         )

@@ -19,25 +19,27 @@ import pikepdf
 from ocrmypdf.exceptions import ExitCode, PdfaConversionFailedError
 from pikepdf import pdfa
 
-from archived.api import Context, Document, Refuse, Result, Role
+from archived.api import Context, Document, Result, Role
 from archived_ocr import copies, faults, images, limits, pagetext, plugin, sameness, survey
 from archived_ocr.account import Account
+from archived_ocr.parts import (
+    PDF,
+    Desk,
+    Joined,
+    facts_of,
+    kind_of,
+    look,
+    rules_of,
+    text_on,
+    to_be_read,
+)
 from archived_ocr.raster import turned
 from archived_ocr.reading import Reader
 
 if TYPE_CHECKING:
     from archived_ocr import OcrOptions
 
-PDF = "application/pdf"
 _CHATTY = ("pdfminer", "fontTools", "fpdf", "img2pdf", "PIL", "pikepdf", "ocrmypdf", "pyhanko")
-_HEADS = {
-    b"II*\0": "image/tiff",
-    b"MM\0*": "image/tiff",
-    b"II+\0": "image/tiff",
-    b"MM\0+": "image/tiff",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"\x89PNG\r\n\x1a\n": "image/png",
-}
 
 
 def run(document: Document, context: Context[OcrOptions]) -> Result:
@@ -77,24 +79,11 @@ def _blame() -> Iterator[None]:
         raise refusal from error
 
 
-def kind_of(path: Path) -> str:
-    """The media type a file's first bytes speak of. Raises `Refuse`."""
-    with path.open("rb") as file:
-        head = file.read(1024)
-    if not head:
-        raise faults.damaged("the file is empty")
-    if b"%PDF-" in head:
-        return PDF
-    for start, media_type in _HEADS.items():
-        if head.startswith(start):
-            return media_type
-    raise faults.unsupported("its content is neither PDF, TIFF, JPEG nor PNG")
-
-
 class _Work:
     """One document on its way through the stage."""
 
     def __init__(self, document: Document, context: Context[OcrOptions], work: Path) -> None:
+        self.document = document
         self.context = context
         self.options = context.options
         self.work = work
@@ -106,8 +95,7 @@ class _Work:
         self.main = context.new_file("document.pdf", media_type=PDF, role=Role.ACCESS)
 
     def result(self) -> Result:
-        kind = kind_of(self.source)
-        delivered = self._from_pdf() if kind == PDF else self._from_image(kind)
+        delivered = self._from_several() if self._several else self._from_one()
         if not delivered:
             self.main.path.unlink(missing_ok=True)
         text = self.context.new_file("document.txt", media_type="text/plain", role=Role.TEXT)
@@ -121,41 +109,55 @@ class _Work:
             notes=self.account.notes,
         )
 
-    def _from_image(self, kind: str) -> bool:
-        options = self.options
-        rules = images.Rules(
-            options.images == "lossless",
-            options.image_dpi,
-            options.max_pages,
-            options.max_megapixels,
+    @property
+    def _several(self) -> bool:
+        """Whether the document is made of its originals: nobody has put them together yet."""
+        document = self.document
+        together = len(document.originals) > 1 or bool(document.collation)
+        return together and document.main in document.originals
+
+    def _from_one(self) -> bool:
+        kind = kind_of(self.source)
+        return self._from_pdf() if kind == PDF else self._from_image(kind)
+
+    def _from_several(self) -> bool:
+        originals = self.document.originals
+        joined = Joined(
+            Desk(self.work, self.options, self.account).prepare(originals),
+            self.document.collation,
         )
+        facts = facts_of(self.document, joined.parts)
+        self.account.add(**facts)
+        for part, told in zip(joined.parts, facts["originals"], strict=True):
+            if "same_as" in told:
+                with self.account.about(part.name):
+                    self.account.tell(
+                        "repeated-original",
+                        f"The same bytes as {told['same_as']}; both were made pages.",
+                    )
         pages = self.work / "pages.pdf"
-        placed = images.place(self.source, kind, pages, rules)
+        joined.write(pages)
+        self.account.begin(len(joined.order))
+        self.account.found(joined.found, joined.shown, joined.unread, joined.own)
+        self.label = joined.label
+        made = self._make(pages, joined.unread)
+        self.account.reading_copy = made and joined.label is not None
+        return made or self._stays()
+
+    def _from_image(self, kind: str) -> bool:
+        pages = self.work / "pages.pdf"
+        placed = images.place(self.source, kind, pages, rules_of(self.options))
         self.account.begin(len(placed.frames))
         for flag, note in zip(placed.flags, placed.notes, strict=True):
             self.account.tell(flag, note)
         return self._make(pages, frozenset(range(len(placed.frames)))) or self._stays()
 
     def _from_pdf(self) -> bool:
-        options = self.options
-        seen = survey.look(self.source, options.max_pages, options.max_megapixels)
-        if seen.encrypted and options.owner_password == "refuse":  # noqa: S105 - a choice
-            raise Refuse(
-                "The document's owner restricts its use with a password",
-                code="owner-password",
-                hint='Ask the owner for a free copy, or set owner_password = "record".',
-            )
+        seen = look(self.source, self.options)
         self.account.begin(seen.pages)
         self.account.describe(seen)
-        on_pages = pagetext.of(self.source)
-        if len(on_pages) != seen.pages:
-            raise faults.damaged(f"one reader counts {seen.pages} pages, another {len(on_pages)}")
-        redo = options.existing_text == "redo"
-        unread = frozenset(
-            n
-            for n, page in enumerate(on_pages)
-            if page.needs_reading(options.overlay_words) or (redo and page.hidden)
-        )
+        on_pages = text_on(self.source, seen.pages)
+        unread = to_be_read(on_pages, self.options)
         shown = on_pages
         if seen.signed or seen.form_fields:
             flat = self.work / "flat.pdf"

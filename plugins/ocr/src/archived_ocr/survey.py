@@ -40,6 +40,8 @@ class Survey:
     repaired: bool = False
     """The file's structure was damaged and could be rebuilt."""
     empty_signature_fields: bool = False
+    layers: bool = False
+    """Some of what is on its pages may be switched off (optional content)."""
 
     @property
     def signed(self) -> bool:
@@ -72,11 +74,14 @@ class Survey:
         return ""
 
 
-def look(path: Path, max_pages: int, max_megapixels: int) -> Survey:
-    """Survey the PDF at `path`. Raises `Refuse` for what must not be worked on."""
+def look(path: Path, max_pages: int, max_megapixels: int, before: int = 0) -> Survey:
+    """Survey the PDF at `path`. Raises `Refuse` for what must not be worked on.
+
+    `before`: pages that the document's other files have.
+    """
     with pikepdf.open(path) as pdf:
         root = pdf.Root
-        limits.check_pages(len(pdf.pages), max_pages)
+        limits.check_pages(len(pdf.pages), max_pages, before)
         _check_streams(pdf, max_megapixels)
         form = root.get("/AcroForm")
         form = form if isinstance(form, pikepdf.Dictionary) else None
@@ -105,6 +110,7 @@ def look(path: Path, max_pages: int, max_megapixels: int) -> Survey:
             attachments=len(pdf.attachments),
             pdfa=_claim(pdf),
             repaired=any("damaged" in str(w) for w in pdf.get_warnings()),
+            layers="/OCProperties" in root,
         )
 
 
