@@ -6,9 +6,10 @@
 A new text gets an empty translation in src/archived/locale/LANGUAGE.po: write it there and run this
 again. Needs nothing but Python; GNU gettext's own tools read what it writes.
 
-Gathered are: texts marked with `_`, `ngettext` and `pgettext`, the help of every command, what click
-itself says, and, with the context "heard", sentences that reach people finished (errors, findings), of
-which the catalogue has those that somebody translated: they stay as long as the source says them.
+Gathered are: texts marked with `_`, `ngettext` and `pgettext`, the help of every command, what
+click itself says, and, with the context "heard", sentences that reach people finished (errors,
+findings), of which the catalogue has those that somebody translated: they stay as long as the
+source says them.
 """
 
 from __future__ import annotations

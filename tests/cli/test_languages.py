@@ -97,7 +97,9 @@ def test_every_answer_is_in_vietnamese_where_the_surroundings_are(house: Any):
         english, ours = both(house, *words)
         assert not MARKS.search(english.replace("quyết định", "")), words
         assert MARKS.search(ours.replace("quyết định", "")), words
-        assert english_in(ours.replace("Wait for the tide.", "")) == [], words
+        assert (
+            english_in(ours.replace("Wait for the tide.", "").replace("The tide is out", "")) == []
+        ), words
 
 
 def test_names_numbers_codes_and_commands_are_the_same_in_both(house: Any):
