@@ -67,6 +67,7 @@ def signing_options(scratch: Path) -> dict[str, Any]:
     return {
         "key": {"file": str(key / "signing.p12")},
         "passphrase": {"file": str(key / "signing.passphrase")},
+        "allow_throwaway": True,
     }
 
 

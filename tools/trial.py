@@ -179,6 +179,7 @@ class Trial:
             "stage.sign": {
                 "key": f"{{ file = {_text(key / 'signing.p12')} }}",
                 "passphrase": f"{{ file = {_text(key / 'signing.passphrase')} }}",
+                "allow_throwaway": "true",
             },
             "stage.replicate": {"to": '["second"]'},
             "target.second": {

@@ -213,11 +213,21 @@ def test_the_throwaway_key_is_private_labelled_and_visible_in_the_facts(make_pdf
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert LABEL in x509.load_pem_x509_certificate(root.read_bytes()).subject.rfc4514_string()
     options = {"key": {"file": str(p12)}, "passphrase": {"file": str(passphrase)}}
-    assert problems(**options) == []
-    result = sign(make_pdfa(), trusted_roots=[str(root)], **options)
+    assert problems(allow_throwaway=True, **options) == []
+    result = sign(make_pdfa(), trusted_roots=[str(root)], allow_throwaway=True, **options)
     assert result.facts["throwaway"] is True
     assert result.facts["verdict"]["trust"] == "yes"
     assert any("demonstration" in note for note in result.notes)
+
+
+def test_a_throwaway_key_is_refused_unless_the_administrator_says_so(make_pdfa, sign, tmp_path):
+    p12, passphrase, _ = make_throwaway_p12(tmp_path / "k")
+    options = {"key": {"file": str(p12)}, "passphrase": {"file": str(passphrase)}}
+    (said,) = problems(**options)
+    assert "was made for demonstrations" in said
+    with pytest.raises(Postpone) as raised:
+        sign(make_pdfa(), **options)
+    assert raised.value.code == "throwaway-key"
 
 
 def test_a_throwaway_key_never_replaces_one_that_is_there(tmp_path):

@@ -39,7 +39,7 @@ def _artifact(path: Path, kind: str, role: Role) -> Artifact:
 
 class TestSign(StageContract):
     stage = Sign
-    more_codes = frozenset({"certificate-expired", "certificate-not-yet-valid"})
+    more_codes = frozenset({"certificate-expired", "certificate-not-yet-valid", "throwaway-key"})
 
     def make_sample(self, folder: Path) -> Document:
         return access_copy(folder)
@@ -49,6 +49,7 @@ class TestSign(StageContract):
         return {
             "key": {"file": str(p12)},
             "passphrase": {"file": str(passphrase)},
+            "allow_throwaway": True,
             "trusted_roots": [str(root)],
             "visible": "top-right",
         }

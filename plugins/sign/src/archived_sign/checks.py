@@ -19,7 +19,7 @@ def problems(options: SignOptions) -> Iterator[str]:
         yield f"{failure.message}; {failure.hint}"
     else:
         name = credential.name
-        for flaw in flaws(credential, now_utc()):
+        for flaw in flaws(credential, now_utc(), throwaway=options.allow_throwaway):
             yield f"{flaw.sentence}; {flaw.hint}"
     yield from _roots(options)
     yield from _timestamp_secrets(options)

@@ -165,8 +165,17 @@ class Flaw:
     hint: str
 
 
-def flaws(credential: Credential, now: datetime) -> Iterator[Flaw]:
-    """What is, or soon will be, wrong with the certificate at `now`."""
+def flaws(credential: Credential, now: datetime, *, throwaway: bool = False) -> Iterator[Flaw]:
+    """What is, or soon will be, wrong with the certificate at `now`.
+
+    `throwaway`: a demonstration key may sign.
+    """
+    if credential.throwaway and not throwaway:
+        yield Flaw(
+            "throwaway-key",
+            f"the key of {credential.name} was made for demonstrations",
+            "put the archive's own key in its place; to try things out, allow_throwaway = true",
+        )
     certificate = credential.certificate
     name, until = credential.name, certificate.not_valid_after_utc
     renew = "renew the certificate and put the new PKCS#12 file in its place"

@@ -69,6 +69,8 @@ class SignOptions(StageConfig):
     """The PKCS#12 file (`.p12`, `.pfx`) with the key, its certificate and the chain above it."""
     passphrase: SecretRef | None = None
     """The passphrase of the PKCS#12 file."""
+    allow_throwaway: bool = False
+    """Sign with a key that calls itself a demonstration key. Never for documents that matter."""
     trusted_roots: tuple[Path, ...] = ()
     """PEM files with the roots our certificate must lead to. None: trust is not established."""
     reason: str = ""
