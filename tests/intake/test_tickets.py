@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+import tracemalloc
 import unicodedata
 from pathlib import PurePosixPath
 from typing import Any
@@ -411,6 +412,31 @@ def test_xml_that_could_do_anything_is_refused(text: str) -> None:
     begun = time.monotonic()
     assert refusal(b"t.xml", text).code == "ticket-unreadable"
     assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (b"t.json", "{" + ",".join(f'"{n:x}":0' for n in range(90_000)) + "}"),
+        (b"t.json", '{"a": [' + "[]," * 340_000 + "[]]}"),
+        (b"t.csv", "path," + ",".join(f"{n:x}" for n in range(150_000))),
+        (b"t.xml", "<ticket>" + "".join(f"<a{n:x}/>" for n in range(100_000)) + "</ticket>"),
+    ],
+    ids=["json-keys", "json-lists", "csv-columns", "xml-fields"],
+)
+def test_a_ticket_of_the_largest_size_costs_a_moment_and_little_memory(
+    name: bytes, content: str
+) -> None:
+    """Also the worst that fits into the limit: the daemon reads it."""
+    begun = time.monotonic()
+    assert refusal(name, content).code == "ticket-field"
+    assert time.monotonic() - begun < 5
+    tracemalloc.start()
+    try:
+        refusal(name, content)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # Anything ----------------------------------------------------------------------------------------
