@@ -27,7 +27,7 @@ from archived.storage.ledger import KINDS
 from archived.testing.readme import sections
 
 ROOT = Path(__file__).resolve().parent.parent
-_FIRST = ("malware", "ocr", "classify", "sign", "replicate")
+_FIRST = ("malware", "separate", "ocr", "classify", "sign", "replicate")
 _PLUGINS = {path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml")}
 BUNDLED = (
     *(name for name in _FIRST if name in _PLUGINS),

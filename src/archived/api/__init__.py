@@ -12,6 +12,7 @@ from archived.api.options import (
     parse_duration,
     parse_size,
 )
+from archived.api.sheet import Sheet, SheetError, SheetKind, check_dossier
 from archived.api.stage import (
     API_VERSION,
     Artifact,
@@ -46,11 +47,15 @@ __all__ = [
     "Role",
     "Sealed",
     "SecretRef",
+    "Sheet",
+    "SheetError",
+    "SheetKind",
     "Size",
     "Stage",
     "StageConfig",
     "Target",
     "TargetConfig",
+    "check_dossier",
     "digest_file",
     "hookimpl",
     "parse_duration",

@@ -22,6 +22,7 @@ from archived.api import (
     Artifact,
     Copy,
     Document,
+    Part,
     Postpone,
     Refuse,
     Result,
@@ -34,7 +35,7 @@ from archived.api import (
 )
 from archived.engine.boundary import DocumentCard, Limits, Request
 from archived.engine.output import sniff
-from archived.model.outcome import Ending, Outcome, Usage
+from archived.model.outcome import Ending, Made, Outcome, Usage
 from archived.model.plan import accepts
 from archived.testing.lane import lanes
 
@@ -265,17 +266,7 @@ def _ended(
         )
     if outcome.ending is not Ending.FINISHED:
         raise StageBroke(outcome, log)
-    made = [
-        Artifact(
-            path=(path := folder / one.path),
-            name=one.name,
-            media_type=one.media_type,
-            role=Role(one.role),
-            sha512=digest_file(path),
-            size=path.stat().st_size,
-        )
-        for one in outcome.made
-    ]
+    made = [_artifact(one, folder) for one in outcome.made]
     main = None if outcome.main is None else made[outcome.main]
     return Finished(
         replace_main=main,
@@ -284,10 +275,26 @@ def _ended(
         tools=outcome.tools,
         copies=tuple(Copy(**dataclasses.asdict(c)) for c in outcome.copies),
         notes=outcome.notes,
+        parts=tuple(
+            Part(_artifact(part.file, folder), part.name, part.dossier, part.facts)
+            for part in outcome.parts
+        ),
         document=_after(stage, document, made, main, outcome.facts),
         folder=folder,
         usage=outcome.usage,
         log=log,
+    )
+
+
+def _artifact(made: Made, folder: Path) -> Artifact:
+    path = folder / made.path
+    return Artifact(
+        path=path,
+        name=made.name,
+        media_type=made.media_type,
+        role=Role(made.role),
+        sha512=digest_file(path),
+        size=path.stat().st_size,
     )
 
 
