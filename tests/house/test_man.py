@@ -47,7 +47,7 @@ def test_manual_readers_find_nothing_wrong(house: House, name: str) -> None:
     asked = [
         (["mandoc", "-T", "lint", "-W", "warning", path], ""),
         (["lexgrog", path], "archive"),
-        (["groff", "-t", "-k", "-man", "-ww", "-Tutf8", path], "NAME"),
+        (["groff", "-t", "-k", "-man", "-ww", "-Tutf8", path], "archive"),
     ]
     there = [each for each in asked if shutil.which(each[0][0])]
     if not there:
