@@ -132,6 +132,7 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
         (_("its inventory"), _digest(place.get("inventory_sha512"))),
         (_("copies"), _("{made} verified of {wanted} wanted").format(
             made=len(it["replicas"]), wanted=it["copies_wanted"])),
+        (_("its log"), f"journalctl DOCUMENT={it['id']}"),
     ])  # fmt: skip
     if it["fields"]:
         shown.heading(_("What it says"))
