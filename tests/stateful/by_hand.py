@@ -1,0 +1,141 @@
+"""The only place where the stateful test touches the program: public entry points, thinly.
+
+A `House` is `world.World` (hot folder, state and store on disk, no daemon) that can be crashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from power import cut
+from sqlalchemy import event
+from world import DECK, LIMITS, STAGES, World
+
+from archived.engine import commit
+from archived.engine.sealing import Sealer
+from archived.errors import NotNow
+from archived.intake.desk import Desk, FolderCard, Sweep
+from archived.intake.item import Route
+from archived.model.document import IllegalStep, State
+from archived.model.outcome import Ending, Made, Outcome
+from archived.model.plan import SEAL
+from archived.storage import atomic
+from archived.storage.atomic import digest
+from archived.storage.ledger import verify
+from archived.storage.records import Balance, DocumentRow, StepRow
+from archived.storage.recovery import Recovered, recover
+from archived.testing.invariants import problems
+
+__all__ = ["LIMITS", "STAGES", "House", "crash"]
+
+ENDINGS = {
+    "finished": Outcome(Ending.FINISHED),
+    "refused": Outcome(Ending.REFUSED, "wrong-paper", "a person must look", "look"),
+    "postponed": Outcome(Ending.POSTPONED, "server-away", "nobody answers", "wait"),
+    "broke": Outcome(Ending.BROKE, "stage-error", "it raised", "report it"),
+    "put-back": Outcome(Ending.PUT_BACK, "shutdown"),
+}
+
+
+class House(World):
+    """Opened: the catalog is read and written. `close` it before a process is forked."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        route = Route("scans", "paper", STAGES, 1, "cpu")
+        self._card = FolderCard("scans", self.hot, route, quiet=0.0, deadline=3600.0)
+        self._desk = Desk(self._card, self.catalog, self.spool, self)
+
+        @event.listens_for(self.catalog._engine, "before_cursor_execute")
+        def _commit(_connection, _cursor, statement, *_):
+            if statement == "COMMIT":  # an instant at which the power may go, like any other
+                atomic.step("commit", self.catalog.path)
+
+    def close(self) -> None:
+        self.catalog.close()
+
+    # What the daemon does --------------------------------------------------------------------
+
+    def recover(self) -> Recovered:
+        return recover(self.spool, self.store, self.catalog, DECK.limits_of, self.now())
+
+    def look(self) -> Sweep:
+        """One sweep of a desk that remembers the one before."""
+        return self._desk.sweep()
+
+    def finish(self, step: StepRow, how: str) -> State:
+        """End a started step: as `ENDINGS` has it, or by sealing."""
+        if how == "finished" and step.stage == SEAL:
+            row = self.catalog.document(step.document)
+            sealed = Sealer(self.spool, self.store, self.catalog, "").seal(row, step)
+            assert not isinstance(sealed, Outcome), sealed
+            return commit.seal(self.spool, self.catalog, DECK, step, *sealed, self.now())
+        outcome = ENDINGS[how]
+        if how == "finished" and step.stage == "note":
+            folder = self.spool.start_work(step.id)
+            (folder / "note.txt").write_text(f"a note of attempt {step.attempt}")
+            made = (Made("note.txt", "note.txt", "text/plain", "text"),)
+            outcome = Outcome(Ending.FINISHED, made=made, facts={"pages": 1})
+        return self.end(step, outcome)
+
+    # What a person does ----------------------------------------------------------------------
+
+    def decide(self, document: str, what: str) -> bool:
+        """`release`, `retry` or `refuse`; whether the program agreed."""
+        try:
+            if what == "refuse":
+                commit.refuse(self.catalog, document, "anna", "", self.now())
+            else:
+                commit.release(self.catalog, DECK, document, "anna", "", self.now(),
+                               skip=what == "release")  # fmt: skip
+        except (NotNow, IllegalStep):
+            return False
+        return True
+
+    # What is so ------------------------------------------------------------------------------
+
+    def documents(self) -> list[DocumentRow]:
+        return self.catalog.documents(limit=100_000)[::-1]
+
+    def original(self, document: str) -> bytes:
+        """A document's received bytes, wherever they lie now."""
+        path = self.find_bytes(document)
+        assert path is not None, f"nobody knows where the bytes of {document} are"
+        return path.read_bytes()
+
+    def balance(self) -> Balance:
+        return next(iter(self.catalog.balance()), Balance("scans"))
+
+    def ledger(self) -> list[str]:
+        """The hashes of the chain, after it was verified."""
+        rows = list(self.catalog.ledger_rows())
+        verify(iter(rows))
+        return [row[3] for row in rows]
+
+    def problems(self) -> list[str]:
+        return problems(self.state, self.root / "store")
+
+    def everywhere(self) -> set[str]:
+        """SHA-256 of every file in the hot folder, in the spool and in the store."""
+        roots = (self.hot, self.spool.documents, self.root / "store" / "ocfl")
+        return {
+            digest(path).sha256
+            for root in roots
+            for path in root.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        }
+
+
+def crash(root: Path, action: Callable[[House], object], calls: int) -> bool:
+    """A daemon starts on what lies at `root`, does `action`, and dies before durable call `calls`.
+
+    Whether it died; `False` when the action was over before that. Nobody else may have it open.
+    """
+
+    def life() -> None:
+        house = House(root)
+        action(house)
+        house.close()
+
+    return cut(life, calls)
