@@ -46,8 +46,9 @@ pipeline = "paper"
 quiet = "1 ms"
 rescan = "1 s"
 arrival_deadline = "{deadline}"
-max_file_size = "1 MiB"
+max_file_size = "{largest}"
 ignore = ["*.xml", "nháp-*"]
+{more}
 """
 
 
@@ -59,11 +60,13 @@ def paper(text: str) -> bytes:
 class Place:
     """`drop` files, `sweep`, look at `catalog`. `deadline` is the hot folder's."""
 
-    def __init__(self, root: Path, *, deadline: str = "1 h", keep_free: str = "1 B") -> None:
+    def __init__(
+        self, root: Path, *, deadline: str = "1 h", keep_free: str = "1 B", more: str = ""
+    ) -> None:
         self.root, self.hot = root, root / "hot"
         self.hot.mkdir(exist_ok=True)
         self.dropped: Counter[str] = Counter()
-        self.configure(deadline=deadline, keep_free=keep_free)
+        self.configure(deadline=deadline, keep_free=keep_free, more=more)
         self.spool = Spool(root / "state")
         self.spool.create()
         self.store = Store(root / "store")
@@ -75,7 +78,11 @@ class Place:
     def configure(self, **values: str) -> None:
         """(Re)write the configuration; a running house sees it at once."""
         file = self.root / "archived.toml"
-        file.write_text(CONFIG.format(root=self.root, **{"keep_free": "1 B", **values}))
+        file.write_text(
+            CONFIG.format(
+                root=self.root, **{"keep_free": "1 B", "more": "", "largest": "1 MiB", **values}
+            )
+        )
         file.chmod(0o600)
         self.settings = load(file)
         if hasattr(self, "house"):
@@ -136,10 +143,16 @@ class Place:
         return next(iter(self.catalog.balance()), Balance("scans"))
 
     def custody(self, document: DocumentRow) -> bytes:
-        """A document's original."""
-        path = self.house.find_bytes(document.id)
-        assert path is not None
-        return path.read_bytes()
+        """A document's first original."""
+        return self.originals(document)[0]
+
+    def originals(self, document: DocumentRow) -> list[bytes]:
+        """The bytes of every original, in reading order."""
+        paths = [
+            self.house.find_bytes(document.id, f"original/{a.name}")
+            for a in self.catalog.originals(document.id)
+        ]
+        return [path.read_bytes() for path in paths if path is not None]
 
     def left(self) -> list[str]:
         """What lies in the hot folder."""
@@ -161,11 +174,11 @@ class Place:
         for wanted in +self.dropped:
             assert wanted in here | ours, "the bytes of a dropped file are nowhere"
         for document in self.documents():
-            [original] = [a for a in self.catalog.artifacts(document.id) if a.role == "original"]
-            path = self.house.find_bytes(document.id)
-            assert path is not None
-            assert digest(path).sha512 == original.sha512
-            assert path.stat().st_mode & 0o222 == 0, "originals are read-only"
+            for original in self.catalog.originals(document.id):
+                path = self.house.find_bytes(document.id, f"original/{original.name}")
+                assert path is not None
+                assert digest(path).sha512 == original.sha512
+                assert path.stat().st_mode & 0o222 == 0, "originals are read-only"
         self.catalog.close()
 
     @staticmethod

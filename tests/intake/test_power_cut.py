@@ -7,6 +7,7 @@ call here, so that the instant between "in the spool" and "on record" is among t
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,16 +23,16 @@ from archived.storage import atomic
 pytestmark = pytest.mark.fault
 
 
-def live(root: Path) -> None:
+def live(root: Path, name: str = "one") -> None:
     """A start after whatever happened, and sweeps until all is quiet."""
-    place = opened(root)
+    place = opened(root, name)
     place.recover()
     place.quiet()
     place.catalog.close()
 
 
-def opened(root: Path) -> Place:
-    place = Place(root, deadline="20 ms")
+def opened(root: Path, name: str = "one") -> Place:
+    place = Place(root, deadline="20 ms", more=SETTINGS.get(name, ""))
 
     @event.listens_for(place.catalog._engine, "before_cursor_execute")
     def _commit(_connection, _cursor, statement, *_):
@@ -58,17 +59,31 @@ def cut_short(place: Place) -> None:
     place.drop("a.pdf", paper("a"))
 
 
+def dossier(place: Place) -> None:
+    """A ticket that makes two documents of three files."""
+    for each in ("a", "b", "c"):
+        place.drop(f"HS/{each}.pdf", paper(each))
+    files = [{"path": "a.pdf", "document": "d"}, {"path": "b.pdf", "document": "d"},
+             {"path": "c.pdf"}]  # fmt: skip
+    place.drop("HS/ticket.json", json.dumps({"files": files}).encode())
+
+
 PREPARED: dict[str, tuple[Callable[[Place], None], list[bytes], int]] = {
     "one": (one, [paper("a")], 1),
     "again": (again, [paper("a")], 2),
     "held": (cut_short, sorted([paper("a"), paper("half")[:150]]), 2),
+    "dossier": (dossier, [paper("a"), paper("c")], 4),
 }
 """Name -> (what lies in the hot folder, the documents there must be, the files seen)."""
 
 
+SETTINGS = {"dossier": 'dossiers = true\nclosed_by = ["ticket"]'}
+"""Name -> what else stands in the hot folder's table."""
+
+
 def prepare(root: Path, name: str) -> Place:
     root.mkdir()
-    place = Place(root, deadline="20 ms")
+    place = Place(root, deadline="20 ms", more=SETTINGS.get(name, ""))
     PREPARED[name][0](place)
     place.sweep()  # on record, not yet taken in
     place.catalog.close()
@@ -82,7 +97,7 @@ def copy(template: Place, root: Path) -> None:
 
 
 def in_order(root: Path, name: str, dropped: object) -> None:
-    place = Place(root, deadline="20 ms")
+    place = Place(root, deadline="20 ms", more=SETTINGS.get(name, ""))
     _, contents, seen = PREPARED[name]
     documents = place.documents()
     assert sorted(place.custody(d) for d in documents) == contents
@@ -92,6 +107,9 @@ def in_order(root: Path, name: str, dropped: object) -> None:
     for document in documents:
         entries = [entry.kind for entry in place.catalog.ledger_of(document.id)]
         assert entries.count("document-admitted") + entries.count("recovered") == 1, entries
+    if name == "dossier":
+        assert [len(place.originals(d)) for d in documents] == [2, 1], "both or none, each whole"
+        assert place.house.find_bytes(documents[0].id, "metadata/ticket.json") is not None
     place.dropped = dropped
     place.settle_up()
 
@@ -102,8 +120,8 @@ def test_the_power_may_go_at_any_call_of_an_admission(tmp_path: Path, name: str)
     for calls in itertools.count():
         root = tmp_path / str(calls)
         copy(template, root)
-        went = cut(lambda root=root: live(root), calls)
-        live(root)
+        went = cut(lambda root=root: live(root, name), calls)
+        live(root, name)
         in_order(root, name, template.dropped.copy())
         shutil.rmtree(root)
         if not went:

@@ -140,11 +140,12 @@ def test_a_file_written_while_it_is_read_is_noticed_although_its_time_is_put_bac
 
 def test_a_mount_that_numbers_its_files_afresh_brings_no_second_arrival(place, monkeypatch):
     """As sshfs does at every rename, and any share when it is mounted again."""
-    from archived.intake import desk, scan
+    from archived.intake import clearing, scan
+    from archived.intake.removal import Removal
 
     path = place.drop("a.tif", paper("a"))
     real, held = scan._sighting, []
-    monkeypatch.setattr(desk, "remove_source", lambda *_: held.append(1) or desk.Removal.CHANGED)
+    monkeypatch.setattr(clearing, "remove_source", lambda *_: held.append(1) or Removal.CHANGED)
     place.until(lambda report: held)
     numbers = iter(range(10**6, 10**7))
 

@@ -125,3 +125,11 @@ def test_later_stages_describe_better() -> None:
     assert description.fields(facts) == {"number": "4"}
     assert description.pages(facts) == 2
     assert description.pages({}) is None
+
+
+def test_ids_of_one_submission_sort_by_their_place_in_it() -> None:
+    ids = [identity.nth_document_id(NOON, n, bytes([255 - n % 256]) * 8) for n in range(10_000)]
+
+    assert ids == sorted(ids)
+    assert len(set(ids)) == 10_000
+    assert all(map(identity.is_document_id, ids))

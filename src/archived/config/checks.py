@@ -11,7 +11,7 @@ from pathlib import Path
 
 from archived.api.options import duration_text
 from archived.config.files import Source
-from archived.config.settings import Settings
+from archived.config.settings import HotFolderSetting, Settings
 from archived.model import plan
 from archived.model.plan import SEAL
 from archived.plugins import did_you_mean
@@ -39,8 +39,34 @@ def _hotfolders_can_work(source: Source, settings: Settings) -> None:
                 f'"{duration_text(folder.arrival_deadline)}" is not longer than quiet '
                 f'("{duration_text(folder.quiet)}"): every file would be held as incomplete',
             )
+        _batches_can_close(source, name, folder)
     if not any(folder.enabled for folder in settings.hotfolders.values()):
         source.warnings.append("no hot folder is enabled: nothing will arrive")
+
+
+def _batches_can_close(source: Source, name: str, folder: HotFolderSetting) -> None:
+    if folder.dossiers and not folder.recursive:
+        source.mistake(
+            ("hotfolder", name, "dossiers"),
+            "dossiers are folders below this one, and recursive = false leaves those alone",
+        )
+    if folder.dossiers and folder.collate != "none":
+        source.mistake(
+            ("hotfolder", name, "collate"),
+            f'"{folder.collate}" cannot stand beside dossiers = true: which side a file of a '
+            "dossier holds cannot be told; use a hot folder of its own",
+        )
+    if folder.dossiers and not folder.closed_by:
+        source.mistake(("hotfolder", name, "closed_by"), "names nothing: no dossier would be whole")
+    gathers = folder.dossiers or folder.pages != "files"
+    used = {"batch_quiet": gathers, "other_side": folder.collate != "none"}
+    for key in (key for key, is_used in used.items() if is_used):
+        wait = getattr(folder, key)
+        if wait < folder.quiet:
+            source.mistake(
+                ("hotfolder", name, key),
+                f'"{duration_text(wait)}" is shorter than quiet ("{duration_text(folder.quiet)}")',
+            )
 
 
 def _folders_do_not_collide(source: Source, settings: Settings) -> None:

@@ -51,6 +51,12 @@ class HotFolderSetting:
     """The folder's name when none was given."""
     device_from: Literal["folder", "subfolder"]
     ignore: tuple[str, ...]
+    dossiers: bool
+    closed_by: tuple[Literal["ticket", "mark", "quiet"], ...]
+    pages: Literal["files", "numbered"]
+    collate: Literal["none", "two-pass"]
+    batch_quiet: timedelta
+    other_side: timedelta
     quiet: timedelta
     rescan: timedelta
     arrival_deadline: timedelta
@@ -175,6 +181,12 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
         "priority": folder.priority,
         "device": folder.device,
         "device_from": folder.device_from,
+        "dossiers": folder.dossiers,
+        "closed_by": list(folder.closed_by),
+        "pages": folder.pages,
+        "collate": folder.collate,
+        "batch_quiet": duration_text(folder.batch_quiet),
+        "other_side": duration_text(folder.other_side),
         "ignore": list(folder.ignore),
         "quiet": duration_text(folder.quiet),
         "rescan": duration_text(folder.rescan),

@@ -87,6 +87,9 @@ class Intake(Options):
     """A file larger than this is held, not taken in."""
 
 
+Closing = Literal["ticket", "mark", "quiet"]
+
+
 class HotFolder(Options):
     """One folder that scanners write to. `NAME` stands in metrics, events and the record."""
 
@@ -116,6 +119,24 @@ class HotFolder(Options):
     """What is left alone, on record, in the language of gitignore(5): "*.xml" and "drafts/" at any
     depth, "/top.pdf" only directly here, "a/**/b". The last pattern that fits decides, and "!"
     takes back what one before it said: ["*", "!*.pdf"] takes in PDF files only."""
+    dossiers: bool = False
+    """Whether each folder directly below this one is a dossier (hồ sơ), whose files are taken in
+    together, all or none; with device_from = "subfolder", each folder below the device's. Its name
+    is the dossier's code, unless a ticket says another."""
+    closed_by: tuple[Closing, ...] = ("ticket", "mark", "quiet")
+    """What says that a dossier is whole: a "ticket" (ticket.json, ticket.csv or ticket.xml in its
+    folder), a "mark" (an empty file .done), or "quiet": nothing changes for batch_quiet."""
+    pages: Literal["files", "numbered"] = "files"
+    """"numbered" joins files that differ in their last number only (scan-001.tif, scan-002.tif) to
+    one document; "files" makes each a document of its own."""
+    collate: Literal["none", "two-pass"] = "none"
+    """"two-pass" is for scanners that see one side: what a device sends first holds the fronts, what
+    it sends next the backs, the last sheet's in front. Together they are one document."""
+    batch_quiet: Wait = parse_duration("2 min")
+    """How long nothing may change in a dossier, or in a row of numbered pages, before it counts as
+    whole without a ticket or mark."""
+    other_side: Wait = parse_duration("30 min")
+    """How long fronts wait for their backs before a person must decide."""
     quiet: Wait | None = None
     """As in [intake], for this folder."""
     rescan: Wait | None = None

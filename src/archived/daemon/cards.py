@@ -6,6 +6,7 @@ import json
 import os
 
 from archived.config import HotFolderSetting, Settings, StageSetting
+from archived.intake.batch import Rules
 from archived.engine.cards import Deck, StageCard, TargetCard
 from archived.intake.desk import FolderCard
 from archived.intake.item import Route
@@ -74,6 +75,14 @@ def folder(settings: Settings, setting: HotFolderSetting) -> FolderCard:
         mode=setting.mode, recursive=setting.recursive, ignore=setting.ignore,
         own=os.fsencode(setting.answers_folder),
         device=setting.device, device_per_subfolder=setting.device_from == "subfolder",
+        batches=Rules(
+            dossiers=setting.dossiers, closed_by=frozenset(setting.closed_by),
+            numbered=setting.pages == "numbered", two_pass=setting.collate == "two-pass",
+            quiet=setting.batch_quiet.total_seconds(),
+            deadline=setting.arrival_deadline.total_seconds(),
+            other_side=setting.other_side.total_seconds(),
+            depth=2 if setting.device_from == "subfolder" else 1, secrecy=setting.secrecy,
+        ),
     )  # fmt: skip
 
 

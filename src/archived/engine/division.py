@@ -15,7 +15,7 @@ from pathlib import PurePath
 from archived import AGENT
 from archived.engine.cards import SEAL_LANE, Deck
 from archived.model.document import AT_REST, Happened, State
-from archived.model.identity import document_id
+from archived.model.identity import nth_document_id
 from archived.model.outcome import Outcome, PartMade
 from archived.model.plan import SEAL, next_step
 from archived.storage.change import Change
@@ -52,9 +52,8 @@ def take_out(spool: Spool, master: DocumentRow, step: StepRow, outcome: Outcome)
 
 
 def _id(step: StepRow, number: int) -> str:
-    # The number fills the 12 bits after the time (RFC 9562, 6.2 method 1): parts sort in order.
     once = hashlib.sha256(f"{step.id}/{number}".encode()).digest()
-    return document_id(step.started, number.to_bytes(2) + once[:8])
+    return nth_document_id(step.started, number, once[:8])
 
 
 def divide(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from archived.intake.admission import Custody
+from archived.intake.batch import Rules
 from archived.intake.item import Candidate, Route
 from archived.intake.rules import OWN_FOLDER
 from archived.intake.watcher import Mode
@@ -35,6 +37,13 @@ class FolderCard:
     """Which device writes to it; empty: the folder's name stands for it."""
     device_per_subfolder: bool = False
     """Each folder directly below it is a device of its own."""
+
+    batches: Rules = field(default_factory=Rules)
+    """How its files belong together; by default each file is a document of its own."""
+
+    def inside(self, path: bytes) -> Path:
+        """A file of the folder, absolute."""
+        return Path(os.fsdecode(os.path.join(os.fsencode(self.path), path)))  # noqa: PTH118
 
     def origin(self, path: bytes) -> str:
         """The device that a file at this path came from."""

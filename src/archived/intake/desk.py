@@ -7,32 +7,28 @@ found again. Every file seen is on record from the first scan that sees it.
 from __future__ import annotations
 
 import errno
-import os
 import stat
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from archived import AGENT
 from archived.intake.admission import StillArriving, admit
+from archived.intake.batch import Closes, Decision, Holds, Passes, Waits, is_companion
 from archived.intake.card import FolderCard, House, Sweep
+from archived.intake.clearing import Clearing
 from archived.intake.formats import Look, Whole, broken_promise
+from archived.intake.gathering import DigestsDiffer, Gathering
 from archived.intake.holds import HOLDS
 from archived.intake.item import Candidate, Item
-from archived.intake.noting import AT_ONCE, Removals, batched, record_held, record_new
+from archived.intake.noting import AT_ONCE, batched, record_held, record_new
 from archived.intake.opened import look_at
-from archived.intake.removal import (
-    Removal,
-    finish_removal,
-    give_back,
-    is_still_ours,
-    remove_source,
-    taken_for,
-)
+from archived.intake.removal import Removal, is_still_ours
 from archived.intake.rules import RULES, rule_for
 from archived.intake.scan import FolderOffline, Seen, mount_point, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
+from archived.intake.watched import Ready, Watched, candidate, lying
 from archived.intake.watcher import has_writer
-from archived.model.identity import readable
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
@@ -40,20 +36,6 @@ from archived.storage.records import Arrival, ArrivalState
 from archived.storage.spool import Spool
 
 __all__ = ["Candidate", "Desk", "FolderCard", "House", "Sweep"]
-
-
-@dataclass(slots=True)
-class _Watched:
-    arrival: Arrival
-    first: Sighting | None = None
-    """Since when it has looked as it does now."""
-    last: Sighting | None = None
-    seen: Look | None = None
-    """What a look at it found, as long as it does not change."""
-    kind: int = 0
-    """The type of file for which the rules were asked."""
-    told: str = ""
-    """The trouble that was last reported; the same trouble is told once."""
 
 
 class Desk:
@@ -64,9 +46,11 @@ class Desk:
         self._catalog = catalog
         self._spool = spool
         self._house = house
-        self._watched: dict[bytes, _Watched] | None = None
-        self._to_hold: list[tuple[_Watched, str, str]] = []
-        self._removals = Removals()
+        self._watched: dict[bytes, Watched] | None = None
+        self._to_hold: list[tuple[Watched, str, str]] = []
+        self._clearing = Clearing(card, catalog, house)
+        self._gathering = Gathering(card, catalog, spool, house) if card.batches else None
+        self._ready: dict[bytes, Ready] = {}
         self._mount: Path | None = None
         """Where the folder's file system was mounted in the last sweep that could be trusted."""
 
@@ -83,14 +67,17 @@ class Desk:
     def _sweep(self) -> Sweep:
         if self._watched is None:
             present = self._catalog.arrivals_present(self.card.name)
-            self._watched = {path: _Watched(arrival) for path, arrival in present.items()}
+            self._watched = {path: Watched(arrival) for path, arrival in present.items()}
         report = Sweep()
         self._to_hold.clear()
-        self._removals.begin()
+        self._ready.clear()
+        self._clearing.begin()
         here = {}
         for seen in scan(self.card.path, recursive=self.card.recursive, own=self.card.own):
-            if not self._finish_removal(seen, report):
+            if (stuck := self._clearing.finish(seen)) is None:
                 here[seen.path] = seen
+            else:
+                report.stuck += stuck
         self._ask_whether_still_mounted()
         self._note_gone(here)
         self._note_new(here)
@@ -99,6 +86,8 @@ class Desk:
                 break
             if path in here:
                 self._attend(watched, here[path], report)
+        if self._gathering is not None and not self._house.stopping():
+            self._take_batches(self._gathering, here, report)
         self._record_held()
         return report
 
@@ -117,7 +106,7 @@ class Desk:
                     self._record_gone(change, watched.arrival)
             for watched in some:
                 del self._watched[watched.arrival.path]
-                self._removals.forget(watched.arrival.path)
+                self._clearing.forget(watched.arrival.path)
 
     def _ask_whether_still_mounted(self) -> None:
         """What lies where a share was mounted, while it is not, is neither the folder nor empty."""
@@ -171,9 +160,9 @@ class Desk:
                 new = record_new(change, self.card, [(s, self._rule(s)) for s in some],
                                  self._house.now())  # fmt: skip
             for arrival, seen in zip(new, some, strict=True):
-                self._watched[seen.path] = _Watched(arrival, kind=stat.S_IFMT(seen.mode))
+                self._watched[seen.path] = Watched(arrival, kind=stat.S_IFMT(seen.mode))
 
-    def _is_news(self, watched: _Watched | None, seen: Seen) -> bool:
+    def _is_news(self, watched: Watched | None, seen: Seen) -> bool:
         if watched is None:
             return True
         arrival, kind = watched.arrival, stat.S_IFMT(seen.mode)
@@ -196,9 +185,11 @@ class Desk:
     def _rule(self, seen: Seen) -> str | None:
         # A closed folder is no pipe or device: it is held, unless its name is a reason to pass by.
         mode = stat.S_IFREG if seen.closed else seen.mode
-        return rule_for(seen.path, mode, self.card.ignore, self.card.own)
+        rule = rule_for(seen.path, mode, self.card.ignore, self.card.own)
+        said = rule in {None, "hidden"} and is_companion(seen.path, self.card.batches)
+        return None if said else rule
 
-    def _attend(self, watched: _Watched, seen: Seen, report: Sweep) -> None:
+    def _attend(self, watched: Watched, seen: Seen, report: Sweep) -> None:
         """Bring one present file a step further, if it is ready."""
         arrival, sighting = watched.arrival, seen.sighting
         if arrival.state is ArrivalState.IGNORED:
@@ -230,18 +221,18 @@ class Desk:
         except OSError as error:
             self._trouble(watched, error, report)
 
-    def _trouble(self, watched: _Watched, error: OSError, report: Sweep) -> None:
+    def _trouble(self, watched: Watched, error: OSError, report: Sweep) -> None:
         """The world's fault: nothing was kept, it is tried again."""
         report.arriving += 1
         report.no_room |= error.errno in {errno.ENOSPC, errno.EDQUOT}
         self._tell(watched, f"{error.strerror or error}", report)
 
-    def _tell(self, watched: _Watched, what: str, report: Sweep) -> None:
+    def _tell(self, watched: Watched, what: str, report: Sweep) -> None:
         if watched.told != what:
             watched.told = what
             report.errors.append(f"{watched.arrival.name}: {what}")
 
-    def _settled(self, watched: _Watched, report: Sweep) -> None:
+    def _settled(self, watched: Watched, report: Sweep) -> None:
         first, last = watched.first, watched.last
         assert first is not None  # noqa: S101 - _attend set both
         assert last is not None  # noqa: S101
@@ -253,6 +244,9 @@ class Desk:
             watched.seen = look_at(path)
         found, held = watched.seen, None
         opened = has_writer(path)
+        if not opened and is_companion(watched.arrival.path, self.card.batches):
+            self._brought(watched, found, last, None, report)
+            return
         if found.whole is Whole.NO or opened:
             if last.at - first.at < self.card.deadline:
                 report.arriving += 1
@@ -270,98 +264,125 @@ class Desk:
             report.no_room = True
             report.arriving += 1
             return
-        self._admit(watched, found, last, held, report)
+        self._brought(watched, found, last, held, report)
 
-    def _admit(
-        self, watched: _Watched, found: Look, last: Sighting, held: tuple[str, str] | None,
+    def _brought(
+        self, watched: Watched, found: Look, last: Sighting, held: tuple[str, str] | None,
         report: Sweep,
     ) -> None:  # fmt: skip
-        candidate = _candidate(self.card, watched, last, found)
+        """A file could be taken in: now, or with the batch that it belongs to."""
+        brought = candidate(self.card, watched.arrival, last, found)
+        if self._gathering is not None:
+            self._ready[brought.path] = Ready(watched, brought, held)
+            return
         now = self._house.now()
-        route = self._house.route(self.card, candidate)
-        item = Item(self._house.new_id(now), (candidate,), route, held=held)
+        route = self._house.route(self.card, brought)
+        item = Item(self._house.new_id(now), (brought,), route, held=held)
         report.admitted += admit(
             self._spool, self._catalog, [item], self._house.find_bytes, now
         )  # fmt: skip
         self._refresh(watched)
         self._remove(watched, report)
 
-    def _path(self, path: bytes) -> Path:
-        root = os.fsencode(self.card.path)
-        return Path(os.fsdecode(os.path.join(root, path)))  # noqa: PTH118
+    def _take_batches(
+        self, gathering: Gathering, here: dict[bytes, Seen], report: Sweep
+    ) -> None:  # fmt: skip
+        assert self._watched is not None  # noqa: S101 - sweep filled it
+        open_states = {ArrivalState.SEEN, ArrivalState.HELD}
+        files = [
+            lying(watched, self._ready.get(path))
+            for path, watched in self._watched.items()
+            if path in here and watched.arrival.state in open_states
+        ]
+        for batch, decision in gathering.decisions(files):
+            if self._house.stopping():
+                break
+            everything = [self._watched[each.path] for each in batch.everything]
+            self._carry_out(gathering, decision, everything, report)
 
-    def _remove(self, watched: _Watched, report: Sweep) -> None:
+    def _carry_out(
+        self, gathering: Gathering, decision: Decision, batch: list[Watched], report: Sweep
+    ) -> None:
+        match decision:
+            case Waits():
+                report.arriving += len(batch)
+            case Holds(code, reason):
+                for watched in batch:
+                    self._hold_as(watched, code, reason)
+            case Passes():
+                with self._catalog.transaction() as change:
+                    for each in batch:
+                        arrival = each.arrival
+                        self._record_ignored(
+                            change, arrival.id, arrival.name, "mark-alone", arrival.origin
+                        )
+                for each in batch:
+                    self._refresh(each)
+            case Closes():
+                self._take_batch(gathering, decision, batch, report)
+
+    def _take_batch(
+        self, gathering: Gathering, closed: Closes, batch: list[Watched], report: Sweep
+    ) -> None:
+        paths = [path for unit in closed.units for path in unit.files] + [*closed.companions]
+        files = [self._ready[path] for path in paths]
+        if not self._house.room_for(sum(each.candidate.size for each in files)):
+            report.no_room = True
+            report.arriving += len(files)
+            return
+        try:
+            report.admitted += gathering.admit(
+                closed, {each.candidate.path: each.candidate for each in files}
+            )
+        except DigestsDiffer as differ:
+            self._carry_out(gathering, differ.decision, batch, report)
+            return
+        except (StillArriving, FileNotFoundError):
+            report.arriving += len(files)
+            for each in files:
+                each.watched.first = None  # one of them changed: all are looked at again
+            return
+        except OSError as error:
+            self._trouble(files[0].watched, error, report)
+            return
+        for each in files:
+            self._refresh(each.watched)
+            with suppress(FileNotFoundError):  # somebody else took it away
+                self._remove(each.watched, report)
+
+    def _path(self, path: bytes) -> Path:
+        return self.card.inside(path)
+
+    def _remove(self, watched: Watched, report: Sweep) -> None:
         """The document is in custody: its source may go, once its bytes were compared.
 
         A source that cannot be removed stays on record as present and is never taken in again.
         """
-        arrival, last = watched.arrival, watched.last
-        assert last is not None  # noqa: S101 - _attend set it
-        if not self._removals.may_try(arrival.path):
-            report.stuck.append(arrival.name)
-            return
-        document, now = arrival.document or "", self._house.now()
-        candidate = _candidate(self.card, watched, last, Look("", "", Whole.UNKNOWN))
-        try:
-            ours = self._house.find_bytes(document, arrival.became)
-            if ours is None:
-                self._stuck(arrival, report)  # no bytes to compare with
-                return
-            done = remove_source(self._catalog, candidate, document, ours, now)
-        except FileNotFoundError:
-            raise  # somebody else took it away
-        except OSError as error:
-            self._stuck(arrival, report)
-            self._tell(watched, f"in custody, but cannot be removed: {error.strerror}", report)
-            return
         assert self._watched is not None  # noqa: S101 - sweep filled it
-        if done is Removal.OPEN:
-            self._stuck(arrival, report)
-            self._tell(watched, "in custody, but somebody has it open for writing again", report)
+        done, why = self._clearing.remove(watched)
+        if done is None:
+            report.stuck.append(watched.arrival.name)
+            if why:
+                self._tell(watched, f"in custody, but {why}", report)
             return
-        self._removals.forget(arrival.path)
         if done is not Removal.CHANGED:
-            del self._watched[arrival.path]
+            del self._watched[watched.arrival.path]
         if done is Removal.DIFFERENT:
             with self._catalog.transaction() as change:
-                self._record_gone(change, arrival)  # what lies there now is another file, and new
+                # What lies there now is another file, and new.
+                self._record_gone(change, watched.arrival)
 
-    def _stuck(self, arrival: Arrival, report: Sweep) -> None:
-        self._removals.failed(arrival.path)
-        report.stuck.append(arrival.name)
-
-    def _finish_removal(self, seen: Seen, report: Sweep) -> bool:
-        """Whether this was a source in custody whose removal a crash had cut short."""
-        document, number = taken_for(seen.path) or ("", 0)
-        arrival = self._catalog.arrival(number) if document else None
-        if arrival is None or arrival.document != document:
-            return False
-        taken = self._path(seen.path)
-        try:
-            ours = (
-                None if has_writer(taken) else self._house.find_bytes(document, arrival.became)
-            )  # fmt: skip
-            if ours is not None and finish_removal(taken, ours):
-                with self._catalog.transaction() as change:
-                    change.record(
-                        Entry("source-removed", self._house.now(), AGENT, document=document,
-                              facts={"arrival": number})
-                    )  # fmt: skip
-            elif ours is not None:
-                # Somebody's new file was caught in the middle of it.
-                name = os.fsdecode(arrival.path.rpartition(b"/")[2])
-                give_back(taken, taken.with_name(name))
-            else:
-                report.stuck.append(readable(seen.path))
-        except OSError:
-            report.stuck.append(readable(seen.path))
-        return True
-
-    def _hold(self, watched: _Watched, code: str, detail: str) -> None:
+    def _hold(self, watched: Watched, code: str, detail: str) -> None:
         arrival = watched.arrival
         if arrival.state is ArrivalState.HELD and arrival.code == code:
             return
-        self._to_hold.append((watched, code, f"{HOLDS[code].why}: {detail}; {HOLDS[code].hint}"))
+        self._hold_as(watched, code, f"{HOLDS[code].why}: {detail}; {HOLDS[code].hint}")
+
+    def _hold_as(self, watched: Watched, code: str, reason: str) -> None:
+        arrival = watched.arrival
+        if (arrival.state, arrival.code, arrival.reason) == (ArrivalState.HELD, code, reason):
+            return
+        self._to_hold.append((watched, code, reason))
         if len(self._to_hold) >= AT_ONCE:
             self._record_held()
 
@@ -377,16 +398,5 @@ class Desk:
                     watched.arrival, state=ArrivalState.HELD, code=code, reason=reason, ended=now
                 )
 
-    def _refresh(self, watched: _Watched) -> None:
+    def _refresh(self, watched: Watched) -> None:
         watched.arrival = self._catalog.arrival(watched.arrival.id) or watched.arrival
-
-
-def _candidate(
-    card: FolderCard, watched: _Watched, last: Sighting, found: Look
-) -> Candidate:  # fmt: skip
-    return Candidate(
-        arrival=watched.arrival.id, root=card.path, path=watched.arrival.path,
-        device=last.device, inode=last.inode, size=last.size, mtime_ns=last.mtime_ns,
-        ctime_ns=last.ctime_ns, media_type=found.media_type, extension=found.extension,
-        origin=watched.arrival.origin,
-    )  # fmt: skip

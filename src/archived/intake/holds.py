@@ -74,6 +74,17 @@ HOLDS: Mapping[str, Hold] = {
     "ticket-digest": Hold(
         "files have not the digests that the ticket says", "copy or scan them again"
     ),
+    "ticket-several": Hold(
+        "the folder has more than one ticket", "leave one, and take the others away"
+    ),
+    "dossier-open": Hold(
+        "nobody has closed the dossier",
+        "put the ticket or the mark that closes it into its folder",
+    ),
+    "other-side-missing": Hold(
+        "the sheets were scanned from one side only",
+        "scan the whole stack again, both sides; release it when the backs are empty",
+    ),
     "pages-missing": Hold(
         "page numbers are left out", "scan the missing pages, or release it when none is missing"
     ),

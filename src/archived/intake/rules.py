@@ -22,6 +22,7 @@ RULES: Mapping[str, str] = {
     "symlink": "it is a symbolic link; links are never followed",
     "not-a-file": "it is a pipe, a socket or a device",
     "pattern": "the hot folder's own ignore list names it",
+    "mark-alone": "it says that a batch is whole, and there is none that it could close",
     "withdrawn": "it was taken away or renamed before it could be taken in",
 }
 """Rule -> why, completing "was left alone because …"."""

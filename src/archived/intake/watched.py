@@ -1,0 +1,55 @@
+"""What a desk remembers of a file that is there: it can be lost at any time and is found again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archived.intake.batch import Lying
+from archived.intake.card import FolderCard
+from archived.intake.formats import Look
+from archived.intake.item import Candidate
+from archived.intake.settle import Sighting
+from archived.storage.records import Arrival
+
+
+@dataclass(slots=True)
+class Watched:
+    """One file. Its `arrival` is as the catalog had it when it was last asked."""
+
+    arrival: Arrival
+    first: Sighting | None = None
+    """Since when it has looked as it does now."""
+    last: Sighting | None = None
+    seen: Look | None = None
+    """What a look at it found, as long as it does not change."""
+    kind: int = 0
+    """The type of file for which the rules were asked."""
+    told: str = ""
+    """The trouble that was last reported; the same trouble is told once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A file of a hot folder with batches that could be taken in now."""
+
+    watched: Watched
+    candidate: Candidate
+    held: tuple[str, str] | None
+
+
+def lying(watched: Watched, ready: Ready | None) -> Lying:
+    """The file as batches are decided on."""
+    arrival, first, last = watched.arrival, watched.first, watched.last
+    still = last.at - first.at if first is not None and last is not None else 0.0
+    size = last.size if last is not None else arrival.size
+    held = ready.held if ready is not None else None
+    return Lying(arrival.path, arrival.id, size, still, ready is not None, arrival.origin, held)
+
+
+def candidate(card: FolderCard, arrival: Arrival, last: Sighting, found: Look) -> Candidate:
+    """The file as it is brought to admission."""
+    return Candidate(
+        arrival=arrival.id, root=card.path, path=arrival.path, device=last.device,
+        inode=last.inode, size=last.size, mtime_ns=last.mtime_ns, ctime_ns=last.ctime_ns,
+        media_type=found.media_type, extension=found.extension, origin=arrival.origin,
+    )  # fmt: skip
