@@ -10,6 +10,9 @@ from archived.config import load
 from archived.errors import ConfigError
 
 
+B = '[hotfolder.b]\npath = "/b"\npipeline = "paper"\n'
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
@@ -206,18 +209,18 @@ def test_a_mistake_is_told_with_its_line_and_what_to_write(etc, good, before, af
          "store.path (/srv/archived/store)"),
         ("[intake]\nquiet = \"20 min\"", '5: hotfolder.scans.arrival_deadline: "15 min" is not '
          'longer than quiet ("20 min"): every file would be held as incomplete'),
-        ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\ndossiers = true\nrecursive = false", '21: hotfolder.b.dossiers: dossiers are '
+        (B + "dossiers = true\nrecursive = false", '21: hotfolder.b.dossiers: dossiers are '
          'folders below this one, and recursive = false leaves those alone'),
-        ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\ndossiers = true\ncollate = \"two-pass\"", '22: hotfolder.b.collate: "two-pass" '
+        (B + "dossiers = true\ncollate = \"two-pass\"", '22: hotfolder.b.collate: "two-pass" '
          'cannot stand beside dossiers = true: which side a file of a dossier holds cannot be '
          'told; use a hot folder of its own'),
-        ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\ndossiers = true\nclosed_by = []", '22: hotfolder.b.closed_by: names nothing: no '
+        (B + "dossiers = true\nclosed_by = []", '22: hotfolder.b.closed_by: names nothing: no '
          'dossier would be whole'),
-        ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\nclosed_by = [\"bell\"]", '21: hotfolder.b.closed_by, item 1: write "ticket", '
+        (B + "closed_by = [\"bell\"]", '21: hotfolder.b.closed_by, item 1: write "ticket", '
          '"mark" or "quiet"'),
-        ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\npages = \"numbered\"\nbatch_quiet = \"1 s\"", '22: hotfolder.b.batch_quiet: '
+        (B + "pages = \"numbered\"\nbatch_quiet = \"1 s\"", '22: hotfolder.b.batch_quiet: '
          '"1 s" is shorter than quiet ("5 s")'),
-        ("[hotfolder.b]\npath = \"/b\"\npipeline = \"paper\"\ncollate = \"two-pass\"\nother_side = \"1 s\"", '22: hotfolder.b.other_side: '
+        (B + "collate = \"two-pass\"\nother_side = \"1 s\"", '22: hotfolder.b.other_side: '
          '"1 s" is shorter than quiet ("5 s")'),
         ("[archive]\nname = 3", '19: archive.name: write a text, in quotes: "..."'),
     ],

@@ -130,8 +130,8 @@ class HotFolder(Options):
     """"numbered" joins files that differ in their last number only (scan-001.tif, scan-002.tif) to
     one document; "files" makes each a document of its own."""
     collate: Literal["none", "two-pass"] = "none"
-    """"two-pass" is for scanners that see one side: what a device sends first holds the fronts, what
-    it sends next the backs, the last sheet's in front. Together they are one document."""
+    """"two-pass" is for scanners that see one side: what a device sends first holds the fronts,
+    what it sends next the backs, the last sheet's in front. Together they are one document."""
     batch_quiet: Wait = parse_duration("2 min")
     """How long nothing may change in a dossier, or in a row of numbered pages, before it counts as
     whole without a ticket or mark."""
