@@ -9,7 +9,6 @@ import pytest
 from archived.config import load
 from archived.errors import ConfigError
 
-
 B = '[hotfolder.b]\npath = "/b"\npipeline = "paper"\n'
 
 
