@@ -65,6 +65,5 @@ def test_the_page_names_every_field_and_every_limit() -> None:
     assert (MOST_BYTES, MOST_FILES, MOST_PAGES) == (1 << 20, 10_000, 99_999)
     assert "1 MiB and 10,000 files" in PAGE
     assert "above 99999" in PAGE
-    assert {code for code in HOLDS if f"`{code}`" in PAGE} == {
-        "pages-missing", "pages-duplicate", "sides-differ",
-    }  # fmt: skip
+    named = {code for code in HOLDS if f"`{code}`" in PAGE}
+    assert {"pages-missing", "pages-duplicate", "sides-differ"} <= named
