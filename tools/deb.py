@@ -16,7 +16,6 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ROOT / "requirements" / "runtime.txt"
 PYTHON = "/usr/bin/python3.11"
 """The interpreter the package depends on; the build uses no other."""
 
@@ -26,13 +25,13 @@ def run(command: list[str], **named: object) -> None:
     subprocess.run(command, check=True, **named)  # type: ignore[call-overload]
 
 
-def export(into: Path, *, worktree: bool) -> None:
-    """Put the sources into a fresh folder: those of HEAD, or the files as they lie here."""
+def export(into: Path, commit: str) -> None:
+    """Put a commit's sources, or without one the files as they lie here, into a fresh folder."""
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
-    if not worktree:
+    if commit:
         sources = subprocess.run(
-            ["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True
+            ["git", "archive", commit], cwd=ROOT, check=True, capture_output=True
         ).stdout
         run(["tar", "x", "-C", str(into)], input=sources)
         return
@@ -98,18 +97,16 @@ def renamed(source: Path, suffix: str) -> None:
     changelog.write_text(re.sub(r"\(([^)]+)\)", rf"(\1{suffix})", text, count=1))
 
 
-def build(folder: Path, *, worktree: bool, suffix: str, fast: bool) -> Path:
+def build(folder: Path, *, commit: str, suffix: str, fast: bool) -> Path:
     """Build in `folder`; returns the package's file."""
     source = folder / "archived"
-    export(source, worktree=worktree)
+    export(source, commit)
     shutil.copytree(source / "packaging/debian", source / "debian")
     version_of(source)
     if suffix:
         renamed(source, suffix)
     (source / "wheels").mkdir()
-    for wheel in wheels(REQUIREMENTS if worktree else source / "requirements/runtime.txt").glob(
-        "*.whl"
-    ):
+    for wheel in wheels(source / "requirements/runtime.txt").glob("*.whl"):
         shutil.copy2(wheel, source / "wheels")
     own_wheels(source, source / "wheels")
     for old in folder.glob("archived_*"):
@@ -125,8 +122,9 @@ def build(folder: Path, *, worktree: bool, suffix: str, fast: bool) -> Path:
 def main() -> None:
     """Build, and put the result into dist/."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--worktree", action="store_true",
-                        help="the files as they lie here; else those of HEAD")  # fmt: skip
+    parser.add_argument("--commit", default="HEAD", help="what is built (HEAD)")
+    parser.add_argument("--worktree", dest="commit", action="store_const", const="",
+                        help="build the files as they lie here")  # fmt: skip
     parser.add_argument("--fast", action="store_true",
                         help="packed quickly and less tightly, for trials")  # fmt: skip
     parser.add_argument("--suffix", default="", metavar="TEXT",
@@ -136,7 +134,7 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "deb", metavar="FOLDER",
                         help="where it is built (build/deb)")  # fmt: skip
     given = parser.parse_args()
-    made = build(given.build.absolute(), worktree=given.worktree, suffix=given.suffix,
+    made = build(given.build.absolute(), commit=given.commit, suffix=given.suffix,
                  fast=given.fast)  # fmt: skip
     given.into.mkdir(parents=True, exist_ok=True)
     target = given.into / made.name
