@@ -36,6 +36,7 @@ from archived.intake.desk import Desk, Sweep
 from archived.model.outcome import Ending
 from archived.observe import logs
 from archived.observe.answers import Answers
+from archived.observe.audit import Audit
 from archived.observe.control import Control
 from archived.observe.door import door
 from archived.observe.metrics import Metrics
@@ -70,6 +71,7 @@ class Daemon:
         self.answers: Answers
         self.scheduler: Scheduler
         self.tally: Tally
+        self.audit: Audit
         self.runners: Mapping[str, Runner] = {}
         """Lane -> who runs its steps."""
         self.receptions: dict[str, Reception] = {}
@@ -135,6 +137,7 @@ class Daemon:
                     "observers",
                     Observers(self.catalog, self._tell_plugins).run(self._for_observers),
                 )
+                self._spawn("audit", self.audit.run())
                 self._spawn("shares", self.shares.run(self._for_shares))
                 self._start_publisher(self.settings)
                 self._spawn("heartbeat", self._heartbeat())
@@ -186,6 +189,7 @@ class Daemon:
         self.answers = Answers(self.catalog, self.settings.store.path, self.live)
         self.shares = Shares(self.catalog, lambda: cards.shares(self.settings), self._standing)
         self.tally = Tally(self.catalog)
+        self.audit = Audit(self.catalog.path)
         self.metrics.watch(lambda: snapshot(self))
 
     def _close(self) -> None:

@@ -86,6 +86,8 @@ def _house(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
 
 def _balance(daemon: Daemon) -> Mapping[str, Labelled]:
     sheets = {b.hotfolder: b for b in daemon.catalog.balance()}
+    audit = daemon.audit
+    by_books = dict(audit.unaccounted)
     return {
         "archived_files_seen": {(name,): b.seen for name, b in sheets.items()},
         "archived_files": {
@@ -94,9 +96,12 @@ def _balance(daemon: Daemon) -> Mapping[str, Labelled]:
             for column in ("archived", "held", "ignored", "in_work")
         },
         "archived_unaccounted_files": {
-            (name,): sheets[name].unaccounted if name in sheets else 0
-            for name in {*sheets, *daemon.settings.hotfolders}
+            (name,): max(sheets[name].unaccounted if name in sheets else 0, by_books.get(name, 0))
+            for name in {*sheets, *by_books, *daemon.settings.hotfolders}
         },
+        "archived_books_compared_timestamp_seconds": (
+            {} if audit.compared is None else {(): audit.compared}
+        ),
         "archived_ignored_files": {
             (name, rule): n for name, b in sheets.items() for rule, n in b.rules.items()
         },

@@ -26,7 +26,11 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "archived_files_seen": ("Files ever seen.", ("hotfolder",)),
         "archived_unaccounted_files": (
-            "Files seen that are in no column; must be 0.", ("hotfolder",),
+            "Files seen that are in no column, or of which ledger and catalog tell differently; "
+            "must be 0.", ("hotfolder",),
+        ),
+        "archived_books_compared_timestamp_seconds": (
+            "When ledger and catalog were last compared, file by file (Unix time).", (),
         ),
         "archived_ignored_files": ("Files left alone, by rule.", ("hotfolder", "rule")),
         "archived_documents": ("Documents by state.", ("hotfolder", "state")),
@@ -140,6 +144,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 
 CONDITIONAL: Mapping[str, str] = MappingProxyType(
     {
+        "archived_books_compared_timestamp_seconds": "from a minute after a start on; hourly",
         "archived_tool_info": "once a step told what it used",
         "archived_last_event_timestamp_seconds": "while the event is among those kept, "
         "10 000 at least",

@@ -1,0 +1,84 @@
+"""Compares the two books of the balance sheet, ledger and catalog, now and then, for the figures.
+
+It reads every entry there is, so it happens in a process of its own, after everybody else's work.
+`archivectl account` does the same at once and says which files, and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from archived.storage.books import settled
+from archived.storage.catalog import Catalog
+
+_log = structlog.get_logger("archived.observe")
+
+_FIRST = 60.0
+_PAUSE = 3600.0
+_SHARE = 50
+"""How much longer than a comparison the pause after it is, at least."""
+
+
+class Audit:
+    """The latest comparison. `run` makes them."""
+
+    def __init__(self, catalog: Path, first: float = _FIRST, pause: float = _PAUSE) -> None:
+        self._catalog = catalog
+        self._first = first
+        self._pause = pause
+        self.unaccounted: Mapping[str, int] = {}
+        """Hot folder -> files that are in no column, or of which the books tell differently."""
+        self.compared: float | None = None
+        """When that was (Unix time); `None` before the first comparison."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.sleep(self._first)
+        while True:
+            began = time.monotonic()
+            await self.compare()
+            await asyncio.sleep(max(self._pause, _SHARE * (time.monotonic() - began)))
+
+    async def compare(self) -> None:
+        """Once. When it fails the result before it stays, and its age shows that."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "archived.observe.audit", str(self._catalog),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            said, complaint = await process.communicate()
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+            _log.warning("the books could not be compared", action="books-not-compared", why=last)
+            return
+        self.unaccounted = json.loads(said)
+        self.compared = time.time()
+
+
+def main() -> None:
+    """The process: prints hot folder -> files unaccounted for, as JSON."""
+    with contextlib.suppress(OSError):  # a hardened unit forbids it and sets Nice= itself
+        os.nice(19)
+    catalog = Catalog.open_to_read(Path(sys.argv[1]))
+    found = Counter(file.hotfolder for file in settled(catalog) if file.column is None or file.why)
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
