@@ -11,17 +11,21 @@ from world import CONTENT, DECK, STAGES, World
 
 from archived.engine import commit
 from archived.errors import ArchivedError
-from archived.intake.item import Route
+from archived.intake.batch import Rules
 from archived.intake.desk import Desk, FolderCard
+from archived.intake.item import Route
 from archived.model.outcome import Ending, Outcome
 from archived.observe.answers import Answers
 from archived.storage.books import settled
+from archived.testing.invariants import problems
 
 REFUSED = Outcome(Ending.REFUSED, code="encrypted", message="It is locked.", hint="Unlock it.")
 
 
 class Office(World):
     """Two scanners that write to sub-folders, and what became of their files."""
+
+    batches = Rules()
 
     def drop(self, name: str, content: bytes) -> None:
         path = self.hot / name
@@ -32,7 +36,7 @@ class Office(World):
         route = Route("scans", "paper", STAGES, 1, "cpu")
         card = FolderCard(
             "scans", self.hot, route, quiet=0.0, deadline=deadline, max_size=1 << 20,
-            device="desk", device_per_subfolder=True,
+            device="desk", device_per_subfolder=True, batches=self.batches,
         )  # fmt: skip
         desk = Desk(card, self.catalog, self.spool, self)
         desk.sweep()
@@ -100,6 +104,20 @@ def test_pages_are_those_of_the_ledger(office: Office) -> None:
     tamper(office, "UPDATE document SET pages = 99 WHERE pages = 1")
 
     assert office.account()["total"]["pages"]["archived"] == 2
+
+
+def test_pages_of_a_document_of_several_files_are_counted_once(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.batches = Rules(numbered=True, quiet=0.0)
+    for number in (1, 2, 3):
+        office.drop(f"ricoh/s-{number}.pdf", CONTENT + bytes(number))
+    office.sweep()
+    office.work()
+
+    total = office.account()["total"]
+    assert columns(total) == [3, 3, 0, 0, 0, 0]
+    assert (total["pages"]["seen"], total["pages_unknown"]) == (1, 0)
+    assert problems(office.state, office.root / "store") == []
 
 
 def test_a_selection_balances_by_itself(office: Office) -> None:

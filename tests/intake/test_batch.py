@@ -25,8 +25,11 @@ SIDES = Rules(two_pass=True, quiet=60, deadline=600, other_side=1800)
 _arrivals = itertools.count(1)
 
 
-def lying(path: str, still: float = 5, *, ready: bool = True, device: str = "one") -> Lying:
-    return Lying(path.encode(), next(_arrivals), 100, still, ready, device)
+def lying(
+    path: str, still: float = 5, *, ready: bool = True, device: str = "one", written: int = 0
+) -> Lying:
+    number = next(_arrivals)
+    return Lying(path.encode(), number, 100, still, ready, device, written or number)
 
 
 def decided(rules: Rules, *files: Lying, ticket: bytes | None = None) -> list[Decision]:
@@ -199,6 +202,18 @@ def test_fronts_wait_for_their_backs_and_then_a_person_decides() -> None:
     assert isinstance(alone, Closes)
     assert alone.units[0].held is not None
     assert alone.units[0].held[0] == "other-side-missing"
+
+
+def test_fronts_are_what_was_written_first_whenever_it_was_seen() -> None:
+    [closed] = decided(SIDES, lying("b.pdf", written=20), lying("f.pdf", written=10))
+    assert units(closed) == [["f.pdf", "b.pdf"]]
+
+
+def test_passes_that_were_written_at_one_time_are_held_for_a_person() -> None:
+    [closed] = decided(SIDES, lying("a.pdf", written=10), lying("b.pdf", written=10))
+    assert isinstance(closed, Closes)
+    assert closed.units[0].held is not None
+    assert closed.units[0].held[0] == "sides-unclear"
 
 
 def test_backs_that_still_arrive_are_not_passed_by() -> None:

@@ -33,6 +33,8 @@ class StageCard:
     network: bool
     targets: bool
     limits: Limits
+    space: float = 0.0
+    """Times the document's size that is kept free on the disk for one attempt; see `room`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,9 +108,11 @@ def seal(
             digests={"inventory.json": sealed["inventory_sha512"]},
         )  # fmt: skip
         _announce(change, "document-sealed", document, step, now, object=sealed["object_key"])
-        change.index_words(
-            document.id, document.name, " ".join(description.fields(facts).values()), words
-        )
+        described = (
+            *description.fields(facts).values(), document.dossier,
+            description.claims(document.given or {}),
+        )  # fmt: skip
+        change.index_words(document.id, document.name, " ".join(described), words)
         state = _advance(change, deck, document.id, now)
     spool.drop(step.document)  # 3
     spool.end_work(step.id)
@@ -197,19 +199,24 @@ def _record_end(
         _record_copy(change, document, step, copy, now)
     match decision.verdict:
         case Verdict.GO_ON if parts:
+            _note_pages(change, document, step, outcome)
             _announce(change, "step-finished", document, step, now)
             return division.divide(change, deck, document, step, parts, now)
         case Verdict.GO_ON:
             change.move(document, Happened.STEP_FINISHED, now, running=None)
-            pages = description.pages({step.stage: outcome.facts})
-            if pages is not None:
-                change.set_columns(document.id, pages=pages)
+            _note_pages(change, document, step, outcome)
             _announce(change, "step-finished", document, step, now)
             return _advance(change, deck, document.id, now)
         case Verdict.WAIT:
             return _wait(change, document, step, outcome, decision, now)
         case Verdict.HOLD:
             return _hold(change, document, step, outcome, decision, now)
+
+
+def _note_pages(change: Change, document: DocumentRow, step: StepRow, outcome: Outcome) -> None:
+    pages = description.pages({step.stage: outcome.facts})
+    if pages is not None:
+        change.set_columns(document.id, pages=pages)
 
 
 def _still_running(change: Change, step: StepRow) -> DocumentRow:

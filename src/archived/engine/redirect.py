@@ -6,6 +6,7 @@ or a restart may have moved a stage to another lane, taken it away, or brought i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,15 @@ def redirect(catalog: Catalog, deck: Deck, now: datetime) -> int:
                 if columns := _columns(deck, change.document(document), now):
                     change.set_columns(document, **columns)
     return len(wanted)
+
+
+def due_again(catalog: Catalog, documents: Iterable[str], code: str, now: datetime) -> None:
+    """What these waiting documents wait for under `code` has come. Blocking; `CatalogError`."""
+    with catalog.transaction() as change:
+        for document in documents:
+            row = change.document(document)
+            if row.code == code and row.running is None and row.due is not None:
+                change.set_columns(document, due=now)
 
 
 def _columns(deck: Deck, row: DocumentRow, now: datetime) -> dict[str, Any]:

@@ -7,9 +7,12 @@ judges; `commit` makes it permanent. Nothing is decided here that a restart woul
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,7 +26,8 @@ from archived.engine.cards import SEAL_LANE, Deck, StageCard
 from archived.engine.custody import document_card
 from archived.engine.ending import runner_lost
 from archived.engine.queue import AGEING, Queue
-from archived.engine.redirect import redirect
+from archived.engine.redirect import due_again, redirect
+from archived.engine.room import Room, Shortage, Wanted, wanted
 from archived.engine.sealing import Sealer, of_os_error
 from archived.errors import CatalogError, NotNow, StoreError
 from archived.model.document import IllegalStep
@@ -40,6 +44,9 @@ _log = structlog.get_logger("archived.engine")
 
 LONGEST_SLEEP = 30.0
 """Seconds after which the scheduler looks at the catalog though nobody woke it."""
+NO_SPACE = "no-space"
+ROOM_PAUSE = 10.0
+"""Seconds after which a lane in which a step found no room tries another."""
 _COMMIT_PAUSES = (0.1, 0.5, 2.0, 5.0, 15.0)
 
 
@@ -103,6 +110,11 @@ class Scheduler:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self.active: dict[str, Active] = {}
+        self.room = Room()
+        self._short: dict[str, Wanted] = {}
+        """Documents that wait for room, and how much of it."""
+        self._full: dict[str, float] = {}
+        """Lane -> until when nothing is started in it, for want of room."""
 
     @property
     def deck(self) -> Deck:
@@ -154,6 +166,7 @@ class Scheduler:
             self._wake.clear()
             now = self._clock()
             try:
+                await self._those_that_fit()
                 await self._start_due(now)
                 pause = await self._until_next_due(now)
             except CatalogError as error:
@@ -177,6 +190,8 @@ class Scheduler:
 
     async def _start_due(self, now: datetime) -> None:
         for lane in self.open_lanes():
+            if self._full.get(lane, 0.0) > time.monotonic():
+                continue
             busy = sum(active.lane == lane for active in self.active.values())
             free = self._widths.get(lane, 0) - busy
             if free <= 0 or (lane != SEAL_LANE and lane not in self._runners):
@@ -206,6 +221,8 @@ class Scheduler:
     async def _until_next_due(self, since: datetime) -> float:
         # What was due by then waits for a place in its lane; the step that ends will wake us.
         opens = list(self.closed().values())
+        if self._short:
+            opens.append(self._clock() + timedelta(seconds=ROOM_PAUSE))
         due = await asyncio.to_thread(self._catalog.next_due, self.open_lanes(), since)
         next_time = min([*opens, *([due] if due else [])], default=None)
         if next_time is None:
@@ -257,9 +274,52 @@ class Scheduler:
             await asyncio.to_thread(commit.skip_step, self._catalog, self._deck, row, step, why)
             self._tell(StepEnded(step.stage, "skipped", "", Usage()))
             return
-        await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
-        outcome = await self._run_in_child(document, step, card, runner)
-        await self._commit(row, step, outcome)
+        size = sum(artifact.size for artifact in document.artifacts)
+        async with self._with_room(row, step, wanted(self._spool.work, size, card.space)) as short:
+            await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
+            outcome = short or await self._run_in_child(document, step, card, runner)
+            await self._commit(row, step, outcome)
+
+    @asynccontextmanager
+    async def _with_room(
+        self, row: DocumentRow, step: StepRow, needed: Wanted
+    ) -> AsyncIterator[Outcome | None]:
+        """Room for a step while it runs; the ending it has at once when there is none."""
+        short: Shortage | None = None
+        with contextlib.suppress(OSError):  # a disk that cannot be asked says why when it is used
+            short = await asyncio.to_thread(self.room.reserve, step.id, needed)
+        try:
+            if short is None:
+                yield None
+                return
+            self._short[row.id] = needed
+            self._full[self.active[row.id].lane] = time.monotonic() + ROOM_PAUSE
+            yield Outcome(
+                Ending.POSTPONED, code=NO_SPACE, message=str(short), after=timedelta(minutes=1),
+                hint="make room; it begins by itself as soon as there is enough. `space` of the "
+                "stage says how much is kept for it",
+            )  # fmt: skip
+        finally:
+            if short is None:
+                self._full.clear()
+            await asyncio.to_thread(self.room.give_back, step.id)
+
+    async def _those_that_fit(self) -> None:
+        """Documents that wait for room are due again as soon as there is some for them."""
+        fit = []
+        for document, needed in list(self._short.items()):
+            with contextlib.suppress(OSError):
+                if await asyncio.to_thread(self.room.fits, needed):
+                    fit.append(document)
+        if fit:
+            await asyncio.to_thread(due_again, self._catalog, fit, NO_SPACE, self._clock())
+            for document in fit:
+                self._short.pop(document, None)
+
+    @property
+    def waiting_for_room(self) -> int:
+        """Documents whose next step does not fit on a disk now."""
+        return len(self._short)
 
     async def _run_in_child(
         self, document: DocumentCard, step: StepRow, card: StageCard, runner: Runner
@@ -300,8 +360,20 @@ class Scheduler:
         await self._commit(row, step, outcome)
 
     async def _seal(self, row: DocumentRow, step: StepRow) -> None:
-        await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
-        sealed = await asyncio.to_thread(self._sealer.seal, row, step)
+        artifacts = await asyncio.to_thread(self._catalog.artifacts, row.id)
+        size = sum(artifact.size for artifact in artifacts)
+        async with self._with_room(row, step, wanted(self._store.root, size, 1.0)) as short:
+            await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
+            if short is not None:
+                await self._commit(row, step, short)
+                return
+            await self._record_seal(
+                row, step, await asyncio.to_thread(self._sealer.seal, row, step)
+            )
+
+    async def _record_seal(
+        self, row: DocumentRow, step: StepRow, sealed: tuple[dict[str, Any], str] | Outcome
+    ) -> None:
         if isinstance(sealed, Outcome):
             await self._commit(row, step, sealed)
             return

@@ -67,6 +67,8 @@ class Lying:
     ready: bool
     """It could be taken in by itself now."""
     device: str = ""
+    written: int = 0
+    """When it was last written, by its own time (nanoseconds): orders what was seen at once."""
     held: tuple[str, str] | None = None
     """(code, reason) with which it would be taken in."""
 
@@ -321,13 +323,16 @@ def _wait_for(group: Group, rules: Rules) -> float:
 
 
 def _two_passes(batch: Batch, rules: Rules) -> list[Decision]:
-    """Fronts and backs of one device, in the order in which they came; pair by pair."""
+    """Fronts and backs of one device, in the order in which they were written; pair by pair.
+
+    Not in the order in which they were seen: what came while nobody looked was seen at once.
+    """
     left = list(batch.marks)
     found: list[Decision] = []
     passes = [
         (group, list(_of(batch.files, group.members))) for group in _groups(batch.files, rules)
     ]
-    passes.sort(key=lambda each: min(file.arrival for file in each[1]))
+    passes.sort(key=lambda each: min((file.written, file.arrival) for file in each[1]))
     while passes:
         (fronts, files), *rest = passes
         if not _is_whole(fronts, files, rules):
@@ -342,7 +347,11 @@ def _two_passes(batch: Batch, rules: Rules) -> list[Decision]:
         if not _is_whole(backs, more, rules):
             return [*found, Waits()]
         both = Batch((*files, *more), marks=tuple(left))
-        found.append(_closes(both, (_collated(both.files, fronts, backs),)))
+        unit = _collated(both.files, fronts, backs)
+        if max(file.written for file in files) >= min(file.written for file in more):
+            names = f"{_name(fronts)} and {_name(backs)}"
+            unit = _with_problem(unit, Problem("sides-unclear", names))
+        found.append(_closes(both, (unit,)))
         left, passes = [], rest[1:]
     return found or [Passes()]
 

@@ -81,6 +81,10 @@ HOLDS: Mapping[str, Hold] = {
         "nobody has closed the dossier",
         "put the ticket or the mark that closes it into its folder",
     ),
+    "sides-unclear": Hold(
+        "which file holds the fronts cannot be told: they were written at the same time",
+        "scan the stack again, one pass after the other; release it when the order is right",
+    ),
     "other-side-missing": Hold(
         "the sheets were scanned from one side only",
         "scan the whole stack again, both sides; release it when the backs are empty",

@@ -43,7 +43,10 @@ def lying(watched: Watched, ready: Ready | None) -> Lying:
     still = last.at - first.at if first is not None and last is not None else 0.0
     size = last.size if last is not None else arrival.size
     held = ready.held if ready is not None else None
-    return Lying(arrival.path, arrival.id, size, still, ready is not None, arrival.origin, held)
+    written = last.mtime_ns if last is not None else arrival.mtime_ns
+    return Lying(
+        arrival.path, arrival.id, size, still, ready is not None, arrival.origin, written, held
+    )
 
 
 def candidate(card: FolderCard, arrival: Arrival, last: Sighting, found: Look) -> Candidate:

@@ -48,6 +48,8 @@ class _Entered:
     document: str | None = None
     column: str | None = None
     rule: str | None = None
+    further: bool = False
+    """A document's pages are counted with its first file."""
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class Book:
             ):
                 if kind in {"document-admitted", "recovered"}:
                     self._documents.setdefault(document, _Followed())
-                self._enter(at, facts, document=document)
+                self._enter(at, facts, document=document, further=kind == "arrival-joined")
             case "arrival-ignored":
                 self._enter(at, facts, column="ignored", rule=facts.get("rule"))
             case "arrival-held":
@@ -90,13 +92,13 @@ class Book:
 
     def _enter(
         self, at: datetime, facts: Mapping[str, Any], *, document: str | None = None,
-        column: str | None = None, rule: str | None = None,
+        column: str | None = None, rule: str | None = None, further: bool = False,
     ) -> None:  # fmt: skip
         arrival = facts.get("arrival")
         before = self._arrivals.get(arrival) if arrival is not None else None
         entered = _Entered(
             before.at if before else at, facts.get("hotfolder"), facts.get("device"),
-            str(facts.get("name", "")), document, column, rule,
+            str(facts.get("name", "")), document, column, rule, further,
         )  # fmt: skip
         if arrival is not None:
             self._arrivals[arrival] = entered
@@ -133,7 +135,7 @@ class Book:
         ledger, pages, why = self._column(entered), row.pages, ""
         if entered is not None and entered.document in self._documents:
             known = self._documents[entered.document].pages
-            pages = pages if known is None else known
+            pages = 0 if entered.further else pages if known is None else known
         if row.column is None:
             why = f"the ledger says {_words(ledger)}, the catalog does not know its document"
         elif entered is None and not row.only_seen:

@@ -24,6 +24,14 @@ def fields(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
+def claims(given: Mapping[str, Any]) -> str:
+    """Every text a ticket gives about a document, in one line to find it by."""
+    found = []
+    for value in given.values():
+        found.append(claims(value) if isinstance(value, Mapping) else str(value))
+    return " ".join(found)
+
+
 def pages(facts: Mapping[str, Mapping[str, Any]]) -> int | None:
     """The number of pages, as the last stage that counted them said."""
     counted = [

@@ -48,6 +48,10 @@ def _elements(record: Record) -> Iterator[tuple[str, str]]:
     for media_type in dict.fromkeys(file.media_type for file in record.files):
         yield "format", media_type
     yield "source", record.name
+    # What it is a part of, and has as parts: its dossier, the scan it was cut out of, its pieces.
+    for related in (record.dossier, record.master, *record.parts):
+        if related:
+            yield "relation", related
     if record.secrecy:
         yield "rights", record.secrecy
 
