@@ -46,6 +46,7 @@ from archived.config.tables import (
     Web,
     default_lanes,
     name_problem,
+    usual_space,
 )
 from archived.errors import PluginError
 from archived.model.plan import SEAL
@@ -284,6 +285,8 @@ def _stage(
         return None
     text = _as_json(source, keys, options)
     set_here = {k: v for k in RESERVED if (v := getattr(reserved, k)) is not None}
+    space = set_here.pop("space", None)
+    needs = dataclasses.replace(cls.needs_for(options), **set_here)
     giver = plugins.giver(name)
     return StageSetting(
         name=name,
@@ -291,7 +294,8 @@ def _stage(
         options=options,
         options_json=text,
         options_digest=hashlib.sha256(text.encode()).hexdigest(),
-        needs=dataclasses.replace(cls.needs_for(options), **set_here),
+        needs=needs,
+        space=usual_space(needs) if space is None else float(space),
         version=cls.version,
         plugin=giver.name,
         distribution=giver.distribution,

@@ -25,6 +25,7 @@ from archived.config.tables import (
     Pipeline,
     Reserved,
     default_lanes,
+    usual_space,
 )
 from archived.model.plan import SEAL
 from archived.plugins import Plugins
@@ -137,6 +138,7 @@ def _stage(name: str, cls: type[Stage[Any]]) -> str:
         "attempts": needs.attempts,
         "lane": needs.lane,
         "memory": size_text(needs.memory_bytes),
+        "space": usual_space(needs),
     }
     before = []
     for key, value in own.items():

@@ -78,6 +78,8 @@ class StageSetting:
     options_digest: str
     """SHA-256 of `options_json`, hex."""
     needs: Needs
+    space: float
+    """Times the document's size that one attempt may take of the disk with the spool."""
     version: str
     plugin: str
     distribution: str
@@ -205,4 +207,5 @@ def _stage(stage: StageSetting) -> dict[str, Any]:
         "attempts": stage.needs.attempts,
         "lane": stage.needs.lane,
         "memory": size_text(stage.needs.memory_bytes),
+        "space": stage.space,
     }

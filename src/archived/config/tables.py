@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from archived.api import Options, SecretRef, Size, parse_duration, parse_size
+from archived.api import Needs, Options, SecretRef, Size, parse_duration, parse_size
 from archived.api.options import duration_text
 from archived.config.kinds import (
     AbsolutePath,
@@ -176,6 +176,15 @@ class Reserved(Options):
     """The lane it runs in; see [lanes]."""
     memory: Bytes | None = None
     """Address space of its process."""
+    space: Annotated[float, Field(ge=0, le=10_000)] | None = None
+    """How much of the disk with the spool is kept free for one attempt, in times of the document's
+    size. A step for which there is no room waits. 0: none."""
+
+
+def usual_space(needs: Needs) -> float:
+    """`space` where the file says nothing. Measured: OCR of colour and gray pages unpacks to nine
+    to ten times their size. What makes copies writes elsewhere."""
+    return 0.0 if needs.targets else 10.0
 
 
 class Retry(Options):

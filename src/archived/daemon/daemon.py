@@ -186,6 +186,7 @@ class Daemon:
             self.spool, self.store, self.catalog, sealer, clock=self.house.now, wake=self._wake,
             tell=self._step_ended,
         )  # fmt: skip
+        self.house.reserved = self.scheduler.room.reserved
         self.answers = Answers(self.catalog, self.settings.store.path, self.live)
         self.shares = Shares(self.catalog, lambda: cards.shares(self.settings), self._standing)
         self.tally = Tally(self.catalog)

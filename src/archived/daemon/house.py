@@ -40,6 +40,8 @@ class House:
         self._store = store
         self._catalog = catalog
         self._stopping = False
+        self.reserved: Callable[[Path], int] = lambda _: 0
+        """Bytes kept for running steps where a folder lies; the engine says."""
 
     def now(self) -> datetime:
         """The time, UTC."""
@@ -73,7 +75,8 @@ class House:
         """Whether a file of this size may be taken in without going below the floor."""
         inodes = os.statvfs(self._spool.documents)
         enough_names = inodes.f_files == 0 or inodes.f_favail > 64
-        return enough_names and self.free() - size >= self.settings.spool.keep_free
+        left = self.free() - self.reserved(self._spool.documents) - size
+        return enough_names and left >= self.settings.spool.keep_free
 
     def seen_by(self, beat: Callable[[], None]) -> SeenBy:
         """The same house for one desk, which is heard of at each file it attends to."""

@@ -17,7 +17,7 @@ from archived.api import API_VERSION, Needs, Stage, Target
 from archived.api.hooks import HOOKS
 from archived.errors import PluginError
 
-RESERVED = ("timeout", "attempts", "lane", "memory")
+RESERVED = ("timeout", "attempts", "lane", "memory", "space")
 """Keys of a `[stage.NAME]` table that the core understands; no options type may use them."""
 
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")

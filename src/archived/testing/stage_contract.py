@@ -39,7 +39,7 @@ HEAVY = frozenset(
      "pyhanko", "pypdfium2", "scipy", "tesserocr", "torch"}
 )  # fmt: skip
 """Packages that must not be loaded by importing a plug-in: the daemon imports it."""
-RESERVED = frozenset({"timeout", "attempts", "lane", "memory"})
+RESERVED = frozenset({"timeout", "attempts", "lane", "memory", "space"})
 """Keys of `[stage.NAME]` that the core understands and the stage never sees."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
