@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from archived.api import Options, SecretRef, Stage
 from archived.api.options import duration_text, size_text
 from archived.config.sample import default_text, written
-from archived.config.tables import SINGLE, HotFolder, Lane, Mqtt, Pipeline, Reserved
+from archived.config.tables import SINGLE, HotFolder, Lane, Mqtt, Pipeline, Reserved, usual_space
 from archived.model.document import State, diagram
 from archived.plugins import Plugins, find
 from archived.storage.ledger import KINDS
@@ -96,7 +96,8 @@ def _needs(cls: type[Stage[Any]]) -> str:
     needs = cls.needs
     return (
         f'Here `timeout` is `"{duration_text(needs.timeout)}"`, `attempts` {needs.attempts}, '
-        f'`lane` `"{needs.lane}"` and `memory` `"{size_text(needs.memory_bytes)}"` by default.'
+        f'`lane` `"{needs.lane}"`, `memory` `"{size_text(needs.memory_bytes)}"` and '
+        f"`space` {usual_space(needs):g} by default."
     )
 
 

@@ -47,15 +47,19 @@ def snapshot(daemon: Daemon) -> Snapshot:
 def _disks(daemon: Daemon) -> Mapping[str, Labelled]:
     free: dict[tuple[str, ...], float] = {}
     size: dict[tuple[str, ...], float] = {}
+    reserved: dict[tuple[str, ...], float] = {}
     for name, path in {"spool": daemon.spool.documents, "store": daemon.store.ocfl}.items():
         with contextlib.suppress(OSError):  # a folder that is gone has no figure
             usage = shutil.disk_usage(path)
             free[(name,)], size[(name,)] = usage.free, usage.total
+            reserved[(name,)] = daemon.scheduler.room.reserved(path)
     catalog = daemon.catalog.path
     files = (catalog, catalog.with_name(f"{catalog.name}-wal"))
     return {
         "archived_free_bytes": free,
         "archived_disk_bytes": size,
+        "archived_reserved_bytes": reserved,
+        "archived_steps_without_room": {(): daemon.scheduler.waiting_for_room},
         "archived_catalog_bytes": {(): sum(f.stat().st_size for f in files if f.exists())},
         "archived_spool_bytes": {(): readings.spool_bytes(daemon.catalog)},
     }

@@ -89,6 +89,12 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_disk_bytes": (
             "Size of the file system where it lies: spool, store.", ("place",),
         ),
+        "archived_reserved_bytes": (
+            "Of the free disk space, what is kept for running steps.", ("place",),
+        ),
+        "archived_steps_without_room": (
+            "Documents whose next step waits for room on a disk; each goes on by itself.", (),
+        ),
         "archived_spool_bytes": ("Bytes of documents that are not sealed.", ()),
         "archived_store_bytes": (
             "Bytes of the files of sealed documents, their descriptions not counted.", (),
