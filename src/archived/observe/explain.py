@@ -167,6 +167,12 @@ def _entries(entries: Sequence[LedgerRow], steps: Sequence[StepRow]) -> list[Tol
 def _recorded(kind: str, facts: Mapping[str, Any], *, past: bool) -> str:
     """What an entry says, with places for `agent`, `stage`, `note`, `reason`; else nothing."""
     match kind:
+        case "document-divided":
+            count = len(facts.get("parts", ()))
+            return ngettext(
+                "{stage} cut it into {count} document.", "{stage} cut it into {count} documents.",
+                count,
+            ).replace("{count}", str(count))  # fmt: skip
         case "document-released" if past:
             return _("{agent} decided that it goes on without {stage}{note}.")
         case "document-released":
@@ -315,6 +321,11 @@ class _Standing:
         return []
 
     def paper(self) -> str:
+        if self.document.master is not None and self.document.state is State.SAFE:
+            return _(
+                "Its paper was scanned together with others: it may go back when the document it "
+                "was cut out of is safe."
+            )
         if self.document.state is State.SAFE:
             return _("The paper may go back to its shelf.")
         if self._sealed():
