@@ -75,6 +75,28 @@ def test_figures_that_come_late_do_not_hold_up_a_scrape(monkeypatch):
     metrics.close()
 
 
+def test_a_part_that_takes_long_gets_a_tenth_of_the_time():
+    metrics, asked = Metrics(), []
+
+    def slow() -> dict:
+        asked.append("slow")
+        ends = time.monotonic() + 0.2
+        while time.monotonic() < ends:
+            pass
+        return {"archived_ledger_sequence": {(): float(len(asked))}}
+
+    ends, quick = time.monotonic() + 0.3, 0
+    while time.monotonic() < ends:
+        assert metrics.paced("slow", slow)["archived_ledger_sequence"] == {(): 1.0}
+        quick += metrics.paced("quick", lambda: {"x": {(): 1.0}}) is not None
+    assert (asked, quick > 100) == (["slow"], True)
+    ends = time.monotonic() + 5
+    while len(asked) < 2:
+        assert time.monotonic() < ends
+        metrics.paced("slow", slow)
+    metrics.close()
+
+
 def test_a_mistake_in_taking_the_figures_does_not_fail_a_scrape(caplog):
     metrics = Metrics()
     metrics.watch(lambda: 1 // 0)

@@ -36,7 +36,7 @@ def snapshot(daemon: Daemon) -> Snapshot:
     unreadable: dict[tuple[str, ...], float] = {}
     for part, take in parts.items():
         try:
-            gauges |= take()
+            gauges |= daemon.metrics.paced(part, take)
         except (CatalogError, OSError):
             unreadable[(part,)] = 1  # its figures are missing from this scrape, not the others
         else:
