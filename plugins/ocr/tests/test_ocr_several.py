@@ -3,6 +3,7 @@
 import io
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import img2pdf
@@ -14,6 +15,7 @@ from pikepdf import pdfa
 from PIL import Image, ImageDraw, ImageFont
 
 from archived.api import Refuse, Role
+from archived.testing.kit import take_in
 from archived_ocr import Ocr
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -308,3 +310,20 @@ def test_a_copy_that_was_made_already_is_not_made_of_the_originals_again(run_sta
     assert again.facts["pages"] == 2
     assert "already-pdfa" in again.facts["flags"]
     assert "originals" not in again.facts
+
+
+def test_a_ticket_that_says_another_number_of_pages_is_not_passed_over(run_stage, tmp_path):
+    files = [scanned(tmp_path / "a.png", "một"), scanned(tmp_path / "b.tif", "hai", "ba")]
+    for sample, right in ((files, 3), (files[1:], 2), ([scanned(tmp_path / "c.pdf", "bốn")], 1)):
+        document = take_in(sample, tmp_path)
+        claims = replace(document, given={"pages": right})
+        assert "pages-differ" not in run_stage(Ocr, claims).facts["flags"]
+        claims = replace(document, given={"pages": right + 1})
+        with pytest.raises(Refuse, match=f"says that there are {right + 1} pages, and") as refused:
+            run_stage(Ocr, claims)
+        assert refused.value.code == "pages-differ"
+    done = run_stage(Ocr, claims, claimed_pages="note")
+    assert "pages-differ" in done.facts["flags"]
+    assert "The ticket says that there are 2 pages, and there are 1." in done.notes
+    part = replace(claims, facts={"separate": {"part": 1, "of": 2}})
+    assert "pages-differ" not in run_stage(Ocr, part).facts["flags"]

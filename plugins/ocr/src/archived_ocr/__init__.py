@@ -37,6 +37,9 @@ class OcrOptions(StageConfig):
     """A scanned page with fewer printed words than this on top is still read: stamps, seals."""
     owner_password: Literal["refuse", "record"] = "record"  # noqa: S105 - a choice, not a secret
     """A PDF that opens without a password but restricts its use: refuse it, or record that."""
+    claimed_pages: Literal["hold", "note"] = "hold"
+    """When a ticket says another number of pages than there are: hold the document for a person,
+    or note it."""
     max_megapixels: int = Field(250, ge=1, le=2000)
     """Pixels, in millions, that one image may have."""
     max_pages: int = Field(2000, ge=1)

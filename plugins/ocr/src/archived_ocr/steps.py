@@ -19,7 +19,7 @@ import pikepdf
 from ocrmypdf.exceptions import ExitCode, PdfaConversionFailedError
 from pikepdf import pdfa
 
-from archived.api import Context, Document, Result, Role
+from archived.api import Context, Document, Refuse, Result, Role
 from archived_ocr import copies, faults, images, limits, pagetext, plugin, sameness, survey
 from archived_ocr.account import Account
 from archived_ocr.parts import (
@@ -137,24 +137,41 @@ class _Work:
                     )
         pages = self.work / "pages.pdf"
         joined.write(pages)
-        self.account.begin(len(joined.order))
+        self._begin(len(joined.order))
         self.account.found(joined.found, joined.shown, joined.unread, joined.own)
         self.label = joined.label
         made = self._make(pages, joined.unread)
         self.account.reading_copy = made and joined.label is not None
         return made or self._stays()
 
+    def _begin(self, pages: int) -> None:
+        """The pages are counted: do they agree with what a ticket claims?"""
+        self.account.begin(pages)
+        claimed = self.document.given.get("pages")
+        cut_out = any("part" in facts for facts in self.document.facts.values())
+        if not isinstance(claimed, int) or claimed == pages or cut_out:
+            return  # nobody claims anything of a part of a document
+        told = f"The ticket says that there are {claimed} pages, and there are {pages}"
+        if self.options.claimed_pages == "hold":
+            raise Refuse(
+                told,
+                code="pages-differ",
+                hint="Look for pages that were left out or fed together, and scan again. When the "
+                'paper is complete, set claimed_pages = "note" and retry.',
+            )
+        self.account.tell("pages-differ", f"{told}.")
+
     def _from_image(self, kind: str) -> bool:
         pages = self.work / "pages.pdf"
         placed = images.place(self.source, kind, pages, rules_of(self.options))
-        self.account.begin(len(placed.frames))
+        self._begin(len(placed.frames))
         for flag, note in zip(placed.flags, placed.notes, strict=True):
             self.account.tell(flag, note)
         return self._make(pages, frozenset(range(len(placed.frames)))) or self._stays()
 
     def _from_pdf(self) -> bool:
         seen = look(self.source, self.options)
-        self.account.begin(seen.pages)
+        self._begin(seen.pages)
         self.account.describe(seen)
         on_pages = text_on(self.source, seen.pages)
         unread = to_be_read(on_pages, self.options)
