@@ -106,9 +106,10 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
     ("What went wrong", (
         Shown("Held documents by code", {"sum by (code) (archived_held_documents@)": "{{code}}"},
               stacked=True),
-        Shown("Attempts that did not end well, per hour", {
-            "sum by (stage, code) (increase(archived_step_endings_total"
-            '{ending=~"broke|refused|postponed", &}[1h]))': "{{stage}}: {{code}}"}),
+        Shown("Attempts that did not end well, since the start", {
+            "sum by (stage, code) (archived_step_endings_total"
+            '{ending=~"broke|refused|postponed", &})': "{{stage}}: {{code}}"},
+            told="Not a rate: a code that appears for the first time would not show in one."),
         Shown("When something last happened", {
             "time() - max by (event, stage) (archived_last_event_timestamp_seconds@)":
             "{{event}} {{stage}}"}, "s", kind="table"),
