@@ -20,6 +20,8 @@ _log = structlog.get_logger("archived.intake")
 
 _REST = 4
 """How much longer than a sweep the pause after it is, up to the folder's `rescan`."""
+_A_MOMENT = 0.02
+"""Seconds beyond the instant at which a file has settled, so that the sweep finds it settled."""
 _SHORTEST = 0.2
 """Seconds between two sweeps, however many hints come: a burst is one sweep's work."""
 
@@ -82,7 +84,7 @@ class Reception:
                 pause = await self._sweep()
                 await asyncio.sleep(_SHORTEST)
                 try:
-                    async with asyncio.timeout(pause):
+                    async with asyncio.timeout(pause - _SHORTEST):
                         await self._hint.wait()
                 except TimeoutError:
                     continue
@@ -123,7 +125,7 @@ class Reception:
             _log.debug("no events", action="watch-failed", hotfolder=self.card.name, why=str(error))
 
     async def _sweep(self) -> float:
-        """One sweep; returns seconds until the next one that nobody hints at."""
+        """One sweep; returns seconds, `_SHORTEST` at least, until the next that nobody hints at."""
         began = time.monotonic()
         try:
             report = await asyncio.to_thread(self.desk.sweep)
@@ -138,7 +140,9 @@ class Reception:
             self._admitted(report)
         soon = self.card.quiet / 2 if report.arriving or report.stuck else self.card.rescan
         # A folder full of files that stay is not looked at all the time.
-        return max(_SHORTEST, min(self.card.rescan, max(soon, _REST * (time.monotonic() - began))))
+        took = time.monotonic() - began
+        soon = min(soon, report.settles - took + _A_MOMENT)
+        return max(_SHORTEST, min(self.card.rescan, max(soon, _REST * took)))
 
     def _failed(self, error: Exception) -> None:
         why = str(error) or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,6 +72,8 @@ class Sweep:
     admitted: list[Custody] = field(default_factory=list)
     arriving: int = 0
     """Files that are not whole or not settled yet."""
+    settles: float = math.inf
+    """Seconds until the first of them will have settled, if it does not change."""
     no_room: bool = False
     """Something waits for free space."""
     stuck: list[str] = field(default_factory=list)

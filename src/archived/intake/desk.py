@@ -208,6 +208,8 @@ class Desk:
                 self._settled(watched, report)
             else:
                 report.arriving += 1
+                still = sighting.at - first.at
+                report.settles = min(report.settles, self.card.quiet - still)
         except StillArriving:
             watched.first = None
             report.arriving += 1
