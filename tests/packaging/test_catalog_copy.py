@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from importlib.resources import files
 
 import pytest
@@ -55,6 +57,27 @@ def test_without_a_copy_nothing_is_migrated(tmp_path):
     with pytest.raises(OSError, match="shape-0001"):
         Catalog.open(path)
     assert revision(path) == "0001"
+
+
+def test_a_catalog_that_may_not_be_read_is_a_sentence_and_not_a_fault(tmp_path):
+    closed = tmp_path / "state"
+    closed.mkdir(mode=0o700)
+    Catalog.open(closed / "catalog.db").close()
+    code = (
+        "import os, sys; from archived.storage.catalog import Catalog, CatalogError; "
+        "os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534)); "
+        'exec(\'try: Catalog.open_to_read(__import__("pathlib").Path(sys.argv[1]))\\n'
+        "except CatalogError as error: print(error.message)')"
+    )
+    closed.chmod(0)
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", code, closed / "catalog.db"],
+            check=True, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    finally:
+        closed.chmod(0o700)
+    assert "you may not read the catalog" in asked.stdout
 
 
 def test_a_migration_that_is_tried_again_replaces_the_copy(tmp_path):

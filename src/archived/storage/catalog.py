@@ -52,11 +52,18 @@ class Catalog(Queries):
     @classmethod
     def open_to_read(cls, path: Path) -> Catalog:
         """Open for questions only, whether the daemon runs or not. Raises `CatalogError`."""
-        if not path.exists():
+        try:
+            path.stat()
+        except FileNotFoundError:
             raise CatalogError(
                 f"{path}: there is no catalog yet",
                 hint="the daemon makes it when it starts for the first time: archived run",
-            )
+            ) from None
+        except OSError as error:
+            raise CatalogError(
+                f"{path}: you may not read the catalog ({error.strerror})",
+                hint="ask the daemon while it runs, or become root or the daemon's user: sudo",
+            ) from None
         catalog = cls(path, read_only=True)
         with _explained(path), catalog.reading() as connection:
             connection.execute(text("SELECT count(*) FROM ledger"))
