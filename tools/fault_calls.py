@@ -32,8 +32,7 @@ def calls(folder: Path, *, rounds: int, seed: int) -> Outcome:
     need("strace")
     dice = random.Random(seed)
     began = time.monotonic()
-    # An object that cannot be read counts as damaged, and that is for a person to look at.
-    with living(House(folder, retried=frozenset({"source-damaged"}))) as house:
+    with living(House(folder)) as house:
         house.start_ready()
         load = Load(dice, house.hot)
         failed = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -120,6 +121,32 @@ def test_a_damaged_source_is_never_copied(name, store, second, versions, copy_to
     assert refused.value.code == "source-damaged"
     assert refused.value.hint
     assert tree(second.options.path) == good
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file that fails to be read")
+@pytest.mark.parametrize(
+    "name", ["v1/content/original/0001.tif", "v1/inventory.json.sha512", "inventory.json"]
+)
+def test_a_source_that_the_disk_cannot_read_is_waited_for_and_not_called_damaged(
+    name, store, second, versions, copy_to, tree
+):
+    sealed = store.add(versions[0])
+    place = store.object / name
+    # Reading its own memory at address 0 fails with EIO, as a bad sector does.
+    subprocess.run(["mount", "--bind", f"/proc/{os.getpid()}/mem", place], check=True)
+    try:
+        with pytest.raises(OSError, match="Input/output error"):
+            place.read_bytes()
+        with pytest.raises(Postpone) as postponed:
+            copy_to(sealed, second)
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert postponed.value.code == "source-unreadable"
+    assert "Input/output error" in postponed.value.message
+    assert not list(second.options.path.iterdir()), "nothing was copied"
+
+    copy_to(sealed, second)
+    assert tree(second.options.path / "ocfl") == store.files()
 
 
 def test_an_inventory_that_still_reads_well_but_is_not_the_sealed_one_is_damage(

@@ -6,17 +6,19 @@ never by copying it over a good replica.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archived.api import Refuse, Sealed
+from archived.api import Postpone, Refuse, Sealed
 from archived_replicate.keys import components
 
 DECLARATION = "0=ocfl_object_1.1"
@@ -25,6 +27,7 @@ SIDECAR = "inventory.json.sha512"
 
 _ROOT_DECLARATION = re.compile(r"0=ocfl_1\.\d+")
 _VERSION = re.compile(r"v0*([1-9]\d*)")
+_IS_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 _DIGEST = re.compile(r"[0-9a-f]{128}")
 
 
@@ -67,8 +70,24 @@ def damaged(what: str) -> Refuse:
     )
 
 
+@contextmanager
+def reading(sealed: Sealed) -> Iterator[None]:
+    """What the system cannot read now is no damage: nothing was read that differs. `Postpone`."""
+    try:
+        yield
+    except OSError as error:
+        raise Postpone(
+            f"the sealed object in the store cannot be read: {error.strerror or error} "
+            f"({error.filename or sealed.root})",
+            code="source-unreadable",
+            hint="Look at the kernel's log about the store's disk, at its cable and at the "
+            "files' owner and mode; the copy is then made by itself.",
+            after="5 min",
+        ) from error
+
+
 def read_object(sealed: Sealed) -> SealedObject:
-    """The object, verified to the last byte. Raises `Refuse` (`source-damaged`).
+    """The object, verified to the last byte. Raises `Refuse` (`source-damaged`) and `OSError`.
 
     Content comes first and the root inventory's sidecar last, so that a half-copied object is
     visibly incomplete to every OCFL reader.
@@ -97,7 +116,7 @@ def read_object(sealed: Sealed) -> SealedObject:
 def read_storage_root(sealed: Sealed) -> tuple[Piece, ...]:
     """The files that make the store an OCFL storage root: declaration, layout, texts, extensions.
 
-    They carry no digests of their own; they are taken as they are. Raises `Refuse`.
+    They carry no digests of their own; they are taken as they are. Raises `Refuse` and `OSError`.
     """
     names = components(sealed.key)
     if sealed.root.parts[-len(names) :] != names:
@@ -183,7 +202,7 @@ def _demand(piece: Piece, sha512: str) -> Piece:
 
 
 def _piece(root: Path, name: str, *, earlier: frozenset[str] = frozenset()) -> Piece:
-    """The file as it is on the disk now, read past the page cache."""
+    """The file as it is on the disk now, read past the page cache. Raises `OSError`."""
     path = root / name
     try:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -193,10 +212,10 @@ def _piece(root: Path, name: str, *, earlier: frozenset[str] = frozenset()) -> P
                 raise damaged(f"{name} is not a file")
             os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
             digest = hashlib.file_digest(file, "sha512").hexdigest()
-    except PermissionError:
-        raise  # not damage: the service may not read its own store, and says so
     except OSError as error:
-        raise damaged(f"{name} cannot be read ({error.strerror})") from error
+        if error.errno in _IS_NO_FILE:
+            raise damaged(f"{name} is not a file ({error.strerror})") from error
+        raise  # the disk's answer, not the file's: see `reading`
     return Piece(path, name, digest, status.st_size, earlier)
 
 

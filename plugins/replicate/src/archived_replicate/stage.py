@@ -20,7 +20,7 @@ from archived.api import (
     Target,
 )
 from archived_replicate.copying import STORAGE_ROOT, Found, copy_object, demand_fit
-from archived_replicate.sealed import read_object, read_storage_root
+from archived_replicate.sealed import read_object, read_storage_root, reading
 
 
 class ReplicateConfig(StageConfig):
@@ -55,7 +55,8 @@ class Replicate(Stage[ReplicateConfig]):
         if document.sealed is None:
             raise ValueError("replicate needs a sealed object: put it after seal in the pipeline")
         targets = [_target(context, name) for name in context.options.to]
-        sealed, root = read_object(document.sealed), read_storage_root(document.sealed)
+        with reading(document.sealed):
+            sealed, root = read_object(document.sealed), read_storage_root(document.sealed)
         key = f"{STORAGE_ROOT}/{document.sealed.key}"
 
         ahead, done = max(1, 2 * sealed.size * len(targets)), 0
