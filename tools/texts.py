@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -191,7 +192,14 @@ def main() -> int:
             if not check:
                 path.write_text(after)
     sys.stdout.write("".join(f"{'out of date' if check else 'written'}: {n}\n" for n in stale))
-    return 1 if check and stale else 0
+    others = [_run("man.py", "docs/man", check=check), _run("locales.py", check=check)]
+    return 1 if (check and stale) or any(others) else 0
+
+
+def _run(tool: str, *arguments: str, check: bool) -> int:
+    """The manual pages and the catalogues are made from the same texts."""
+    command = [sys.executable, f"tools/{tool}", *arguments, *(["--check"] if check else [])]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":
