@@ -25,7 +25,7 @@ from archived.daemon.checks import check_all
 from archived.daemon.health import Health
 from archived.daemon.house import House
 from archived.daemon.reception import FolderStatus, Reception
-from archived.daemon.serving import only_one
+from archived.daemon.serving import no_second_history, only_one
 from archived.daemon.snapshot import snapshot
 from archived.engine.commit import refuse, release
 from archived.engine.runner import LocalRunner
@@ -169,6 +169,7 @@ class Daemon:
         state = self.settings.archive.state
         self.spool.create()
         self.store.create()
+        no_second_history(state / "catalog.db", self.store)
         self.catalog = Catalog.open(state / "catalog.db")
         self.house = House(self.settings, self.spool, self.store, self.catalog)
         deck = cards.deck(self.settings)

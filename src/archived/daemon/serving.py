@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archived.config import Settings
-from archived.errors import ArchivedError
+from archived.errors import ArchivedError, CatalogError
+from archived.storage.store import Store
 
 if TYPE_CHECKING:
     from archived.daemon.daemon import Daemon
@@ -76,3 +77,20 @@ def only_one(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def no_second_history(catalog: Path, store: Store) -> None:
+    """Refuse to make a catalog beside a store with objects. Raises `CatalogError`.
+
+    Opening makes the file when it is not there, and an empty one in its place would look like a
+    catalog to whoever comes to restore it.
+    """
+    if catalog.exists() or next(store.objects(), None) is None:
+        return
+    raise CatalogError(
+        f"{catalog}: there is no catalog, but there are objects in {store.root}",
+        hint=f"nothing was made or changed. Is the right disk mounted? Restore the catalog from a "
+        f"backup: cp BACKUP/{catalog.name} {catalog}; or, if this is to be a new archive, give it "
+        "a store of its own",
+        code="catalog-lost",
+    )
