@@ -56,8 +56,6 @@ class House(Trial):
     environment: Mapping[str, str] = field(default_factory=dict)
     also_ignored: frozenset[str] = frozenset()
     """Rules by which the rig itself has files ignored that it does not count."""
-    retried: frozenset[str] = frozenset()
-    """Codes under which a document may be held by this fault; a person then tries it again."""
     acknowledged: dict[int, str] = field(default_factory=dict)
     """Ledger position -> hash, as the catalog once told: must stay so for ever."""
     unasked: int = 0
@@ -238,7 +236,6 @@ class House(Trial):
             if now != before:
                 before, changed = now, time.monotonic()
             quiet = time.monotonic() - changed
-            self._retry_held()
             if set(states) <= {"safe", "held"} and not left:
                 if states.total() >= documents or quiet > 5:
                     self.end()
@@ -253,14 +250,6 @@ class House(Trial):
 
     def _progress(self) -> int:
         return sum(r["n"] for r in self.rows("SELECT max(sequence) AS n FROM ledger") if r["n"])
-
-    def _retry_held(self) -> None:
-        for code in self.retried:
-            for row in self.rows(
-                f"SELECT id FROM document WHERE state = 'held' AND code = '{code}'"
-            ):
-                with contextlib.suppress(ArchivedError):
-                    Session(config=self.config).decide("retry", row["id"], "the disk reads again")
 
     def _tell_to_go_on(self) -> None:
         """After a full or broken disk a document waits for half a minute or more; we do not."""
