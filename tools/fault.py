@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import fault_batches
 import fault_calls
 import fault_disks
 import fault_kill
@@ -41,6 +42,7 @@ class Fault:
 
 FAULTS = {
     "kill": Fault(fault_kill.kill, 8),
+    "batches": Fault(fault_batches.batches, 8),
     "power-ext4": Fault(partial(fault_disks.power, kind="ext4"), 8),
     "power-xfs": Fault(partial(fault_disks.power, kind="xfs"), 8),
     "calls": Fault(fault_calls.calls, 8),

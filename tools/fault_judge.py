@@ -38,14 +38,19 @@ class Outcome:
 
 
 def settled(
-    house: House, load: Load, *, rounds: int, began: float, remarks: Callable[[], str] = str
-) -> Outcome:
-    """The last life and the judgement; a life that never gets there is a disagreement."""
+    house: House, load: Load, *, rounds: int, began: float, remarks: Callable[[], str] = str,
+    documents: int | None = None,
+) -> Outcome:  # fmt: skip
+    """The last life and the judgement; a life that never gets there is a disagreement.
+
+    `documents`: how many there are to be, when not each file is one.
+    """
     stopped = []
+    wanted = len(load.expected) if documents is None else documents
     try:
-        house.finish(len(load.expected))
+        house.finish(wanted)
         house.start_ready()  # once more: what was left aside must not become a second document
-        house.finish(len(load.expected))
+        house.finish(wanted)
     except TrialError as error:
         stopped.append(str(error))
         house.kill(whole=True)

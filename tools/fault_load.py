@@ -24,12 +24,12 @@ class Load:
             if self._recent and self._dice.random() < 0.05:
                 content = self._dice.choice(self._recent)
             else:
-                content = self._content()
+                content = self.content()
                 self._recent = [*self._recent[-4:], content]
             self.put(content, self._name("pdf"))
 
-    def put(self, content: bytes, name: str) -> None:
-        """Write one file."""
+    def put(self, content: bytes, name: str, *, expected: bool = True) -> None:
+        """Write one file; one that is not `expected` becomes no original."""
         path = self._hot / name
         path.parent.mkdir(exist_ok=True)
         with path.open("wb") as file:
@@ -42,13 +42,15 @@ class Load:
                 handle = os.open(folder, os.O_RDONLY)
                 os.fsync(handle)
                 os.close(handle)
-        self.expected.add(hashlib.sha256(content).hexdigest())
+        if expected:
+            self.expected.add(hashlib.sha256(content).hexdigest())
         self.files += 1
 
     def _name(self, extension: str) -> str:
         folder = self._dice.choice(["", "", "", "hồ sơ 12/", "b/"])
         return f"{folder}trang {self.files:05d}.{extension}"
 
-    def _content(self) -> bytes:
+    def content(self) -> bytes:
+        """A file that is whole by its structure, unlike any other."""
         size = self._dice.choice([100, 3_000, 20_000, 150_000])
         return b"%PDF-1.4\n%" + self._dice.randbytes(size) + b"\nstartxref\n0\n%%EOF\n"
