@@ -59,7 +59,9 @@ def install(
         shown.as_json({"installed": listed, "plugins": given})
         return
     for wheel in found:
-        shown.line(f"{wheel.name} {wheel.version} is installed (sha256 {wheel.sha256})", "green")
+        told = _("{name} {version} is installed (sha256 {hash})")
+        told = told.format(name=wheel.name, version=wheel.version, hash=wheel.sha256)
+        shown.line(told, "green")
     for each in given:
         gives = ", ".join([*each["stages"], *each["targets"], *each["runners"], *each["hooks"]])
         shown.line(f"{each['name']}: {gives}", indent=2)
@@ -91,7 +93,8 @@ def remove(session: Session, name: str, into: Path | None) -> None:
     if session.as_json:
         shown.as_json({"removed": {"name": gone.name, "version": gone.version}})
     else:
-        shown.line(f"{gone.name} {gone.version} is removed", "green")
+        told = _("{name} {version} is removed")
+        shown.line(told.format(name=gone.name, version=gone.version), "green")
 
 
 def _compare(found: dict[Path, str], digests: Path) -> None:
