@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import os
 import ssl
 import subprocess
@@ -10,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from time import monotonic
 from types import SimpleNamespace
 
@@ -20,7 +22,9 @@ from monitoring_certificates import certificate
 from archived.config.kinds import Address
 from archived.errors import ArchivedError
 from archived.observe.door import Door, door, is_this_machine
+from archived.observe.metrics import Metrics
 from archived.observe.passwords import hashed, matches
+from archived.observe.web import Web
 
 PROGRAM = Path(sys.executable).parent / "archived"
 
@@ -173,3 +177,62 @@ def test_who_was_let_in_is_let_in_at_once_and_guessing_costs_time():
 def test_this_machine_is_told_from_others():
     assert all(map(is_this_machine, ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1")))
     assert not any(map(is_this_machine, ("192.0.2.1", "::ffff:192.0.2.1", "", None, "unix:")))
+
+
+def test_the_program_makes_the_hash_that_the_configuration_wants(box):
+    def printed(password: str, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, "hash-password", *options], input=password, capture_output=True, text=True,
+            env=os.environ | {"LANG": "C.UTF-8"}, check=False,
+        )  # fmt: skip
+
+    kept = printed("bí mật\n").stdout.strip()
+    assert matches("bí mật", kept)
+    box.tables["web"]["users"] = {"prometheus": kept}
+    assert check(box)[0] == 0
+    assert matches("x", json.loads(printed("x", "--json").stdout)["hash"])
+    refused = printed("\n")
+    assert refused.returncode != 0
+    assert "an empty password protects nothing" in refused.stderr
+
+
+async def test_health_is_told_to_other_machines_only_with_the_password():
+    """As another machine would ask: the connection's other end is not ours."""
+    from aiohttp.test_utils import make_mocked_request
+
+    table = SimpleNamespace(
+        listen=Address("127.0.0.1", 1), certificate=None, key=None, users={"a": hashed("right")}
+    )
+    health = SimpleNamespace(stuck=lambda: "", not_ready=lambda: ["hot folder scans is offline"])
+    web = Web(Door(table, None), Metrics(), health)
+    given = {"Authorization": "Basic " + base64.b64encode(b"a:right").decode()}
+    for peer, headers, status in (
+        ("192.0.2.7", {}, 401), ("192.0.2.7", given, 503), ("127.0.0.1", {}, 503),
+    ):  # fmt: skip
+        request = make_mocked_request("GET", "/readyz", headers=headers).clone(remote=peer)
+        answer = await web._get_ready(request)
+        assert answer.status == status, peer
+        assert ("offline" in (answer.text or "")) == (status == 503)
+
+
+async def test_health_is_asked_once_at_a_time_and_a_question_without_answer_is_an_answer(
+    monkeypatch,
+):
+    from archived.observe import web as module
+
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    asked, go = [], Event()
+
+    def slow() -> list[str]:
+        asked.append(1)
+        go.wait(10)
+        return []
+
+    once = module._Once(slow)
+    answers = await asyncio.gather(*(once() for _ in range(50)))
+    assert len(asked) == 1
+    assert all("does not answer" in answer[0] for answer in answers)
+    go.set()
+    async with asyncio.timeout(10):
+        while await once():
+            pass
