@@ -253,6 +253,23 @@ def test_an_earlier_text_layer_without_its_fonts_is_read_anew(run_stage, tmp_pat
     assert "99" not in layer(done.replace_main.path)[1]
 
 
+def test_a_stamp_in_text_does_not_hide_what_the_scan_below_it_says(run_stage, tmp_path):
+    stamped = tmp_path / "stamped.pdf"
+    with pikepdf.open(scanned(tmp_path / "scan.pdf", "hai")) as pdf:
+        font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1,
+                                  BaseFont=pikepdf.Name.Helvetica)  # fmt: skip
+        pdf.pages[0].obj.Resources["/Font"] = pikepdf.Dictionary(F1=font)
+        pdf.pages[0].contents_add(b"BT /F1 9 Tf 200 20 Td (Received 1985) Tj ET")
+        pdf.save(stamped)
+    done = run_stage(Ocr, [scanned(tmp_path / "a.png", "một"), stamped])
+
+    assert "pictured" in done.facts["flags"]
+    text = pages_of(done)[1]
+    assert "số hai" in text
+    assert "Received 1985" in text
+    assert done.facts["confidence"][1] is not None
+
+
 def test_the_limit_of_pages_counts_for_all_originals_together(run_stage, tmp_path):
     files = [
         scanned(tmp_path / "a.tif", "một", "hai"),

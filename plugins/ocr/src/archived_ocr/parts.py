@@ -108,6 +108,8 @@ class Part:
     lost: bool = False
     """The pages show less than the original holds."""
     pictured: bool = False
+    typed: frozenset[int] = frozenset()
+    """Pages that became pictures, and whose text need not be read off them."""
 
     @property
     def name(self) -> str:
@@ -184,7 +186,13 @@ class Desk:
             )
         copies.pictured(source, part.pages)
         part.pictured = True
-        part.unread = frozenset(range(seen.pages))
+        everything = frozenset(range(seen.pages))
+        part.typed = frozenset(
+            n
+            for n in everything - part.unread
+            if part.shown[n].text and part.shown[n].unmapped <= UNMAPPED
+        )
+        part.unread = everything
         self.account.tell(
             "pictured",
             "Its pages are shown as pictures, because "
@@ -241,11 +249,7 @@ class Joined:
     @property
     def own(self) -> frozenset[int]:
         """The pages that are pictures, but whose own text is known."""
-        return frozenset(
-            at
-            for at, (part, n) in enumerate(self.order)
-            if part.pictured and part.shown[n].text and part.shown[n].unmapped <= UNMAPPED
-        )
+        return frozenset(at for at, (part, n) in enumerate(self.order) if n in part.typed)
 
     @property
     def label(self) -> str | None:
@@ -257,7 +261,7 @@ class Joined:
         return copies.JOINED_LABEL if any(p.lost or p.pictured for p in self.parts) else None
 
     def write(self, target: Path) -> None:
-        """Write one PDF with all pages."""
+        """Write one PDF with all pages; those of the parts take up no room any more."""
         _join([(part.pages, n) for part, n in self.order], target)
 
 
@@ -316,6 +320,8 @@ def _join(pages: Sequence[tuple[Path, int]], target: Path) -> None:
         for path, n in pages:
             made.pages.append(sources[path].pages[n])
         made.save(target)
+    for path in files:
+        path.unlink()
 
 
 @contextmanager
