@@ -182,7 +182,7 @@ def _patch(pdf: FPDF, bars: str, top: float) -> None:
 def _squares(text: str) -> Any:
     import zxingcpp
 
-    code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode, ec_level="Q")
+    code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode, ec_level="H")
     return code.to_image(scale=1, add_quiet_zones=False)
 
 

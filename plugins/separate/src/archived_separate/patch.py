@@ -73,8 +73,9 @@ def _on_line(line: NDArray[np.bool_], number: int) -> list[_Hit]:
     first = 0 if edges[0] else 1
     found = []
     for start in range(first, len(runs) - 6, 2):
-        around = [*runs[max(0, start - 1) : start], *runs[start + 7 : start + 8]]
-        if any(white < _QUIET for white in around):
+        # White that ends at the paper's edge may be as narrow as it likes.
+        before, after = (start - 1, start + 7)
+        if any(0 < at < len(runs) - 1 and runs[at] < _QUIET for at in (before, after)):
             continue  # a piece of something that goes on, such as a bar code
         name = _name(runs[start : start + 7])
         if name:
