@@ -1,4 +1,4 @@
-"""What is installed in the box: the Debian base, kept from run to run, and the package's two versions.
+"""What is installed in the box: a Debian base, kept from run to run, and two package versions.
 
 The previous version is made from the current one: older source where the history has it, with an
 older number. Nothing here boots or judges anything.
@@ -59,8 +59,8 @@ def unpack(base_tar: Path, root: Path) -> None:
     (root / "var/log/journal").mkdir(exist_ok=True)  # a journal that outlives a reboot
 
 
-def previous(package: Path, repository: Path, folder: Path) -> tuple[Path, str]:
-    """A package that `package` is an upgrade of, and what it holds, in words.
+def previous(package: Path, repository: Path, folder: Path) -> tuple[Path, str, bool]:
+    """A package that `package` is an upgrade of; what it holds, in words; if its catalog differs.
 
     Where the history is there, it holds the program as it was before the catalog's format last
     changed; else the same program under an older number.
@@ -76,9 +76,9 @@ def previous(package: Path, repository: Path, folder: Path) -> tuple[Path, str]:
     text = control.read_text()
     control.write_text(re.sub(r"^Version: (.*)$", r"Version: \1~previous", text, flags=re.M))
     made = folder / "archived_previous.deb"
-    tool("dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "--build", tree, made, within=300)
+    tool("dpkg-deb", "-Znone", "--root-owner-group", "--build", tree, made, within=300)
     shutil.rmtree(tree)
-    return made, held
+    return made, held, bool(older)
 
 
 def version(package: Path) -> str:

@@ -32,6 +32,8 @@ class World:
     package: Path
     previous: Path
     previous_holds: str
+    changed: bool
+    """Whether the catalog's format differs between the two packages."""
     scans: list[Path]
     """Not sent yet."""
     repository: Path
@@ -44,14 +46,16 @@ class World:
     # -- the administrator ------------------------------------------------------------------------
 
     def follow(self, guide: str, *, only: str = "", given: str = "") -> str:
-        """Run the commands of a shipped guide, as they stand; `only` is text before a block."""
+        """Run the commands of a shipped guide as they stand, or those `only` below one heading."""
         text = self.box.run("cat", f"{EXAMPLES}/{guide}")
-        said = ""
+        said, followed = "", False
         for block in _SH.finditer(text):
-            if only in text[: block.start()].rpartition("\n#")[2]:
+            heading = text[: block.start()].rpartition("\n##")[2]
+            if heading.startswith(only):
                 said += self.box.shell(f"cd {EXAMPLES}\n{block[1]}", given=given)
-        if not said and not _SH.search(text):
-            raise ApplianceError(f"{guide} has no commands")
+                followed = True
+        if not followed:
+            raise ApplianceError(f"{guide} has no commands below {only!r}")
         return said
 
     def edit(self, *changes: tuple[str, str], file: str = "archived.toml") -> None:
@@ -68,7 +72,7 @@ class World:
         """apt installs or upgrades a package file."""
         (self.box.root / "var/tmp" / package.name).write_bytes(package.read_bytes())
         return self.box.run(
-            "apt-get", "install", "--yes", "--quiet", "--no-download", f"/var/tmp/{package.name}",
+            "apt-get", "install", "--yes", "--quiet", f"/var/tmp/{package.name}",
             within=300,
         )  # fmt: skip
 
@@ -189,9 +193,9 @@ class World:
             got = {a["sha256"] for a in document["artifacts"] if a["role"] == "original"}
             if got != {self.sent[document["name"]]}:
                 raise ApplianceError(f"{document['name']} was archived with other bytes")
-        for line in self.ask("account")["hotfolders"]:
-            if line["unaccounted"]:
-                raise ApplianceError(f"not accounted for: {line}")
+        status, said = self.box.ask("archivectl", "account")
+        if status:
+            raise ApplianceError(f"the balance sheet does not come out even: {said}")
         return shown
 
     def until_working(self, seconds: float = 60) -> None:
@@ -258,16 +262,16 @@ class World:
         """A signing key under an authority of its own, as an office would be given one."""
         at = self.folder
         openssl = ["openssl"]
-        tool(*openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+        tool(*openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90",
              "-keyout", at / "ca.key", "-out", at / "ca.pem", "-subj", "/CN=Test Authority",
              "-addext", "basicConstraints=critical,CA:TRUE",
              "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
         tool(*openssl, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", at / "signer.key",
-             "-out", at / "signer.csr", "-subj", "/O=Archive under test/CN=Archive seal")  # fmt: skip
+             "-out", at / "signer.csr", "-subj", "/O=Under test/CN=Archive seal")  # fmt: skip
         extensions = at / "signer.ext"
         extensions.write_text("keyUsage=critical,digitalSignature,nonRepudiation\n")
         tool(*openssl, "x509", "-req", "-in", at / "signer.csr", "-CA", at / "ca.pem",
-             "-CAkey", at / "ca.key", "-days", "20", "-extfile", extensions,
+             "-CAkey", at / "ca.key", "-days", "60", "-extfile", extensions,
              "-out", at / "signer.pem")  # fmt: skip
         tool(*openssl, "pkcs12", "-export", "-inkey", at / "signer.key", "-in", at / "signer.pem",
              "-certfile", at / "ca.pem", "-out", at / "signing.p12",

@@ -1,0 +1,149 @@
+"""The whole appliance, tested as one: `./run appliance`.
+
+Boots a Debian 12 in a container, installs the package, configures servers from the shipped
+examples, and uses it from outside with real clients. Prints a table of promises; ends with 0 when
+all were kept, 1 when one was broken, and 77 when this machine cannot hold the test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import appliance_first as first
+import appliance_later as later
+import appliance_packages as packages
+from appliance_box import ApplianceError, Box, NotHere, need
+from appliance_world import World
+
+from archived.testing import samples
+from archived.testing.samples.catalogue import generator_version
+
+ROOT = Path(__file__).resolve().parent.parent
+CANNOT = 77
+STEPS: tuple[Callable[[World], str], ...] = (
+    first.install, first.servers, first.configure, first.deliver, first.upgrade,
+    first.paper_may_go_back, first.signed, later.metrics, later.disk_lost, later.killed, later.hung,
+    later.rebooted, later.mistyped, later.own_plugin, first.events, later.removed, later.purged,
+    later.installed_again,
+)  # fmt: skip
+SCANS = 36
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the test; returns the exit status."""
+    given = _options(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no container stays behind
+    began = time.monotonic()
+    work = Path(tempfile.mkdtemp(prefix="archived-appliance-", dir="/var/tmp"))
+    good = False
+    try:
+        need()
+        world = _prepare(work, given.package.resolve(), began)
+        try:
+            world.box.boot()
+            _say(began, "a Debian 12 boots in a container", "")
+            good = _steps(world, given.until)
+            _keep_journal(world)
+        finally:
+            if world.watching:
+                world.watching.kill()
+                world.watching.wait()
+            world.box.close()
+    except NotHere as why:
+        print(f"the appliance could not be tested on this machine: {why}", flush=True)
+        return CANNOT
+    finally:
+        if good and not given.keep:
+            subprocess.run(["rm", "-rf", "--one-file-system", str(work)], check=False)
+        else:
+            print(f"what is left of it: {work} (the machine's files in root/, journal.txt)")
+    print(f"{'all promises were kept' if good else 'NOT every promise was kept'}, "
+          f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
+    return 0 if good else 1
+
+
+def _prepare(work: Path, package: Path, began: float) -> World:
+    desk = work / "desk"
+    desk.mkdir()
+    (desk / "events").touch()
+    print(f"{package.name}, in {work}", flush=True)
+    base = packages.base(package, ROOT / ".cache" / "appliance")
+    _say(began, "a Debian 12 with the servers, from the cache or made now", base.name)
+    packages.unpack(base, work / "root")
+    older, holds, changed = packages.previous(package, ROOT, work)
+    _say(began, "the machine's files and the package before this one", "")
+    world = World(
+        box=Box(work / "root", work / "console.txt"), folder=desk, package=package, previous=older,
+        previous_holds=holds, changed=changed, scans=_scans(desk), repository=ROOT,
+    )  # fmt: skip
+    world.make_keys()
+    _say(began, "scans and keys", "")
+    return world
+
+
+def _scans(desk: Path) -> list[Path]:
+    """Different papers of one page; none with a mark of secrecy, which would rightly be held."""
+    kept = ROOT / ".cache" / "appliance" / f"scans-{generator_version()}"
+    if not (kept / "complete").exists():
+        made = samples.make(kept, seed=4, count=SCANS, pages=1, dpi=200)
+        for each in made:
+            if each.truth["secrecy"]:
+                each.path.unlink()
+        (kept / "complete").touch()
+    shutil.copytree(kept, desk / "scans")
+    return sorted(
+        p for p in (desk / "scans").iterdir() if p.suffix in {".pdf", ".tif", ".jpg", ".png"}
+    )
+
+
+def _steps(world: World, last: str) -> bool:
+    for number, step in enumerate(STEPS, start=1):
+        began = time.monotonic()
+        promise = (step.__doc__ or "").splitlines()[0]
+        try:
+            remark = step(world)
+        except (ApplianceError, OSError, subprocess.SubprocessError, LookupError) as error:
+            _say(began, f"{number:>2} {promise}", "BROKEN")
+            print(f"   {step.__name__}: {type(error).__name__}: {error}", flush=True)
+            for each in STEPS[number:]:
+                print(f"      -   not reached: {each.__name__}", flush=True)
+            return False
+        _say(began, f"{number:>2} {promise}", remark)
+        if step.__name__ == last:
+            return True
+    return True
+
+
+def _say(began: float, promise: str, remark: str) -> None:
+    print(f"{time.monotonic() - began:6.1f} s  {promise}  {f'[{remark}]' if remark else ''}",
+          flush=True)  # fmt: skip
+
+
+def _keep_journal(world: World) -> None:
+    """What the machine wrote about itself, for whoever looks for a reason."""
+    _, text = world.box.ask("journalctl", "--no-pager", "--output=short-precise")
+    (world.folder.parent / "journal.txt").write_text(text)
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    built = sorted((ROOT / "dist").glob("archived_*.deb"), key=lambda path: path.stat().st_mtime)
+    options.add_argument(
+        "--package", type=Path, default=built[-1] if built else None, required=not built,
+        help="the package to test (the newest in dist/)",
+    )  # fmt: skip
+    options.add_argument("--keep", action="store_true", help="leave the machine's files behind")
+    options.add_argument("--until", default="", metavar="STEP", help="the last step that is made")
+    return options.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
