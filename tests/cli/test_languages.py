@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import re
+import struct
 import subprocess
+import sys
+import termios
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -126,6 +133,26 @@ def test_the_columns_of_a_table_are_lined_up_in_both(house: Any):
         assert len(starts) == 1, text
 
 
+def test_a_narrow_terminal_shows_names_and_whole_codes_in_both(house: Any):
+    for environment in (VIETNAMESE, ENGLISH):
+        reader, writer = pty.openpty()
+        fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+        words = [
+            Path(sys.executable).with_name("archivectl"),
+            "--config",
+            house.config,
+            "documents",
+        ]
+        more = environment | {"COLUMNS": "80", "TERM": "xterm"}
+        subprocess.run(words, stdout=writer, stderr=writer, env=os.environ | more, check=True)
+        os.close(writer)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", os.read(reader, 100_000).decode())
+        os.close(reader)
+        assert max(map(len, text.splitlines())) <= 80
+        assert "poison-1.txt" in text
+        assert "erratic-refused" in text
+
+
 def test_without_the_daemon_the_catalog_answers_in_vietnamese_too(house: Any):
     silent = house.variant("silent", socket=f"{house.folder}/nobody.sock")
     poison = house.document("poison-1.txt")
@@ -218,7 +245,8 @@ def test_what_doctor_finds_is_told_in_vietnamese(house: Any):
     told = house.run("archived", "doctor", env=VIETNAMESE)
     assert english_in(told.stdout) == []
     assert "dịch vụ đang chạy và sẵn sàng" in told.stdout
-    folder = house.run("archived", "doctor", str(house.folder / "late"), env=VIETNAMESE)
+    (house.folder / "shelf").mkdir()  # no hot folder: its daemon would have the trials on record
+    folder = house.run("archived", "doctor", str(house.folder / "shelf"), env=VIETNAMESE)
     assert "dịch vụ đọc đúng từng byte đã ghi" in folder.stdout
     before = folder.stdout.partition("Cần ghi vào cấu hình")[0]
     assert english_in(before) == []

@@ -81,7 +81,7 @@ def _list(found: list[dict[str, Any]], zone: tzinfo) -> None:
         return
     sheet = shown.Sheet(
         [_("document"), _("received"), _("state"), _("step"), _("pages"), _("name")],
-        right=[_("pages")], give=_("name"),
+        right=[_("pages")], give=_("name"), also=[_("state")],
     )  # fmt: skip
     for each in found:
         step = f"{each['next_stage']} ..." if each["running"] else each["next_stage"]

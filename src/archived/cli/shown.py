@@ -128,6 +128,10 @@ def width() -> int:
     return shutil.get_terminal_size().columns
 
 
+_LEAST_GIVEN = 12
+"""Columns that even the column which gives way keeps."""
+
+
 @dataclass
 class Sheet:
     """A table. `give` names the column that may be wrapped when the terminal is narrow."""
@@ -137,6 +141,8 @@ class Sheet:
     right: Sequence[str] = ()
     """Titles of the columns of numbers."""
     give: str = ""
+    also: Sequence[str] = ()
+    """Titles of columns that may be broken at words when it is very narrow."""
 
     def row(self, *cells: object) -> None:
         """One more line; `None` is shown as a dash."""
@@ -164,15 +170,28 @@ class Sheet:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-        for title in self.titles:
+        table = Table(
+            box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold",
+            padding=(0, 1, 0, 0),
+        )  # fmt: skip
+        for index, title in enumerate(self.titles):
             table.add_column(
                 title, justify="right" if title in self.right else "left",
-                overflow="fold", no_wrap=title != self.give, ratio=None,
+                overflow="fold", no_wrap=title != self.give and title not in self.also,
+                min_width=self._least(index),
             )  # fmt: skip
         for row in self.rows:
             table.add_row(*(Text(cell, _style(cell)) for cell in row))
         console().print(table)
+
+    def _least(self, index: int) -> int | None:
+        """How narrow a column may become: a code, which is one word, is never broken."""
+        title, cells = self.titles[index], [line[index] for line in [self.titles, *self.rows]]
+        if title == self.give:
+            return min(_LEAST_GIVEN, max(map(len, cells)))
+        if title in self.also:
+            return max(len(word) for cell in cells for word in cell.split() or [""])
+        return None
 
 
 def console() -> Any:
