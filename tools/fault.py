@@ -83,11 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{'fault':<13}{'rounds':>7}{'files':>7}{'lost':>6}{'doubled':>9}{'disagree':>10}"
         f"{'seconds':>9}", flush=True,
     )  # fmt: skip
-    good = True
-    for name in given.only:
-        good &= _one(name, base / name, given)
-    if good and not given.keep:
-        remove_folder(base)
+    good, ended = True, False
+    try:
+        for name in given.only:
+            good &= _one(name, base / name, given)
+        ended = True
+    finally:  # what was found stays for a look; what was broken off is of no use
+        if (good or not ended) and not given.keep:
+            remove_folder(base)
     return 0 if good else 1
 
 

@@ -17,7 +17,7 @@ import click
 
 from archived.cli import place, shown
 from archived.cli.asking import Session
-from archived.cli.exits import BAD_CONFIG, OK, PROBLEM
+from archived.cli.exits import BAD_CONFIG, OK, PROBLEM, ended_in_order
 from archived.errors import ArchivedError, ConfigError
 from archived.locale import _, heard, ngettext
 
@@ -45,7 +45,7 @@ def check(session: Session, no_stages: bool) -> None:
         _tell(session, report, BAD_CONFIG)
     report["warnings"] = list(settings.warnings)
     if not no_stages:
-        with busy(_("the stages look at their surroundings ...")):
+        with busy(_("the stages look at their surroundings ...")), ended_in_order():
             report["stages"] = stages(settings)
     _tell(session, report, PROBLEM if any(s["verdict"] != "yes" for s in report["stages"]) else OK)
 

@@ -11,7 +11,7 @@ import click
 
 from archived.cli import check, place, shown
 from archived.cli.asking import Session
-from archived.cli.exits import OK, PROBLEM
+from archived.cli.exits import OK, PROBLEM, ended_in_order
 from archived.errors import ArchivedError
 from archived.locale import _, heard, ngettext
 
@@ -48,7 +48,7 @@ def doctor(session: Session, folder: Path | None, writer: str | None, daemon: st
     from archived.config import load
 
     settings = load(place.chosen(session.config))
-    with check.busy(_("looking around ...")):
+    with check.busy(_("looking around ...")), ended_in_order():
         found = [*look(settings), *_stages(settings), _daemon(session)]
     unfit = [each for each in found if each.needed and each.verdict != "yes"]
     if session.as_json:

@@ -215,7 +215,9 @@ class Daemon:
                 runner: Runner
                 if name == "local":
                     own = [s.name for s in settings.stages.values() if s.needs.lane == lane]
-                    runner = LocalRunner(lane, width, settings.plugin_sources, preload=own)
+                    runner = LocalRunner(
+                        lane, width, settings.plugin_sources, preload=own, scratch=self.spool.work
+                    )
                 else:
                     runner = settings.plugins.runners[name](lane, width, settings.plugin_sources)
                 runners[lane] = runner

@@ -41,8 +41,8 @@ class LocalRunner:
 
     `sources` names the plug-ins (see `registry.Source`). `preload` names the stages whose heavy
     modules are loaded in advance (`None`: all); others load theirs in every attempt.
-    `environment` is added to the few variables children are given. Start it before use; stop it
-    always.
+    `environment` is added to the few variables children are given. `scratch` is where checks have
+    their folders (else the temporary folder). Start it before use; stop it always.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class LocalRunner:
         *,
         preload: Collection[str] | None = None,
         environment: Mapping[str, str] | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self.lane = lane
         self.width = width
@@ -65,6 +66,7 @@ class LocalRunner:
         self._sources = [dict(source) for source in sources]
         self._preload = None if preload is None else sorted(preload)
         self._environment = dict(environment or {})
+        self._scratch = scratch
         self._places = asyncio.Semaphore(width)
         self._starting = asyncio.Lock()
         self._running: dict[str, _Running] = {}
@@ -121,7 +123,7 @@ class LocalRunner:
         `options` and `targets` as in `Request`; `beside` is the store. Has the network when there
         are targets, unless `limits` says otherwise. A check that breaks is a problem itself.
         """
-        with tempfile.TemporaryDirectory(prefix="archived-check-") as folder:
+        with tempfile.TemporaryDirectory(prefix="archived-check-", dir=self._scratch) as folder:
             job = {
                 "kind": "check",
                 "step": f"check-{secrets.token_hex(8)}",

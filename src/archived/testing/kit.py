@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import inspect
 import json
 import mimetypes
+import os
 import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -323,12 +326,24 @@ def _as_written(value: object) -> str:
     raise TypeError(f"{value!r} cannot be written in TOML")
 
 
+_PREFIX = "archived-testing-"
+_FORGOTTEN = 24 * 3600
+"""Seconds after which no session can be running any more: one that was killed removes nothing."""
 _root: Path | None = None
+
+
+def _clear_forgotten(folder: Path) -> None:
+    for old in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            at = old.lstat()
+            if at.st_uid == os.getuid() and time.time() - at.st_mtime > _FORGOTTEN:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _session_folder() -> Path:
     global _root  # noqa: PLW0603 - one per session is the point
     if _root is None or not _root.is_dir():
-        _root = Path(tempfile.mkdtemp(prefix="archived-testing-"))
+        _clear_forgotten(Path(tempfile.gettempdir()))
+        _root = Path(tempfile.mkdtemp(prefix=_PREFIX))
         atexit.register(shutil.rmtree, _root, ignore_errors=True)
     return _root
