@@ -199,6 +199,14 @@ def test_an_error_is_english_for_programs_and_vietnamese_for_people(house: Any):
 # Help, mistakes, the other program ---------------------------------------------------------------
 
 
+def test_what_the_daemon_logs_is_english_wherever_the_machine_stands(house: Any):
+    missing = house.folder / "nowhere.toml"
+    told = house.run("archived", "run", config=missing, env=VIETNAMESE)
+    assert told.returncode == 78
+    assert "there is no file" in told.stderr
+    assert "\nhint: correct it" in told.stderr
+
+
 @pytest.mark.parametrize("program", ["archivectl", "archived"])
 def test_the_help_of_every_command_is_vietnamese(house: Any, program: str):
     for names in (each for each in ALL if each[0] == program):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,7 @@ from archived.cli.doctor import doctor
 from archived.cli.exits import run as run_program
 from archived.cli.group import Program
 from archived.cli.hash_password import hash_password
-from archived.locale import _, heard
+from archived.locale import _, heard, speak_english
 
 if TYPE_CHECKING:
     from archived.errors import PluginError
@@ -40,6 +41,8 @@ def run(session: Session) -> None:
 
     from archived.config import load
 
+    if not sys.stderr.isatty():
+        speak_english()
     settings = load(place.chosen(session.config))
     # Only now: a mistake in the configuration is told without waiting for all of the daemon.
     from archived.daemon import serve

@@ -105,6 +105,11 @@ def speak_as_surroundings() -> None:
     _speaking.set(_catalogue(tag))
 
 
+def speak_english() -> None:
+    """Speak English from now on: what is said goes into a log."""
+    _speaking.set(_ENGLISH)
+
+
 @cache
 def _catalogue(tag: str) -> gettext.NullTranslations:
     return gettext.translation(DOMAIN, FOLDER, [tag], fallback=True)
