@@ -12,8 +12,8 @@ import pytest
 from archived.daemon import health
 from archived.daemon.health import Health
 from archived.daemon.reception import FolderStatus
-from archived.intake.item import Route
 from archived.intake.desk import FolderCard
+from archived.intake.item import Route
 from archived.model.document import State
 from archived.storage.catalog import Catalog
 from archived.storage.records import DocumentRow
