@@ -1,4 +1,4 @@
-"""Throw damaged scans at the stages, each in its real child, and see that only the step suffers.
+"""Throw damaged files at the stages, each in its real child, and see that only the step suffers.
 
 Every input must end as finished, refused or broke with a documented code, within its limits; no
 process may be left, no file outside the step's folder, and the daemon's side must never raise. A
@@ -22,7 +22,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fuzz_child import Bench, Case, Verdict
+import fuzz_ticket
+from fuzz_child import Bench, Case, Verdict, documented_codes
 from fuzz_mutate import mutate
 from fuzz_seeds import Seed, seeds, signing_options
 from rich.console import Console
@@ -30,7 +31,7 @@ from rich.table import Table
 
 from archived.api import parse_size
 
-_WEIGHTS = {"ocr": 5, "sign": 3, "classify": 1}
+_WEIGHTS = {"ocr": 5, "sign": 3, "classify": 1, fuzz_ticket.STAGE: 4}
 """How often a stage is chosen where several can be: text mutates fast and parses fast."""
 
 
@@ -53,6 +54,7 @@ async def run(
     options: dict[str, dict[str, Any]] = {"sign": signing_options(scratch)}
     stop_at = time.monotonic() + given.seconds
     source = cases(corpus, given.seed, given.first)
+    codes = documented_codes()
     verdicts: list[Verdict] = []
     wrong: list[str] = []
     confinement: dict[str, str] = {}
@@ -66,7 +68,8 @@ async def run(
                 case = next(source)
                 if given.cases is not None and case.number >= given.first + given.cases:
                     break
-                verdicts.append(await bench.run(case))
+                ticket = case.stage == fuzz_ticket.STAGE
+                verdicts.append(fuzz_ticket.run(case, codes) if ticket else await bench.run(case))
             wrong.extend(await bench.stop())
             confinement.update(bench.confinement)
 
@@ -112,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scratch = Path(tempfile.mkdtemp(prefix="archived-fuzz-", dir=given.work))
     began = time.monotonic()
     try:
-        corpus = seeds(scratch, given.corpus)
+        corpus = [*seeds(scratch, given.corpus), *fuzz_ticket.seeds()]
         console.print(f"seed {given.seed}, {len(corpus)} files to damage", soft_wrap=True)
         verdicts, wrong, confinement = asyncio.run(run(given, scratch, corpus))
     finally:

@@ -54,6 +54,10 @@ def _by_format(seed: bytes) -> Sequence[Mutator]:
         return _JPEG
     if seed.startswith(b"\x89PNG"):
         return _PNG
+    if seed.startswith((b"{", b"path", b"<?xml")):
+        return (_written_text,)
+    if seed.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return (_wide_text,)
     return ()
 
 
@@ -251,6 +255,37 @@ def _png_chunk(data: bytearray, rng: random.Random, _: Sequence[bytes]) -> None:
     kind = bytes(data[at + 4 : at + 8])
     chunk = struct.pack(">I", len(body)) + kind + bytes(body)
     data[at : at + 12 + length] = chunk + struct.pack(">I", zlib.crc32(kind + bytes(body)))
+
+
+# -- tickets ------------------------------------------------------------------------------------
+
+_TICKET_WORDS = (
+    "../", "/etc/passwd", "..\\", "a//b", "./", "\0", "\x1b[2J", "\u202e", "=cmd|' /C calc'!A0",
+    "+1", "@SUM(1)", '"', "'", ";", ",", "\t", "\r", "\n\n", "{", "}", "[" * 5000, "]", "<", ">",
+    "</ticket>",
+    "<!DOCTYPE t [<!ENTITY a 'aaaaaaaaaa'>]>", "&a;", "&#0;", "&#x110000;", "<?php ?>",
+    "<![CDATA[", "<x xmlns='y'/>", '"path": "x",', '"files": [],', "NaN", "1e999", "-1", "9" * 400,
+    "0x10", "true", "null", "\ud800", "\u0301" * 300, "\ufeff", "Tuyệt mật", "TỐI MẬT", "path",
+    "sha256", "count", "dossier", "x" * 70_000,
+)  # fmt: skip
+
+
+def _written_text(data: bytearray, rng: random.Random, _: Sequence[bytes]) -> None:
+    """A word that some reader of such files once fell for, at a place where one may stand."""
+    spots = [m.end() for m in re.finditer(rb"[\"',;:>{\[\n]", data[:20_000])] or [0]
+    at = rng.choice(spots)
+    word = rng.choice(_TICKET_WORDS).encode("utf-8", "surrogatepass")
+    data[at : at + rng.choice((0, 0, 1, len(word)))] = word * rng.choice((1, 1, 1, 2, 20))
+
+
+def _wide_text(data: bytearray, rng: random.Random, others: Sequence[bytes]) -> None:
+    """The same in UTF-16, or its mark taken away."""
+    if rng.random() < 0.1:
+        del data[:2]
+        return
+    text = bytearray(bytes(data).decode("utf-16", "replace").encode("utf-8", "replace"))
+    _written_text(text, rng, others)
+    data[:] = bytes(text).decode("utf-8", "replace").encode("utf-16")
 
 
 _TIFF: Sequence[Mutator] = (_tiff_entry,)

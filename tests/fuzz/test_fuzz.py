@@ -41,6 +41,37 @@ def test_every_damaged_scan_costs_its_own_step_at_most(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] in ([], ["kept"]), "scratch files were left"
 
 
+def test_every_damaged_ticket_is_read_or_refused_at_once(fuzz_child: ModuleType) -> None:
+    tickets, mutate = importlib.import_module("fuzz_ticket"), importlib.import_module("fuzz_mutate")
+    codes, seeds = fuzz_child.documented_codes(), tickets.seeds()
+    endings = set()
+    for number in range(1500):
+        rng = random.Random(f"20260301/{number}")
+        seed = rng.choice(seeds)
+        data = mutate.mutate(seed.data, rng, [one.data for one in seeds])
+        case = fuzz_child.Case(number, seed.kind, tickets.STAGE, data, seed.extension)
+        seen = tickets.run(case, codes)
+        assert seen.complaints == (), (number, seen.complaints, data[:500])
+        endings.add(seen.code)
+    assert {"", "ticket-unreadable", "ticket-field", "ticket-path"} <= endings
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "xml"])
+def test_a_level_of_secrecy_that_nobody_knows_is_told_without_what_a_terminal_obeys(
+    form: str, fuzz_child: ModuleType
+) -> None:
+    tickets = importlib.import_module("fuzz_ticket")
+    word = "M\u202e\u2066ật"
+    data = {
+        "json": f'{{"secrecy": "{word}"}}',
+        "csv": f"secrecy,path\r\n{word},\r\n",
+        "xml": f"<ticket><secrecy>{word}</secrecy></ticket>",
+    }[form]
+    case = fuzz_child.Case(1, form, tickets.STAGE, data.encode(), form)
+    seen = tickets.run(case, fuzz_child.documented_codes())
+    assert (seen.code, seen.complaints) == ("ticket-secrecy", ())
+
+
 def test_the_same_seed_and_number_make_the_same_input(fuzz_child: ModuleType) -> None:
     mutate = importlib.import_module("fuzz_mutate").mutate
     made = [

@@ -210,7 +210,9 @@ def _secrecy(word: str) -> str:
     try:
         secrecy.level(word)
     except ValueError as error:
-        raise TicketProblem("ticket-secrecy", str(error)) from None
+        # The word is the ticket's: in a terminal it might be obeyed.
+        told = "".join(c if c.isprintable() else "?" for c in str(error))
+        raise TicketProblem("ticket-secrecy", told) from None
     return word
 
 
