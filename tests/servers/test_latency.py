@@ -43,4 +43,4 @@ def test_a_whole_file_is_taken_in_soon_after_the_quiet_time(
     print(f"complete to admitted, beyond {QUIET} s of quiet, {FILES} files: "
           f"median {median:.3f} s, p95 {p95:.3f} s, longest {times[-1]:.3f} s")  # fmt: skip
     assert times[0] > -0.05, "before the quiet time was over"
-    assert p95 < 3
+    assert p95 < 5, "also on a machine that has much else to do"
