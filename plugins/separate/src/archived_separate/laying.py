@@ -10,6 +10,9 @@ from archived_separate import covers
 from archived_separate.patch import UPSIDE_DOWN
 from archived_separate.plan import Plan, Rules, Seen, Segment, Separator
 
+_LONGEST = 600
+"""Characters of a code that are compared with somebody's pattern."""
+
 
 def lay_out(pages: Sequence[Seen], rules: Rules) -> Plan:
     """The plan for these pages."""
@@ -41,7 +44,7 @@ def _separator(
     if any(sheet.kind is SheetKind.PLAIN for sheet in sheets):
         return Separator(number, "sheet")
     for _, text in seen.codes:
-        match = pattern.fullmatch(text) if pattern is not None and len(text) < 4000 else None
+        match = pattern.fullmatch(text) if pattern is not None and len(text) <= _LONGEST else None
         if match is not None:
             return _foreign(number, text, match, made)
     wanted = {twin for name in rules.patches for twin in (name, UPSIDE_DOWN[name])}
