@@ -6,11 +6,14 @@ import asyncio
 import base64
 import json
 import os
+import resource
+import socket
 import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
@@ -236,3 +239,21 @@ async def test_health_is_asked_once_at_a_time_and_a_question_without_answer_is_a
     async with asyncio.timeout(10):
         while await once():
             pass
+
+
+def test_a_flood_of_connections_holds_up_no_document(box, until):
+    box.start()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip(f"too few files may be open here ({hard})")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(2000):  # none of them ever asks anything
+            stack.enter_context(socket.create_connection(("127.0.0.1", box.port), timeout=10))
+        assert box.get("/readyz") == (200, "ok\n")
+        assert box.process is not None
+        assert len(list(Path(f"/proc/{box.process.pid}/fd").iterdir())) < 500, "the oldest went"
+        box.drop("a.txt")
+        box.sealed("a.txt", seconds=60)
+        assert not box.said("sweep-failed")

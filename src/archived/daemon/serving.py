@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,9 @@ _SPARE_THREADS = 32
 """Threads besides one per hot folder: a folder on a hung share keeps its thread for ever."""
 
 
+_OPEN_FILES = 1 << 16
+
+
 async def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM or SIGINT; SIGHUP reloads."""
     from archived.daemon.daemon import Daemon
@@ -32,6 +36,7 @@ async def serve(settings: Settings) -> None:
 
 async def run_with_signals(daemon: Daemon) -> None:
     """As `serve`, for a daemon that is built already."""
+    _may_open_many_files()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(
         ThreadPoolExecutor(_SPARE_THREADS + 2 * len(daemon.settings.hotfolders), "archived")
@@ -53,6 +58,16 @@ async def run_with_signals(daemon: Daemon) -> None:
         loop.add_signal_handler(number, daemon.stop)
     loop.add_signal_handler(signal.SIGHUP, hang_up)
     await daemon.run()
+
+
+def _may_open_many_files() -> None:
+    """The usual 1024 are for programs that use select(2); whoever holds as many connections to our
+    port open would keep us from opening a scan.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

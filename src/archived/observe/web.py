@@ -14,6 +14,10 @@ from archived.errors import ArchivedError
 from archived.observe.door import Door, is_this_machine
 from archived.observe.metrics import Metrics
 
+_CROWD = 200
+"""Connections at a time."""
+_HANDSHAKE = 10.0
+"""Seconds in which a newcomer must have agreed on the encryption."""
 PATIENCE = 5.0
 """Seconds in which a question about health must be answered; else that is the answer."""
 
@@ -37,6 +41,7 @@ class Web:
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/healthz", self._get_health)
         app.router.add_get("/readyz", self._get_ready)
+        self._listening: asyncio.Server | None = None
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
 
     def use(self, door: Door) -> None:
@@ -45,11 +50,12 @@ class Web:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, self._door.host, self._door.port, ssl_context=self._listening_tls()
-        )
+        tls = self._listening_tls()
         try:
-            await site.start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._connection, self._door.host, self._door.port, ssl=tls,
+                ssl_handshake_timeout=_HANDSHAKE if tls else None,
+            )  # fmt: skip
         except OSError as error:
             await self._runner.cleanup()
             raise ArchivedError(
@@ -61,7 +67,22 @@ class Web:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.Protocol:
+        """For a newcomer; whoever has been there longest makes room.
+
+        A crowd that asks nothing keeps neither Prometheus out nor files from being opened.
+        """
+        crowd = self._runner.server
+        assert crowd is not None  # noqa: S101 - the runner was set up before anybody could come
+        for oldest in crowd.connections[:-_CROWD]:
+            oldest.force_close()
+            if oldest.transport is not None:
+                oldest.transport.abort()
+        return crowd()
 
     def _listening_tls(self) -> ssl.SSLContext | None:
         """What the socket is opened with; each connection is given the door's of that moment."""
