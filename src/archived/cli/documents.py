@@ -14,7 +14,7 @@ from archived.cli.group import session_of
 from archived.errors import ArchivedError
 from archived.locale import _, language, number
 
-STATES = ("admitted", "working", "waiting", "held", "refused", "sealed", "safe")
+STATES = ("admitted", "working", "waiting", "divided", "held", "refused", "sealed", "safe")
 
 
 def _complete_document(

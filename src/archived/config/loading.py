@@ -194,6 +194,7 @@ def _inherited(folders: Mapping[str, HotFolder], intake: Intake) -> dict[str, Ho
             mode=folder.mode,
             recursive=folder.recursive,
             secrecy=folder.secrecy,
+            owner=folder.owner,
             priority=folder.priority,
             device=folder.device or name,
             device_from=folder.device_from,

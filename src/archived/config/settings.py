@@ -46,6 +46,7 @@ class HotFolderSetting:
     recursive: bool
     secrecy: str
     """"thường", "mật", "tối mật", "tuyệt mật", or empty when none was declared."""
+    owner: str
     priority: int
     device: str
     """The folder's name when none was given."""
@@ -180,6 +181,7 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
         "mode": folder.mode,
         "recursive": folder.recursive,
         "secrecy": folder.secrecy,
+        "owner": folder.owner,
         "priority": folder.priority,
         "device": folder.device,
         "device_from": folder.device_from,

@@ -107,6 +107,8 @@ class HotFolder(Options):
     """Highest level that may arrive here: "thường" ("open"), "mật" ("mat"), "tối mật" ("toi-mat"),
     "tuyệt mật" ("tuyet-mat"). A higher mark found on a page holds the document. Empty: the same as
     "thường"."""
+    owner: str = ""
+    """Whose papers arrive here: the unit or office, as it is to stand in each document's record."""
     priority: int = 0
     """Documents from a folder with a higher number go first."""
     device: Device = ""

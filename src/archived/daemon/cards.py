@@ -62,7 +62,7 @@ def route(settings: Settings, setting: HotFolderSetting, pipeline: str) -> Route
     return Route(
         hotfolder=setting.name, pipeline=pipeline, stages=tuple(plan.stages), copies=plan.copies,
         lane=deck(settings).lane_of(plan.stages[0]), priority=setting.priority,
-        secrecy=setting.secrecy,
+        secrecy=setting.secrecy, owner=setting.owner,
     )  # fmt: skip
 
 

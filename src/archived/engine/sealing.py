@@ -132,6 +132,7 @@ class Sealer:
             ledger=LedgerPosition(last.sequence, last.hash),
             decisions=tuple(_decision(e) for e in entries if e.kind in _DECISIONS),
             dossier=row.dossier, given=row.given or {}, collation=row.collation,
+            owner=row.owner,
             master=object_id(row.master) if row.master else "",
             parts=tuple(object_id(part.id) for part in self._catalog.parts(row.id)),
         )  # fmt: skip

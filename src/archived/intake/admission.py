@@ -174,6 +174,7 @@ def _document(item: Item, now: datetime) -> DocumentRow:
         hint=HOLDS[code].hint if code else None,
         received=now, changed=now, origin=first.origin or route.hotfolder,
         dossier=item.dossier, given=dict(item.given) or None, collation=item.collation,
+        owner=route.owner,
     )  # fmt: skip
 
 

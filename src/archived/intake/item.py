@@ -23,6 +23,7 @@ class Route:
     lane: str
     priority: int = 0
     secrecy: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class Record:
     """What a ticket said about it, as received: claims, not findings."""
     collation: str = ""
     """How its originals are read; `two-pass`: fronts in order, then backs in reverse."""
+    owner: str = ""
+    """Whose papers these are, as declared for the hot folder."""
     master: str = ""
     """The object it was cut out of, by id."""
     parts: tuple[str, ...] = ()

@@ -126,6 +126,7 @@ class Answers:
             "stages": list(row.stages),
             "position": row.position,
             "secrecy": row.secrecy,
+            "owner": row.owner,
             "given": dict(row.given or {}),
             "collation": row.collation,
             "parts": [

@@ -97,6 +97,7 @@ class DocumentRow:
     dossier: str = ""
     given: Mapping[str, Any] | None = None
     collation: str = ""
+    owner: str = ""
     master: str | None = None
 
 

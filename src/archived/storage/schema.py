@@ -131,6 +131,7 @@ document = Table(
         server_default="",
         comment="how its originals are read; two-pass: fronts, then backs in reverse",
     ),
+    Column("owner", Text, nullable=False, server_default="", comment="whose papers these are"),
     Column("master", Text, comment="the document it was cut from"),
     Index("document_dossier", "dossier", sqlite_where=text("dossier != ''")),
     Index("document_master", "master", sqlite_where=text("master IS NOT NULL")),

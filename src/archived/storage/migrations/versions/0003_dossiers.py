@@ -35,6 +35,9 @@ def upgrade() -> None:
             server_default="",
             comment="how its originals are read; two-pass: fronts, then backs in reverse",
         ),
+        sa.Column(
+            "owner", sa.Text(), nullable=False, server_default="", comment="whose papers these are"
+        ),
         sa.Column("master", sa.Text(), nullable=True, comment="the document it was cut from"),
     ):
         op.add_column("document", column)
