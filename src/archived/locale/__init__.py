@@ -32,6 +32,8 @@ _GAP = re.compile(r"\{(\d+)\}")
 _PARTING = re.compile(": |; ")
 _DEEPEST = 8
 """How often a sentence is parted, or looked for inside another."""
+_LONGEST = 1000
+"""Letters of a sentence that is looked for: a stranger's text may be made to fit slowly."""
 
 _LEAST = 6
 """Letters that a shape must have of its own: what has fewer fits anything."""
@@ -138,10 +140,10 @@ def _one(line: str, depth: int = 0) -> str:
     exact = _told(line)
     if exact is not None:
         return exact
-    if depth > _DEEPEST or " " not in line:
-        return line  # a name, a number
-    for pattern, shape in _shapes(language()):
-        fits = pattern.fullmatch(line)
+    if depth > _DEEPEST or len(line) > _LONGEST or " " not in line:
+        return line  # a name, a number, somebody's novel
+    for literal, pattern, shape in _shapes(language()):
+        fits = pattern.fullmatch(line) if literal in line else None
         if fits:
             said = [_one(each, depth + 1) if " " in each else each for each in fits.groups()]
             parts = _GAP.split(shape)
@@ -176,11 +178,17 @@ def _heard(tag: str) -> Mapping[str, str]:
 
 
 @cache
-def _shapes(tag: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Patterns with gaps and what they become, those with most words of their own first."""
+def _shapes(tag: str) -> tuple[tuple[str, re.Pattern[str], str], ...]:
+    """Patterns with gaps and what they become, those with most words of their own first.
+
+    Before each the longest text outside its gaps: where that is not, nothing has to be tried.
+    """
     shapes = {known: words for known, words in _heard(tag).items() if _GAP.search(known)}
     by_words = sorted(shapes, key=lambda known: -len(own_words(known)))
-    return tuple((pattern_of(known), shapes[known]) for known in by_words)
+    return tuple(
+        (max(_GAP.split(known.removesuffix("."))[::2], key=len), pattern_of(known), shapes[known])
+        for known in by_words
+    )
 
 
 def own_words(shape: str) -> str:
