@@ -14,9 +14,9 @@ from archived.intake.batch import (
     Passes,
     Rules,
     Waits,
-    decide,
     sort,
 )
+from archived.intake.closing import decide
 from archived.intake.tickets import read_ticket
 
 DOSSIERS = Rules(dossiers=True, quiet=60, deadline=600)

@@ -1,4 +1,4 @@
-"""Carries out what `batch` decides: reads tickets, and brings closed batches to admission whole.
+"""Carries out what `closing` decides: reads tickets, and brings closed batches to admission whole.
 
 A ticket is read in the daemon: bounded, and by parsers of the standard library that expand and
 fetch nothing (`tickets`).
@@ -19,11 +19,11 @@ from archived.intake.batch import (
     Holds,
     Lying,
     Rules,
-    decide,
     sort,
     ticket_format,
 )
 from archived.intake.card import FolderCard, House
+from archived.intake.closing import decide
 from archived.intake.item import Candidate, Item
 from archived.intake.problems import Problem
 from archived.intake.tickets import (

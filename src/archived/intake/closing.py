@@ -1,0 +1,220 @@
+"""Whether a batch is all there, and what is done with it. Pure: nothing is opened here.
+
+A batch is taken in whole, held whole, or waited for. What is wrong with one document's pages does
+not hold the batch: that document is taken into custody as held.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from archived.intake.batch import (
+    Batch,
+    Closes,
+    Decision,
+    Holds,
+    Lying,
+    Passes,
+    Rules,
+    Unit,
+    Waits,
+    bare,
+    files_of,
+    groups_of,
+)
+from archived.intake.groups import Group, SidesDiffer, interleave
+from archived.intake.problems import Problem
+from archived.intake.tickets import Listed, Ticket, compare, received_names, secrecy_problem
+from archived.model.identity import readable
+
+TWO_PASS = "two-pass"  # noqa: S105 - a way of scanning
+_MAY_YET_COME = frozenset({"ticket-files-missing", "ticket-count"})
+
+
+def decide(batch: Batch, rules: Rules, ticket: Ticket | None = None) -> list[Decision]:
+    """What to do with a batch now; several decisions where it makes several documents.
+
+    `ticket`: what the batch's own says, when it has one.
+    """
+    if batch.folder is not None:
+        return [_dossier_decision(batch, rules, ticket)]
+    if not batch.files:
+        return [Passes() if batch.still >= rules.quiet else Waits()]
+    return _two_passes(batch, rules) if rules.two_pass else [_pages_decision(batch, rules)]
+
+
+def _dossier_decision(batch: Batch, rules: Rules, ticket: Ticket | None) -> Decision:
+    if not batch.files and not batch.tickets:
+        return Passes() if batch.still >= rules.quiet else Waits()
+    if len(batch.tickets) > 1:
+        names = ", ".join(readable(each.path) for each in batch.tickets)
+        return _holds([Problem("ticket-several", names)])
+    if any(not each.ready for each in batch.everything):
+        return Waits()
+    if ticket is not None:
+        return _by_ticket(batch, rules, ticket)
+    if batch.marks or ("quiet" in rules.closed_by and batch.still >= rules.quiet):
+        units = tuple(_unit(batch.files, group) for group in groups_of(_by_path(batch), rules))
+        return _closes(batch, units, _code(batch))
+    if "quiet" not in rules.closed_by and batch.still >= rules.deadline:
+        how = " or ".join(sorted(rules.closed_by))
+        return _holds([Problem("dossier-open", f"{_code(batch)} wants a {how}")])
+    return Waits()
+
+
+def _by_ticket(batch: Batch, rules: Rules, ticket: Ticket) -> Decision:
+    present = {_inside(batch, file.path): file.size for file in batch.files}
+    problems = compare(ticket, present)
+    if (above := secrecy_problem(ticket, rules.secrecy)) is not None:
+        problems.append(above)
+    if not problems and not batch.files:
+        problems = [Problem("ticket-count", "there is no file beside the ticket")]
+    codes = {problem.code for problem in problems}
+    if problems and codes <= _MAY_YET_COME and batch.still < rules.deadline:
+        return Waits()
+    if problems:
+        return _holds(problems)
+    code = ticket.dossier or _code(batch)
+    dossier = dict(ticket.given) | ({"title": ticket.title} if ticket.title else {})
+    given = {"dossier": dossier} if dossier else {}
+    if not ticket.files:
+        groups = groups_of(_by_path(batch), rules)
+        units = tuple(replace(_unit(batch.files, group), given=given) for group in groups)
+        return _closes(batch, units, code)
+    received = received_names(ticket, present)
+    units = tuple(
+        _listed_unit(batch, listed, received, given) for listed in ticket.documents
+    )  # fmt: skip
+    return _closes(batch, units, code)
+
+
+def _listed_unit(
+    batch: Batch, listed: Sequence[Listed], received: Mapping[str, str], given: Mapping[str, Any]
+) -> Unit:
+    prefix = (batch.folder or b"") + b"/"
+    paths = tuple(prefix + os.fsencode(received[each.path]) for each in listed)
+    said = {key: value for each in reversed(listed) for key, value in each.given.items()}
+    pages = [each.pages for each in listed]
+    known = {"pages": sum(p for p in pages if p is not None)} if None not in pages else {}
+    name = prefix + os.fsencode(listed[0].document) if listed[0].document else paths[0]
+    return Unit(
+        paths, name, _first_held(files_of(batch.files, paths)), given={**said, **known, **given},
+        listed=tuple(listed),
+    )  # fmt: skip
+
+
+def _pages_decision(batch: Batch, rules: Rules) -> Decision:
+    if any(not each.ready for each in batch.everything):
+        return Waits()
+    groups = groups_of(batch.files, rules)
+    wait = max(_wait_for(group, rules) for group in groups)
+    if not batch.marks and batch.still < wait:
+        return Waits()
+    return _closes(batch, tuple(_unit(batch.files, group) for group in groups))
+
+
+def _wait_for(group: Group, rules: Rules) -> float:
+    if group.first < 0:
+        return 0.0  # nothing can follow a file whose name has no number
+    return rules.deadline if group.problems else rules.quiet
+
+
+def _two_passes(batch: Batch, rules: Rules) -> list[Decision]:
+    """Fronts and backs of one device, in the order in which they were written; pair by pair.
+
+    Not in the order in which they were seen: what came while nobody looked was seen at once.
+    """
+    left = list(batch.marks)
+    found: list[Decision] = []
+    passes = [
+        (group, list(files_of(batch.files, group.members)))
+        for group in groups_of(batch.files, rules)
+    ]
+    passes.sort(key=lambda each: min((file.written, file.arrival) for file in each[1]))
+    while passes:
+        (fronts, files), *rest = passes
+        if not _is_whole(fronts, files, rules):
+            return [*found, Waits()]
+        if not rest:
+            still = min(file.still for file in files)
+            if still < rules.other_side:
+                return [*found, Waits()]
+            unit = _with_problem(_unit(files, fronts), Problem("other-side-missing", _name(fronts)))
+            return [*found, _closes(Batch(tuple(files), marks=tuple(left)), (unit,))]
+        backs, more = rest[0]
+        if not _is_whole(backs, more, rules):
+            return [*found, Waits()]
+        both = Batch((*files, *more), marks=tuple(left))
+        unit = _collated(both.files, fronts, backs)
+        if max(file.written for file in files) >= min(file.written for file in more):
+            names = f"{_name(fronts)} and {_name(backs)}"
+            unit = _with_problem(unit, Problem("sides-unclear", names))
+        found.append(_closes(both, (unit,)))
+        left, passes = [], rest[1:]
+    return found or [Passes()]
+
+
+def _is_whole(group: Group, files: Sequence[Lying], rules: Rules) -> bool:
+    still = min(file.still for file in files)
+    return all(file.ready for file in files) and still >= _wait_for(group, rules)
+
+
+def _collated(files: Sequence[Lying], fronts: Group, backs: Group) -> Unit:
+    first, second = _unit(files, fronts), _unit(files, backs)
+    held = first.held or second.held
+    if len(first.files) == len(second.files) == 1:
+        return replace(first, files=first.files + second.files, held=held, collation=TWO_PASS)
+    try:
+        return replace(first, files=interleave(first.files, second.files), held=held)
+    except SidesDiffer as differ:
+        both = replace(first, files=first.files + second.files, held=held)
+        return _with_problem(both, differ.problem)
+
+
+def _unit(files: Sequence[Lying], group: Group) -> Unit:
+    unit = Unit(group.members, _name_of(group), _first_held(files_of(files, group.members)))
+    return _with_problem(unit, *group.problems)
+
+
+def _with_problem(unit: Unit, *problems: Problem) -> Unit:
+    if not problems or unit.held is not None:
+        return unit
+    return replace(
+        unit, held=(problems[0].code, "; ".join(problem.sentence for problem in problems))
+    )
+
+
+def _name_of(group: Group) -> bytes:
+    return group.members[0] if len(group.members) == 1 else bare(group.stem)
+
+
+def _name(group: Group) -> str:
+    return readable(_name_of(group))
+
+
+def _first_held(files: Iterable[Lying]) -> tuple[str, str] | None:
+    return next((file.held for file in files if file.held is not None), None)
+
+
+def _closes(batch: Batch, units: tuple[Unit, ...], dossier: str = "") -> Closes:
+    companions = tuple(each.path for each in (*batch.tickets, *batch.marks))
+    return Closes(units, dossier, companions)
+
+
+def _holds(problems: Sequence[Problem]) -> Holds:
+    return Holds(problems[0].code, "; ".join(problem.sentence for problem in problems))
+
+
+def _by_path(batch: Batch) -> list[Lying]:
+    return sorted(batch.files, key=lambda each: each.path)
+
+
+def _code(batch: Batch) -> str:
+    return readable((batch.folder or b"").rpartition(b"/")[2])
+
+
+def _inside(batch: Batch, path: bytes) -> str:
+    return os.fsdecode(path[len(batch.folder or b"") + 1 :])
