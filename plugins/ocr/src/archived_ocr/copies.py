@@ -17,6 +17,8 @@ import pikepdf
 import pypdfium2 as pdfium
 from PIL import Image
 
+from archived.api import Refuse
+from archived_ocr.images import LARGEST_POINTS, SMALLEST_POINTS
 from archived_ocr.raster import MAX_PIXELS
 from archived_ocr.survey import Survey
 
@@ -27,6 +29,9 @@ LOCKED_LABEL = "Reading copy without the owner's restrictions. The original is k
 _STAMP_DPI = 300
 _TREE_KEYS = {
     "/Type", "/Parent", "/Kids", "/Count", "/Resources", "/MediaBox", "/CropBox", "/Rotate",
+}  # fmt: skip
+_STREAM_KEYS = {
+    "/Length", "/Filter", "/DecodeParms", "/F", "/FFilter", "/FDecodeParms", "/DL",
 }  # fmt: skip
 _PAGE_KEYS = {
     "/Type", "/Parent", "/Resources", "/MediaBox", "/CropBox", "/Rotate", "/Contents",
@@ -87,6 +92,12 @@ def pictured(source: Path, target: Path) -> None:
 def _photographed(document: pdfium.PdfDocument, index: int) -> bytes:
     page = document[index]
     width, height = page.get_size()
+    if not SMALLEST_POINTS <= min(width, height) <= max(width, height) <= LARGEST_POINTS:
+        raise Refuse(
+            f"Page {index + 1} is {width / 72:.2f} x {height / 72:.2f} inches",
+            code="bad-page-size",
+            hint="Archive this file as a document of its own, or make its pages anew.",
+        )
     bitmap = page.render(
         scale=min(_STAMP_DPI / 72, (MAX_PIXELS / max(1.0, width * height)) ** 0.5),
         may_draw_forms=True,
@@ -149,6 +160,12 @@ def _tidy(pdf: pikepdf.Pdf) -> None:
     settings = pdf.Root.get("/ViewerPreferences")
     if isinstance(settings, pikepdf.Dictionary) and "/Type" in settings:
         del settings["/Type"]
+    for page in pdf.pages:
+        contents = page.obj.get("/Contents")
+        for part in contents if isinstance(contents, pikepdf.Array) else [contents]:
+            if isinstance(part, pikepdf.Stream):
+                for key in part.stream_dict.keys() - _STREAM_KEYS:
+                    del part[key]
     for item in pdf.objects:
         if not isinstance(item, pikepdf.Dictionary) or isinstance(item, pikepdf.Stream):
             continue

@@ -25,8 +25,9 @@ _A4_LONG_INCHES = 11.69
 _PLAIN_MODES = {"1", "L", "RGB", "I;16", "I;16B"}
 SMALLEST = 16
 """Pixels. A smaller image is no page."""
-_LARGEST_POINTS = 14_400.0
-_SMALLEST_POINTS = 3.0
+LARGEST_POINTS = 14_400.0
+SMALLEST_POINTS = 3.0
+"""What a page of a PDF/A may measure."""
 
 
 @dataclass
@@ -144,7 +145,7 @@ def _layout(
             f"The image does not say its resolution; {across:.0f} dpi was assumed.",
         )
     width, height = size[0] * 72 / across, size[1] * 72 / down
-    if max(width, height) > _LARGEST_POINTS or min(width, height) < _SMALLEST_POINTS:
+    if max(width, height) > LARGEST_POINTS or min(width, height) < SMALLEST_POINTS:
         raise Refuse(
             f"The image would make a page of {width / 72:.2f} x {height / 72:.2f} inches",
             code="bad-page-size",
