@@ -59,7 +59,7 @@ def test_a_client_killed_half_way_leaves_no_whole_document(
     until(let_go, 10, "the server is done with what it got")
     [ending] = held(here, lambda part: whole.startswith(part) or way.name == "smb-reserved")
     assert ending == "arrived-incomplete"
-    assert here.left() == []
+    until(lambda: here.left() == [], 20, "its source is taken away as well")
 
 
 def held(box: Box, fits: Callable[[bytes], bool]) -> list[str]:
