@@ -56,6 +56,8 @@ _log = structlog.get_logger("archived.daemon")
 GRACE = 20.0
 """Seconds that running steps get to end when the daemon is stopped."""
 HEARTBEAT = 5.0
+CHECK_AGAIN = 600.0
+"""Seconds between two looks of the stages at their surroundings: a target's disk may have gone."""
 _KEEP_EVENTS = 10_000
 
 
@@ -242,16 +244,26 @@ class Daemon:
         )  # fmt: skip
 
     async def _check_stages(self, runners: Mapping[str, Runner]) -> None:
-        """Let every stage and target check itself in a child; complaints are shown, not fatal."""
-        try:
-            self.checked = None
-            self.problems = await check_all(self.settings, runners)
-            self.checked = datetime.now(UTC)
-        except (ArchivedError, OSError) as error:
-            _log.error("the stages could not be checked", action="checks-failed", why=str(error))
-        for name, problems in self.problems.items():
-            for problem in problems:
-                _log.error(problem, action="stage-problem", stage=name)
+        """Let every stage and target check itself in a child, now and again.
+
+        Complaints are shown, not fatal: a disk that is gone holds nobody else up.
+        """
+        self.checked = None
+        told: dict[str, list[str]] = {}
+        while True:
+            try:
+                self.problems = await check_all(self.settings, runners)
+                self.checked = datetime.now(UTC)
+            except (ArchivedError, OSError) as error:
+                _log.error(
+                    "the stages could not be checked", action="checks-failed", why=str(error)
+                )
+            for name, problems in self.problems.items():
+                for problem in problems:
+                    if problem not in told.get(name, ()):
+                        _log.error(problem, action="stage-problem", stage=name)
+            told = dict(self.problems)
+            await asyncio.sleep(CHECK_AGAIN)
 
     def _open_desks(self, settings: Settings) -> None:
         for name, setting in settings.hotfolders.items():
