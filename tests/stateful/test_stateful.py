@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ MORE = int(os.environ.get("ARCHIVED_STATEFUL", "0"))
 NAMES = st.sampled_from(["a.pdf", "b.pdf", "sub/c.pdf", "thư.pdf", "~$open.pdf", ".part.pdf"])
 PAPERS = st.integers(0, 3)
 HOW = st.sampled_from(["finished"] * 4 + ["refused", "postponed", "broke", "put-back"])
+MEANWHILE = st.sampled_from(["nothing", "vanish", "write"])
 WHERE = st.integers(0, 45)
 """The durable call before which the power goes; past the last one nothing happens."""
 
@@ -189,10 +191,20 @@ class Archive(RuleBasedStateMachine):
 
     # Crashes ------------------------------------------------------------------------------------
 
-    @rule(name=NAMES, number=PAPERS, calls=st.integers(0, 30))
-    def the_power_goes_while_a_file_is_taken_in(self, name: str, number: int, calls: int) -> None:
+    @rule(name=NAMES, number=PAPERS, calls=st.integers(0, 30), meanwhile=MEANWHILE)
+    def the_power_goes_while_a_file_is_taken_in(
+        self, name: str, number: int, calls: int, meanwhile: str
+    ) -> None:
+        """And before the machine is up again its scanner takes it away, or writes another."""
         self._write(name, paper(number))
-        self._crash(lambda house: [house.look() for _ in range(3)], calls)
+
+        def live_on() -> None:
+            if meanwhile == "vanish":
+                self.a_file_vanishes(name)
+            elif meanwhile == "write":
+                self._write(name, paper(number + 1))
+
+        self._crash(lambda house: [house.look() for _ in range(3)], calls, meanwhile=live_on)
 
     @precondition(lambda self: self._due())
     @rule(calls=WHERE, data=st.data())
@@ -209,7 +221,7 @@ class Archive(RuleBasedStateMachine):
             (was.position + 1, 0),
         })  # fmt: skip
 
-    @rule(calls=st.integers(0, 12), then=st.sampled_from(["nothing", "vanish", "write"]),
+    @rule(calls=st.integers(0, 12), then=MEANWHILE,
           name=NAMES, number=PAPERS)  # fmt: skip
     def the_machine_dies_and_again_while_it_recovers(
         self, calls: int, then: str, name: str, number: int
@@ -338,10 +350,12 @@ class Archive(RuleBasedStateMachine):
                 self.known[row.id] = Known(content, state, 0, 0)
 
     def _crash(
-        self, action: object, calls: int, *, moved: str = "", may_be: object = frozenset()
-    ) -> None:
+        self, action: object, calls: int, *, moved: str = "", may_be: object = frozenset(),
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self.house.close()
         crash(self.root, action, calls)
+        meanwhile()
         self._start_again(moved, may_be)
 
     def _start_again(self, moved: str = "", may_be: object = frozenset()) -> None:
