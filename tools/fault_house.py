@@ -58,6 +58,8 @@ class House(Trial):
     """Rules by which the rig itself has files ignored that it does not count."""
     acknowledged: dict[int, str] = field(default_factory=dict)
     """Ledger position -> hash, as the catalog once told: must stay so for ever."""
+    _heard: int = 0
+    """How long the log was when this life began."""
     unasked: int = 0
     """How often the daemon ended though nobody killed it."""
 
@@ -112,6 +114,7 @@ class House(Trial):
     def start(self) -> subprocess.Popen[bytes]:
         """A life begins; nobody waits for it: it may be struck while it starts, too."""
         with self.log.open("ab") as log:
+            self._heard = log.tell()
             self.process = subprocess.Popen(
                 [program("archived"), "run", "--config", str(self.config)],
                 stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -133,6 +136,10 @@ class House(Trial):
 
     def _answers(self) -> bool:
         self.check_alive()
+        with self.log.open("rb") as log:
+            log.seek(self._heard)
+            if b'"daemon-ready"' not in log.read():
+                return False  # it may answer before its desks are at work
         try:
             # Not through the command: without a daemon that answers from the catalog.
             Session(config=self.config).ask_daemon("status", {})
@@ -225,7 +232,7 @@ class House(Trial):
     def finish(self, documents: int) -> None:
         """Until every document is at its end and the hot folder empty. Raises `TrialError`."""
         if self.process is None or self.process.poll() is not None:
-            self.start()
+            self.start_ready()
         before: Any = None
         changed = time.monotonic()
         while time.monotonic() - changed < STALLED:
