@@ -1,0 +1,119 @@
+"""What the Debian package and the bundle are made from fits the program."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from archived.cli.shelf import FOLDER
+from archived.config import load
+
+ROOT = Path(__file__).parents[2]
+DEBIAN = ROOT / "packaging" / "debian"
+
+
+def tool(name):
+    """One of tools/, as a module."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+
+
+def test_the_package_has_the_programs_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (DEBIAN / "changelog").read_text().startswith(f"archived ({version}) ")
+
+
+def test_the_package_looks_for_local_plug_ins_where_they_are_installed():
+    assert str(FOLDER) == tool("deb_tree").LOCAL
+
+
+def test_the_shipped_configuration_loads_and_only_lacks_copies(tmp_path):
+    text = (DEBIAN / "archived.toml").read_text()
+    for place in ("/srv/archived", "/var/lib/archived"):
+        text = text.replace(place, f"{tmp_path}{place}")
+    config = tmp_path / "archived.toml"
+    config.write_text(text)
+    (tmp_path / "srv/archived/hot/inbox").mkdir(parents=True)
+    settings = load(config)
+    assert list(settings.hotfolders) == ["inbox"]
+    assert "sign" not in settings.pipelines["paper"].stages, "no key is used that nobody chose"
+
+
+def test_the_folders_and_groups_are_those_the_unit_and_the_configuration_name():
+    folders = re.findall(r"^d (\S+)", (DEBIAN / "archived.tmpfiles").read_text(), re.M)
+    config = tomllib.loads((DEBIAN / "archived.toml").read_text())
+    assert {config["store"]["path"], config["hotfolder"]["inbox"]["path"]} <= set(folders)
+    users = (DEBIAN / "archived.sysusers").read_text()
+    assert f"g {config['control']['group']} " in users
+    assert f"m archived      {config['control']['group']}" in users
+    assert "\nUser=archived\n" in (ROOT / "systemd/archived.service").read_text()
+
+
+@pytest.mark.parametrize(
+    "script", [*DEBIAN.glob("*.post*"), ROOT / "packaging/bundle/install.sh"], ids=lambda p: p.name
+)
+def test_the_shell_scripts_are_shell(script):
+    subprocess.run(["sh", "-n", script], check=True, timeout=10)
+
+
+def test_nothing_removes_the_archive():
+    script = (DEBIAN / "archived.postrm").read_text()
+    assert not re.search(r"\brm\b(?!dir)", re.sub(r"#.*|echo .*", "", script))
+
+
+def test_an_environment_tells_nothing_of_the_machine_that_built_it(tmp_path):
+    tree = tool("deb_tree")
+    info = tmp_path / "example-1.0.dist-info"
+    info.mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/example").write_text("#!/build/machine/python\n")
+    (tmp_path / "example.py").write_text("")
+    (info / "direct_url.json").write_text('{"url": "file:///build/machine"}')
+    (info / "RECORD").write_text(
+        "../../bin/example,sha256=x,9\nexample.py,sha256=y,0\n"
+        "example-1.0.dist-info/direct_url.json,sha256=z,9\nexample-1.0.dist-info/RECORD,,\n"
+    )
+    tree.tidied(tmp_path)
+    assert (info / "RECORD").read_text() == (
+        "example-1.0.dist-info/RECORD,,\nexample.py,sha256=y,0\n"
+    )
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["RECORD", "example.py"]
+
+
+def test_two_bundles_of_the_same_files_are_the_same(tmp_path):
+    bundle = tool("bundle")
+    made = []
+    for number in ("one", "two"):
+        folder = tmp_path / number / "archived-bundle"
+        (folder / "debs").mkdir(parents=True)
+        (folder / "debs/a.deb").write_bytes(b"package")
+        (folder / "install.sh").write_text("#!/bin/sh\n")
+        (folder / "install.sh").chmod(0o755)
+        bundle.checksums(folder)
+        bundle.packed(folder, tmp_path / f"{number}.tar", 1_700_000_000)
+        made.append((tmp_path / f"{number}.tar").read_bytes())
+    assert made[0] == made[1]
+    subprocess.run(
+        ["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"], cwd=folder, check=True, timeout=10
+    )
+
+
+def test_a_bundle_is_not_signed_by_a_key_nobody_chose():
+    bundle = tool("bundle")
+    with (
+        pytest.raises(SystemExit, match="which key signs it"),
+        bundle.keyring(None, throwaway=False),
+    ):
+        pass
