@@ -74,7 +74,7 @@ def spoiled(page: Image.Image, dpi: int, how: str) -> Image.Image:
             spots = np.kron(rng.random((s // cell, s // cell)) < 0.35, np.ones((cell, cell))) > 0
             part = area[: spots.shape[0], : spots.shape[1]]
             part[spots] = 255 - part[spots]
-    pixels[int(150 * mm) : int(182 * mm)] = 255
+    pixels[int(160 * mm) : int(192 * mm)] = 255
     return Image.fromarray(pixels)
 
 

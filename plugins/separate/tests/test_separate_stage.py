@@ -315,9 +315,19 @@ def test_other_peoples_separator_sheets_are_found(tmp_path: Path) -> None:
     folder = SHARED / "stress" / "intake"
     if not folder.is_dir():
         pytest.skip("the shared corpus is not here")
-    for name in ("patch-code-t-middle.pdf", "patch-code-t-double.pdf"):
+    for name in ("patch-code-t-middle.pdf", "patch-code-t-middle.tiff"):
         made = run_stage(Separate, shutil.copy(folder / name, tmp_path / name))
         assert made.facts["decision"] == "cut", name
         assert {s["kind"] for s in plan_of(made)["separators"]} == {"patch"}
     scan = shutil.copy(folder / "patch-code-t-qr.pdf", tmp_path / "qr.pdf")
     assert plan_of(run_stage(Separate, scan, payload="PATCHT", dry_run=True))["separators"]
+
+
+@pytest.mark.shared
+def test_a_page_that_cannot_be_drawn_was_not_looked_at_and_is_told(tmp_path: Path) -> None:
+    scan = SHARED / "stress" / "pdf-structure" / "pdfjs_boundingBox_invalid.pdf"
+    if not scan.is_file():
+        pytest.skip("the shared corpus is not here")
+    refusal = refused(scan)
+    assert refusal.code == "separator-unread"
+    assert "cannot be drawn" in refusal.message

@@ -88,8 +88,8 @@ def _page(pdf: FPDF, sheet: Sheet, style: Style) -> None:
     _picture(pdf, code, _SIDE, 64, _LARGE)
     _words(pdf, _told(sheet, style) if cover else _PLAIN, _SIDE + _LARGE + _QUIET + 4, 66)
     mark = sheet if not cover else Sheet(SheetKind.MARK)
-    _picture(pdf, _stripes(mark.text()), _SIDE + 15, 152, _WIDTH - 2 * _SIDE - 30, 20)
-    _text(pdf, mark.text(), _WIDTH / 2, 177, 8, centred=True)
+    _picture(pdf, _stripes(mark.text()), _SIDE + 15, 163, _WIDTH - 2 * _SIDE - 30, 20)
+    _text(pdf, mark.text(), _WIDTH / 2, 188, 8, centred=True)
     _picture(pdf, code, _WIDTH - _SIDE - _SMALL, 205, _SMALL)
     _words(pdf, _HOW_COVER if cover else _HOW_PLAIN, _SIDE, 206, wide=112)
     _wrapped(pdf, sheet.text(), _SIDE, 268, 8, _WIDTH - 2 * _SIDE)
@@ -117,7 +117,7 @@ _HOW_PLAIN: Words = (
      "copy. It can be used again while it is clean and flat."),
 )  # fmt: skip
 _LABELS = ("Mã hồ sơ / Dossier", "Tiêu đề / Title", "Số tờ / Sheets", "Độ mật / Secrecy",
-           "Tờ bìa số / Cover sheet", "không ghi / not said")  # fmt: skip
+           "không ghi / not said")  # fmt: skip
 _OWN_LETTERS = "".join(
     [*_LABELS, *(w for ws in (_PLAIN, _HOW_COVER, _HOW_PLAIN) for pair in ws for w in pair),
      *(level.printed for level in Level), "TỜ BÌA HỒ SƠ PHÂN CÁCH"]
@@ -125,13 +125,13 @@ _OWN_LETTERS = "".join(
 
 
 def _told(sheet: Sheet, style: Style) -> Words:
-    dossier, title, count, secrecy, number, nothing = _LABELS
+    dossier, title, count, secrecy, nothing = _LABELS
     level = Level(LEVELS.index(sheet.secrecy)).printed if sheet.secrecy else nothing
     # The level never stands alone on a line: a sheet that is kept with its pages is no stamp.
     told = [(dossier, sheet.dossier)]
     told += [(title, style.title)] if style.title else []
     told += [(count, str(sheet.sheets or nothing)), (secrecy, f"Độ mật: {level}")]
-    return told + ([(number, f"{sheet.number} / {sheet.of}")] if sheet.of > 1 else [])
+    return told
 
 
 def _words(pdf: FPDF, words: Words, left: float, top: float, wide: float = 0.0) -> None:

@@ -17,6 +17,8 @@ _WINDOW = 140
 """Pixels: 36 mm. The smaller QR code on a sheet of ours has 46 mm; a round seal of 36 mm, which is
 as dense in its middle, leaves the corners of such a square white."""
 _STEP = 12
+_GRAY = 0.35
+"""Share of an area that may be neither ink nor paper: photographs have more, print has edges."""
 LEAST_CONTRAST = 60.0
 _INK = 40.0
 _SPECKS = 0.00005
@@ -34,26 +36,37 @@ def coarse(gray: Gray, dpi: float) -> Gray:
 def dark(page: Gray) -> NDArray[np.bool_] | None:
     """A coarse page in black and white, halfway between its ink and its paper; `None` when it has
     no contrast."""
-    low, high = (float(v) for v in np.percentile(page[::3, ::3], (0.5, 90)))
+    low, high = _ink_and_paper(page)
     if high - low < LEAST_CONTRAST:
         return None
     black: NDArray[np.bool_] = page < (low + high) / 2
     return black
 
 
-def coded(black: NDArray[np.bool_]) -> bool:
+def _ink_and_paper(page: Gray) -> tuple[float, float]:
+    low, high = (float(v) for v in np.percentile(page[::3, ::3], (0.5, 90)))
+    return low, high
+
+
+def coded(page: Gray, black: NDArray[np.bool_]) -> bool:
     """Whether an area looks like a printed code of squares: about half of it black, in pieces
-    thicker than letters, changing often in both directions.
+    thicker than letters, changing often in both directions, and hardly anything gray.
+
+    `black` is `dark(page)`, from which may be missing what is known already.
     """
-    if min(black.shape) < 2 * _WINDOW:
+    if min(black.shape) < 2 * _WINDOW or black.mean() > 0.5:
         return False
+    low, high = _ink_and_paper(page)
+    room = (high - low) / 5
+    gray = (page > low + 1.5 * room) & (page < high - 1.5 * room)
     thick = _thick(black)
     share = _summed(thick) / _WINDOW**2
     across = _summed(thick[:, 1:] != thick[:, :-1]) / _WINDOW
     down = _summed(thick[1:] != thick[:-1]) / _WINDOW
+    between = _summed(gray) / _WINDOW**2
     rows, columns = (min(a.shape[i] for a in (share, across, down)) for i in (0, 1))
     cut = (slice(rows), slice(columns))
-    likely = np.abs(share[cut] - 0.48) < 0.18
+    likely = (np.abs(share[cut] - 0.48) < 0.18) & (between[cut] < _GRAY)
     for changes in (across[cut], down[cut]):
         likely &= (changes >= 5) & (changes <= 26)
     return bool(likely.any())

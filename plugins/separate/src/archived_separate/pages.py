@@ -29,6 +29,10 @@ _USUAL_DPI = (100, 150, 200, 240, 300, 400, 600)
 _MASTER = "application/pdf"
 
 
+class Undrawable(Exception):
+    """A page that the renderer cannot draw; says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a page is: which original, and which page (or frame) of it, both from 0."""
@@ -168,7 +172,10 @@ class Rasters:
 
 
 def _rendered(pdf: pdfium.PdfDocument, index: int, dpi: float) -> tuple[Gray, float]:
-    page = pdf[index]
+    try:
+        page = pdf[index]
+    except pdfium.PdfiumError as error:
+        raise Undrawable(str(error)) from error
     try:
         width, height = (max(1.0, float(side)) for side in page.get_size())
         dpi = min(dpi, 72.0 * (MAX_PIXELS / (width * height)) ** 0.5)
@@ -176,9 +183,11 @@ def _rendered(pdf: pdfium.PdfDocument, index: int, dpi: float) -> tuple[Gray, fl
         # The bitmap's memory is PDFium's: copy before it is closed.
         pixels = np.array(bitmap.to_pil().convert("L"))
         bitmap.close()
-        return pixels, dpi
+    except (ValueError, pdfium.PdfiumError) as error:  # a page without room, or a broken one
+        raise Undrawable(str(error)) from error
     finally:
         page.close()
+    return pixels, dpi
 
 
 def _shrunk(image: Image.Image, dpi: float) -> tuple[Gray, float]:

@@ -35,10 +35,12 @@ _STEEPEST = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A patch code on a page. `name`: as read from the top (or the left) edge. `length`: inches."""
+    """A patch code on a page. `name`: as read from the top (or the left) edge. `length`: inches.
+    `place`: its rows and columns."""
 
     name: str
     length: float
+    place: tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class _Hit:
 
 def find(black: NDArray[np.bool_]) -> list[Patch]:
     """Every patch code on a page in black and white at `DPI`, whichever way it lies."""
-    return [patch for way in (black, black.T) for patch in _along_columns(way)]
+    upright = _along_columns(black)
+    lying = [Patch(p.name, p.length, (p.place[1], p.place[0])) for p in _along_columns(black.T)]
+    return upright + lying
 
 
 def _along_columns(dark: NDArray[np.bool_]) -> list[Patch]:
@@ -141,8 +145,15 @@ def _agreed(hits: list[_Hit]) -> list[Patch]:
         else:
             chains.append([hit])
     return [
-        Patch(chain[0].name, length)
+        Patch(chain[0].name, length, _place(chain))
         for chain in chains
         if (length := (chain[-1].line - chain[0].line) / DPI) >= _LEAST_LENGTH
         and len(chain) >= _AGREEING * ((chain[-1].line - chain[0].line) / _STEP + 1)
     ]
+
+
+def _place(chain: list[_Hit]) -> tuple[slice, slice]:
+    middles = [hit.middle for hit in chain]
+    half = 5.5 * max(hit.unit for hit in chain)
+    rows = slice(max(0, int(min(middles) - half)), int(max(middles) + half) + 1)
+    return rows, slice(max(0, chain[0].line - 2 * _STEP), chain[-1].line + 2 * _STEP)

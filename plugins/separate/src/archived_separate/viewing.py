@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from archived_separate import codes, looks, patch
 from archived_separate.options import SeparateOptions
-from archived_separate.pages import Gray, Place, Rasters
+from archived_separate.pages import Gray, Place, Rasters, Undrawable
 from archived_separate.plan import Seen
 
 LEAST_SIDE = 30.0
@@ -31,14 +34,20 @@ def view(
 
 
 def _page(rasters: Rasters, place: Place, options: SeparateOptions) -> Seen:
-    gray, dpi = rasters.gray(place, float(options.dpi))
+    try:
+        gray, dpi = rasters.gray(place, float(options.dpi))
+    except Undrawable as why:
+        return Seen(unread=f"the page cannot be drawn ({why})")
     coarse = looks.coarse(gray, dpi)
     if looks.blank(coarse):
         return Seen(blank=True)
     found = codes.read(gray, dpi, options.codes)
     black = looks.dark(coarse)
     patches = patch.find(black) if black is not None and options.patches else []
-    unread = "" if _whole(found) else _doubt(found, gray, dpi, options)
+    if black is not None:
+        for known in patches:
+            black[known.place] = False
+    unread = "" if _whole(found) else _doubt(found, coarse, black, options)
     if unread:
         found = _again(rasters, place, options, found)
         unread = "" if _whole(found) else unread
@@ -52,7 +61,12 @@ def _whole(found: Sequence[codes.Code]) -> bool:
     return any(not c.damaged and c.kind == "qr" and c.size >= LEAST_SIDE for c in found)
 
 
-def _doubt(found: Sequence[codes.Code], gray: Gray, dpi: float, options: SeparateOptions) -> str:
+def _doubt(
+    found: Sequence[codes.Code],
+    coarse: Gray,
+    black: NDArray[np.bool_] | None,
+    options: SeparateOptions,
+) -> str:
     """Why a page may be a separator that was not read; empty when there is no reason."""
     if not options.codes:
         return ""
@@ -63,8 +77,7 @@ def _doubt(found: Sequence[codes.Code], gray: Gray, dpi: float, options: Separat
             return f"a QR code of {code.size:.0f} mm is damaged"
         if code.damaged and code.kind != "qr" and options.payload and code.size >= _LEAST_STRIPES:
             return f"a bar code of {code.size:.0f} mm is damaged"
-    black = looks.dark(looks.coarse(gray, dpi)) if "qr" in options.codes else None
-    if black is not None and looks.coded(black):
+    if black is not None and "qr" in options.codes and looks.coded(coarse, black):
         return "an area looks like a large QR code, and nothing can be read there"
     return ""
 
