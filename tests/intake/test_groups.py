@@ -121,10 +121,10 @@ def test_a_path_that_is_told_twice_is_one_file() -> None:
 
 def test_made_up_names_cost_neither_memory_nor_time() -> None:
     """Ten thousand files that each begin at page 99999."""
-    begun = time.monotonic()
+    begun = time.process_time()
     groups = group_pages(b"%x_99999.tif" % number for number in range(10_000))
     assert {len(g.gaps) for g in groups} == {MOST_GAPS}
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     assert groups[0].problems[0].reason == 'of "0_": 1, 2, 3, 4, 5, 6, 7, 8, and more'
 
 

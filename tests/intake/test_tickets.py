@@ -202,9 +202,9 @@ def test_as_many_files_as_may_be_are_read_at_once() -> None:
             "xml": as_xml(ticket).encode()}  # fmt: skip
     assert set(made) == set(FORMATS)
     for ending, content in made.items():
-        begun = time.monotonic()
+        begun = time.process_time()
         assert read_ticket(b"t." + ending.encode(), content) == ticket
-        assert time.monotonic() - begun < 3
+        assert time.process_time() - begun < 3
 
 
 # What is refused ---------------------------------------------------------------------------------
@@ -214,10 +214,10 @@ def test_a_ticket_that_is_too_large_is_not_parsed() -> None:
     """One byte beyond the limit says it; nobody reads a gigabyte."""
     at_limit = b"{" + b" " * (MOST_BYTES - 2) + b"}"
     assert read_ticket(b"t.json", at_limit) == Ticket()
-    begun = time.monotonic()
+    begun = time.process_time()
     assert refusal(b"t.json", at_limit + b" ").code == "ticket-too-large"
     assert refusal(b"t.xml", b"\xff" * (MOST_BYTES + 1)).code == "ticket-too-large"
-    assert time.monotonic() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize(
@@ -409,9 +409,9 @@ BOMB = f"<!DOCTYPE t [<!ENTITY a 'ha'>{ENTITIES}]>"
 )  # fmt: skip
 def test_xml_that_could_do_anything_is_refused(text: str) -> None:
     """No document type, no entity, no attribute, no namespace, nothing deep, at once."""
-    begun = time.monotonic()
+    begun = time.process_time()
     assert refusal(b"t.xml", text).code == "ticket-unreadable"
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize(
@@ -428,9 +428,9 @@ def test_a_ticket_of_the_largest_size_costs_a_moment_and_little_memory(
     name: bytes, content: str
 ) -> None:
     """Also the worst that fits into the limit: the daemon reads it."""
-    begun = time.monotonic()
+    begun = time.process_time()
     assert refusal(name, content).code == "ticket-field"
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     tracemalloc.start()
     try:
         refusal(name, content)
