@@ -93,7 +93,7 @@ def both(house: Any, *words: str) -> tuple[str, str]:
 
 
 def test_every_answer_is_in_vietnamese_where_the_surroundings_are(house: Any):
-    poison, slow = house.document("poison-1.txt"), house.document("slow.txt")
+    poison, slow = house.document("poison-2.txt"), house.document("slow.txt")
     letter = house.document("letter.txt")
     for words in (
         ("status",), ("documents",), ("account",), ("account", "--by", "device"), ("plugins",),
@@ -110,9 +110,9 @@ def test_every_answer_is_in_vietnamese_where_the_surroundings_are(house: Any):
 
 
 def test_names_numbers_codes_and_commands_are_the_same_in_both(house: Any):
-    poison = house.document("poison-1.txt")
+    poison = house.document("poison-2.txt")
     english, ours = both(house, "explain", poison)
-    for same in ("poison-1.txt", "[erratic-refused]", f"archivectl retry {poison}"):
+    for same in ("poison-2.txt", "[erratic-refused]", f"archivectl retry {poison}"):
         assert same in english
         assert same in ours
     assert "  archivectl release" in ours
@@ -149,13 +149,13 @@ def test_a_narrow_terminal_shows_names_and_whole_codes_in_both(house: Any):
         text = re.sub(r"\x1b\[[0-9;]*m", "", os.read(reader, 100_000).decode())
         os.close(reader)
         assert max(map(len, text.splitlines())) <= 80
-        assert "poison-1.txt" in text
+        assert "poison-2.txt" in text
         assert "erratic-refused" in text
 
 
 def test_without_the_daemon_the_catalog_answers_in_vietnamese_too(house: Any):
     silent = house.variant("silent", socket=f"{house.folder}/nobody.sock")
-    poison = house.document("poison-1.txt")
+    poison = house.document("poison-2.txt")
     answer = house.ctl("explain", poison, config=silent, env=VIETNAMESE)
     assert "dịch vụ không trả lời" in answer.stderr
     assert "Tài liệu bị giữ lại" in answer.stdout
@@ -177,7 +177,7 @@ def steady(text: str) -> Any:
 
 
 def test_json_is_the_same_in_every_language(house: Any):
-    poison = house.document("poison-1.txt")
+    poison = house.document("poison-2.txt")
     for words in (
         ("documents",), ("show", poison), ("explain", poison), ("account",), ("plugins",),
         ("ledger", "verify"), ("search", "letter"),
