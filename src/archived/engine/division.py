@@ -95,12 +95,14 @@ def _admit_part(
     now: datetime,
 ) -> None:  # fmt: skip
     made, kept, position = part.made, part.kept, step.position + 1
+    # How many pages a ticket claims is said of the whole.
+    given = {key: value for key, value in (master.given or {}).items() if key != "pages"}
     row = replace(
         master, id=part.document, state=State.ADMITTED, name=made.name,
         media_type=made.file.media_type, size=kept.size, position=position, running=None,
         lane=deck.lane_of(next_step(master.stages, position)), attempts=0, postponed=0, due=now,
         code=None, reason=None, hint=None, changed=now, pages=None,
-        dossier=made.dossier or master.dossier, collation="", master=master.id,
+        dossier=made.dossier or master.dossier, given=given or None, collation="", master=master.id,
     )  # fmt: skip
     change.admit(row, [received(row.id, kept, made.file.media_type, main=True)])
     if made.facts:
