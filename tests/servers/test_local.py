@@ -35,7 +35,7 @@ def test_copied_with_old_times_moved_and_linked(box: MakeBox, tmp_path: Path):
         ):
             subprocess.run(argv, check=True)
         here.expect(*contents.values())
-        assert here.left() == []
+        until(lambda: here.left() == [], 20, "the last source is taken away")
         assert sources["ln.png"].read_bytes() == contents["ln.png"], "the other link is not ours"
     finally:
         shutil.rmtree(near)
@@ -158,7 +158,7 @@ def test_scanimage_with_a_feeder_of_ten_sheets(
             lambda d=document: here.appliance.catalog.document(d).object_key, 20, "it is sealed"
         )
     assert {a.code for a in documents} <= {None, "same-bytes"}
-    assert here.left() == []
+    until(lambda: here.left() == [], 20, "the last source is taken away")
     here.judge_arrivals(10)
 
 

@@ -33,7 +33,7 @@ def test_a_slow_client_is_waited_for(way: Way, services: Services, box: MakeBox,
     upload.go_on()
     upload.done()
     here.expect(whole)
-    assert here.left() == []
+    until(lambda: here.left() == [], 20, "the source is taken away")
 
 
 @EVERY
