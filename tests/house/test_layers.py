@@ -29,7 +29,7 @@ TOP = {"cli", "daemon", "testing"}
 
 HEAVY = (
     "PIL", "asn1crypto", "cryptography", "fitz", "fontTools", "fpdf", "img2pdf", "numpy",
-    "ocrmypdf", "pikepdf", "pyhanko", "pypdfium2", "tesserocr",
+    "ocrmypdf", "pikepdf", "pyhanko", "pypdfium2", "tesserocr", "zxingcpp",
 )  # fmt: skip
 """Libraries that parse documents or sign: they belong into children."""
 
