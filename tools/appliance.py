@@ -8,6 +8,7 @@ all were kept, 1 when one was broken, and 77 when this machine cannot hold the t
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import subprocess
@@ -30,9 +31,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CANNOT = 77
 STEPS: tuple[Callable[[World], str], ...] = (
     first.install, first.servers, first.configure, first.deliver, first.upgrade,
-    first.paper_may_go_back, first.signed, later.metrics, later.disk_lost, later.killed, later.hung,
-    later.rebooted, later.mistyped, later.own_plugin, first.events, later.removed, later.purged,
-    later.installed_again,
+    first.real_scans, first.paper_may_go_back, first.signed, later.metrics, later.disk_lost,
+    later.killed, later.hung, later.rebooted, later.mistyped, later.own_plugin, first.events,
+    later.removed, later.purged, later.installed_again,
 )  # fmt: skip
 SCANS = 36
 
@@ -83,6 +84,7 @@ def _prepare(work: Path, package: Path, began: float) -> World:
     world = World(
         box=Box(work / "root", work / "console.txt"), folder=desk, package=package, previous=older,
         previous_holds=holds, changed=changed, scans=_scans(desk), repository=ROOT,
+        corpus=Path(os.environ.get("ARCHIVED_SHARED_DATA") or ROOT.parent / "shared/data") / "vn",
     )  # fmt: skip
     world.make_keys()
     _say(began, "scans and keys", "")
@@ -118,7 +120,9 @@ def _steps(world: World, last: str) -> bool:
             return False
         _say(began, f"{number:>2} {promise}", remark)
         if step.__name__ == last:
-            return True
+            break
+    for sentence in world.cannot:
+        print(f"not tried on this machine: {sentence}", flush=True)
     return True
 
 

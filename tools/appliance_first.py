@@ -17,6 +17,8 @@ from appliance_world import EXAMPLES, PASSWORD, WAYS, World
 from pikepdf import pdfa
 
 DISK = "/mnt/second-disk"
+REAL = ("SCAN0098.pdf", "test_10.pdf", "05.signed_20250517_044750.pdf")
+"""A plain scan, a page, and a paper its sender signed."""
 IMAGE = "/var/second-disk.img"
 DROP_IN = f"""[Service]
 ReadWritePaths=-{DISK}
@@ -124,7 +126,7 @@ def _edit(world: World) -> None:
         ("# to =", "to ="),
         ("# [target.second-disk]", "[target.second-disk]"),
         ("# kind =", "kind ="),
-        ('# path = "/mnt/second-disk/archived"', f'path = "{DISK}"\nkeep_free = "8 MiB"'),
+        ('# path = "/mnt/second-disk"', f'path = "{DISK}"\nkeep_free = "8 MiB"'),
         ("# require_mount =", "require_mount ="),
         ('enabled = ["ocr", "classify"]', 'enabled = ["ocr", "classify", "sign", "replicate"]'),
     )
@@ -206,6 +208,28 @@ def fetch(world: World, way: str, path: str) -> str:
     return here.read_text("utf-8-sig")
 
 
+def real_scans(world: World) -> str:
+    """Real papers end safe, or held with a reason on the share; never anything else."""
+    found = [path for name in REAL if (path := world.corpus / name).exists()]
+    if not found:
+        world.cannot.append("there is no folder of real papers here; made ones were used alone")
+        return "no real papers here"
+    world.send("smb", *found)
+    names = {path.name for path in found}
+    ends: dict[str, str] = {}
+
+    def ended() -> bool:
+        ends.update({d["name"]: d["state"] for d in world.documents() if d["name"] in names})
+        return set(ends) == names and set(ends.values()) <= {"safe", "held"}
+
+    until(ended, 300, "all have ended")
+    world.judge(names)
+    for name in (name for name, state in ends.items() if state == "held"):
+        if Path(name).stem not in world.listed("smb", "_archived/held"):
+            raise ApplianceError(f"{name} is held, and nothing on the share says why")
+    return ", ".join(f"{name}: {state}" for name, state in sorted(ends.items()))
+
+
 def upgrade(world: World) -> str:
     """An upgrade in the middle of work loses nothing: the catalog is brought up to date first."""
     scans = world.take(4)
@@ -232,9 +256,9 @@ def upgrade(world: World) -> str:
 def paper_may_go_back(world: World) -> str:
     """Each share has a list of what is safe, with every document that came there."""
     counted = 0
-    folders = {d["name"]: d["hotfolder"] for d in world.documents()}
+    folders = {d["name"]: d["hotfolder"] for d in world.documents() if d["state"] == "safe"}
     for way, folder in WAYS.items():
-        names = [name for name in world.sent if folders[name] == folder]
+        names = [name for name in world.sent if folders.get(name) == folder]
 
         def complete(way: str = way, names: list[str] = names) -> bool:
             lists = re.findall(r"safe-[0-9-]+\.csv", world.listed(way, "_archived/safe"))

@@ -37,6 +37,8 @@ class World:
     scans: list[Path]
     """Not sent yet."""
     repository: Path
+    corpus: Path
+    """Real papers, where this machine has them."""
     sent: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256 of everything a scanner was told is delivered."""
     watching: subprocess.Popen[bytes] | None = None
