@@ -227,6 +227,31 @@ def test_a_part_holds_nothing_of_its_neighbours(desk: Any, plain: Any, tmp_path:
         assert np.array_equal(shown(part.file.path, 0), shown(scan, number))
 
 
+def test_a_layer_that_is_hidden_stays_hidden(desk: Any, plain: Any, tmp_path: Path) -> None:
+    scan = desk.pdf_of(tmp_path / "scan.pdf", [desk.letter("a"), plain, desk.letter("b")])
+    with pikepdf.open(scan, allow_overwriting_input=True) as pdf:
+        layer = pdf.make_indirect(pikepdf.Dictionary(Type=pikepdf.Name.OCG, Name="draft"))
+        pdf.Root.OCProperties = pikepdf.Dictionary(
+            OCGs=[layer], D=pikepdf.Dictionary(OFF=[layer], Order=[layer])
+        )
+        page = pdf.pages[2]
+        page.Resources.Properties = pikepdf.Dictionary(L=layer)
+        page.contents_add(b"/OC /L BDC 0 0 300 300 re f EMC", prepend=False)
+        pdf.save(scan)
+    part = run_stage(Separate, scan).parts[1]
+    assert np.array_equal(shown(part.file.path, 0), shown(scan, 2))
+    assert shown(part.file.path, 0)[-20:, :20].min() > 200
+
+
+def test_an_owners_restrictions_are_told_of(desk: Any, plain: Any, tmp_path: Path) -> None:
+    scan = desk.pdf_of(tmp_path / "scan.pdf", [plain, desk.letter("a", 100)])
+    with pikepdf.open(scan, allow_overwriting_input=True) as pdf:
+        pdf.save(scan, encryption=pikepdf.Encryption(owner="o", user=""))
+    made = run_stage(Separate, scan)
+    assert any("restricts" in note for note in made.notes)
+    assert np.array_equal(shown(made.parts[0].file.path, 0), shown(scan, 1))
+
+
 def sheet_with(text: str, size: int) -> Image.Image:
     code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode)
     grid = np.asarray(code.to_image(scale=1, add_quiet_zones=False))

@@ -99,6 +99,7 @@ class Cutter:
                 if source.is_pdf:
                     pdf = self._pdf(number)
                     part.pages.extend(pdf.pages[place.index] for place in some)
+                    _keep_layers(pdf, part)
                 else:
                     for place in some:
                         with pikepdf.open(io.BytesIO(_placed(source, place.index))) as page:
@@ -133,6 +134,13 @@ class Cutter:
                 before = self._pdf(place.source).pages[place.index]
                 if _content(page) != _content(before) or not _images(page) <= _images(before):
                     raise RuntimeError("a page changed while it was moved")
+
+
+def _keep_layers(pdf: pikepdf.Pdf, part: pikepdf.Pdf) -> None:
+    """Which layers of a page are shown stands in the file, not on the page."""
+    layers = pdf.Root.get("/OCProperties")
+    if isinstance(layers, pikepdf.Dictionary) and "/OCProperties" not in part.Root:
+        part.Root.OCProperties = part.copy_foreign(pdf.make_indirect(layers))
 
 
 def _content(page: pikepdf.Page) -> str:

@@ -43,12 +43,14 @@ class Place:
 
 @dataclass
 class Source:
-    """One original. `frames`: its pages' places in the file; smaller copies in a TIFF are none."""
+    """One original. `frames`: its pages' places in the file; smaller copies in a TIFF are none.
+    `restricted`: its owner restricts its use; it opens without a password all the same."""
 
     path: Path
     media_type: str
     frames: list[int] = field(default_factory=list)
     reduced: int = 0
+    restricted: bool = False
 
     @property
     def is_pdf(self) -> bool:
@@ -82,7 +84,7 @@ def _survey_pdf(path: Path, max_pages: int, max_megapixels: int) -> Source:
                 faults.check_pixels(
                     _number(item, "/Width"), _number(item, "/Height"), max_megapixels
                 )
-    return Source(path, _MASTER, list(range(count)))
+        return Source(path, _MASTER, list(range(count)), restricted=pdf.is_encrypted)
 
 
 def _number(item: pikepdf.Object, key: str) -> int:

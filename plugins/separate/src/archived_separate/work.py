@@ -182,6 +182,8 @@ def _notes(plan: Plan, why: str, sources: Sequence[Source]) -> tuple[str, ...]:
     told += plan.notes[:20]
     if reduced:
         told.append(f"{reduced} smaller copies of pages are in the file; they are no pages")
+    if any(source.restricted for source in sources) and plan.separators:
+        told.append("its owner restricts its use; parts of it carry no restriction")
     for dossier, (expected, found) in list(plan.sheets.items())[:20]:
         if expected is not None and found is None:
             told.append(f"dossier {dossier}: {expected} sheets expected; not established how many "
