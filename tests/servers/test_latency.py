@@ -15,7 +15,11 @@ FILES = 120
 def test_a_whole_file_is_taken_in_soon_after_the_quiet_time(
     appliance: Appliance, box: Callable[[str], Box], record_property
 ):
-    """From the moment its writer let go until its source is gone, which is after its admission."""
+    """From the moment its writer let go until its source is gone, which is after its admission.
+
+    As scanners write: eight a second at most, and never more than three that wait, else a busy
+    machine's throughput would be measured and not how long one file waits.
+    """
     here = box("local")
     names = [f"{number:04}.tif" for number in range(FILES)]
     complete: dict[str, float] = {}
@@ -32,9 +36,10 @@ def test_a_whole_file_is_taken_in_soon_after_the_quiet_time(
         (here.path / name).write_bytes(content)
         complete[name] = time.monotonic()
         next_one = time.monotonic() + 0.12
-        while time.monotonic() < next_one:
+        while time.monotonic() < next_one or len(complete) - len(waited) >= 3:
             look()
             time.sleep(0.005)
+            assert time.monotonic() < next_one + 60, "nothing is taken in any more"
     until(lambda: look() or len(waited) == FILES, 30, "all are taken in")
     here.expect(*contents, seconds=60)
     times = sorted(waited.values())
@@ -43,4 +48,4 @@ def test_a_whole_file_is_taken_in_soon_after_the_quiet_time(
     print(f"complete to admitted, beyond {QUIET} s of quiet, {FILES} files: "
           f"median {median:.3f} s, p95 {p95:.3f} s, longest {times[-1]:.3f} s")  # fmt: skip
     assert times[0] > -0.05, "before the quiet time was over"
-    assert p95 < 5, "also on a machine that has much else to do"
+    assert p95 < 3, f"median {median:.3f} s, p95 {p95:.3f} s"
