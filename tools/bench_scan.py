@@ -16,8 +16,8 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from archived.intake.item import Candidate, Route
 from archived.intake.desk import Desk, FolderCard
+from archived.intake.item import Candidate, Route
 from archived.storage import schema
 from archived.storage.catalog import Catalog
 from archived.storage.spool import Spool

@@ -6,8 +6,8 @@ import json
 import os
 
 from archived.config import HotFolderSetting, Settings, StageSetting
-from archived.intake.batch import Rules
 from archived.engine.cards import Deck, StageCard, TargetCard
+from archived.intake.batch import Rules
 from archived.intake.desk import FolderCard
 from archived.intake.item import Route
 from archived.model.hours import LaneHours

@@ -242,8 +242,9 @@ def _brief(row: DocumentRow) -> dict[str, Any]:
         "media_type": row.media_type, "size": row.size, "pages": row.pages,
         "received": row.received, "changed": row.changed, "sealed_at": row.sealed_at,
         "safe_at": row.safe_at, "next_stage": _next(row), "running": row.running is not None,
-        "dossier": row.dossier, "master": row.master, "attempts": row.attempts, "postponed": row.postponed, "due": row.due, "code": row.code,
-        "reason": row.reason, "hint": row.hint,
+        "dossier": row.dossier, "master": row.master, "attempts": row.attempts,
+        "postponed": row.postponed, "due": row.due, "code": row.code, "reason": row.reason,
+        "hint": row.hint,
     }  # fmt: skip
 
 
