@@ -33,18 +33,26 @@ def bytes_of(
 
     `None` when they are not to be had.
     """
-    rows = catalog.documents_like(document)
-    if document not in rows:
+    for _ in range(2):  # it may be sealed just now: on record first, then the spool lets it go
+        path = _bytes_now(spool, store, catalog, document, became)
+        if path is not None and path.exists():
+            return path
+    return None
+
+
+def _bytes_now(
+    spool: Spool, store: Store, catalog: Catalog, document: str, became: str | None
+) -> Path | None:
+    if document not in catalog.documents_like(document):
         return None
     row = catalog.document(document)
     for artifact in catalog.artifacts(document):
         received = artifact.step is None and became == logical_path(artifact)
         if received or (became is None and artifact.role == Role.ORIGINAL):
             try:
-                path = path_of(spool, store, row, artifact)
+                return path_of(spool, store, row, artifact)
             except (StoreError, OSError):
                 return None
-            return path if path.exists() else None
     return None
 
 
