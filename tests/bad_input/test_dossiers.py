@@ -164,6 +164,11 @@ def test_hostile_tickets_hold_their_dossiers_whole_and_nothing_else(daemon: Runn
             assert (end.ending, end.code, end.document) == ("held", code, ""), (name, end)
             assert end.reason
     assert {path: path.read_bytes() for path in left} == left, "all of it lies where it was"
+    notes = daemon.root / "dossiers" / "_archived" / "held"
+    daemon.until(
+        lambda: any("b.tif (SHA-256)" in note.read_text() for note in notes.glob("*")), 30,
+        "the clerk is told which file differs",
+    )  # fmt: skip
     daemon.assert_balanced()
 
 

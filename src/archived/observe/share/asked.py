@@ -76,7 +76,7 @@ def held(catalog: Catalog, hotfolder: str, limit: int) -> list[Held]:
         .limit(limit)
     )
     files = (
-        select(a.path, a.name, a.code, func.coalesce(a.ended, a.first_seen), a.id)
+        select(a.path, a.name, a.code, func.coalesce(a.ended, a.first_seen), a.id, a.reason)
         .where(a.state == ArrivalState.HELD, a.hotfolder == hotfolder, a.present)
         .order_by(a.id.desc())
         .limit(limit)
@@ -87,10 +87,15 @@ def held(catalog: Catalog, hotfolder: str, limit: int) -> list[Held]:
             for path, name, code, changed, identifier in connection.execute(documents)
         ]
         found += [
-            Held(path, name, code or "error", since, arrival=identifier)
-            for path, name, code, since, identifier in connection.execute(files)
+            Held(path, name, code or "error", since, arrival=identifier, detail=_detail(code, why))
+            for path, name, code, since, identifier, why in connection.execute(files)
         ]
     return found[:limit]
+
+
+def _detail(code: str | None, reason: str | None) -> str:
+    """Of a batch, what its ticket says and what lies there: that stands on the share anyway."""
+    return reason or "" if code is not None and code.startswith("ticket-") else ""
 
 
 def counts(catalog: Catalog, hotfolder: str) -> tuple[int, int]:

@@ -43,6 +43,9 @@ class Receipt:
     ledger_hash: str | None
 
 
+_MOST_DETAIL = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A document, or (without one) a file in the folder, that waits for a person."""
@@ -53,6 +56,8 @@ class Held:
     since: datetime
     document: str | None = None
     arrival: int = 0
+    detail: str = ""
+    """What exactly does not agree; of files only, and of what everybody sees who sees the share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +164,15 @@ def receipt_json(it: Receipt, zone: tzinfo) -> bytes:
 
 
 def reason_text(it: Held, zone: tzinfo) -> bytes:
-    """Why something is held and what to do: from its code alone, never from the document."""
+    """Why something is held and what to do: from its code, never from what is in a document."""
     words = words_for(it.code)
     lines = ["BỊ GIỮ LẠI, CẦN NGƯỜI XỬ LÝ / HELD, A PERSON MUST ACT", _RULE, ""]
     lines += [f"Tệp / File:  {it.name}", ""]
     lines += [f"Vì sao:      {words.vi}", f"Phải làm:    {words.vi_do}", ""]
-    lines += [f"Why:         {words.en}", f"What to do:  {words.en_do}", "", "-" * 64]
+    lines += [f"Why:         {words.en}", f"What to do:  {words.en_do}", ""]
+    if it.detail:
+        lines += [f"Chi tiết / Details:  {it.detail[:_MOST_DETAIL]}", ""]
+    lines += ["-" * 64]
     if it.document is None:
         lines += [
             "Tệp vẫn nằm trong thư mục quét và CHƯA được nhận.",
