@@ -66,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             subprocess.run(["rm", "-rf", "--one-file-system", str(work)], check=False)
         else:
             print(f"what is left of it: {work} (the machine's files in root/, journal.txt)")
-    print(f"{'all promises were kept' if good else 'NOT every promise was kept'}, "
+    kept = (
+        f"all promises up to {given.until} were kept" if given.until else "all promises were kept"
+    )
+    print(f"{kept if good else 'NOT every promise was kept'}, "
           f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
     return 0 if good else 1
 
