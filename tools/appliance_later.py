@@ -36,6 +36,8 @@ def metrics(world: World) -> str:
     if world.value("sum(archived_unaccounted_files)") != [0.0]:
         raise ApplianceError("files are unaccounted for")
     until(lambda: not world.firing(), 60, f"no alert fires: {world.firing()}")
+    if world.value("archived_sandbox_held == 0"):
+        world.cannot.append("steps are not confined in every respect; see archived_sandbox_held")
     groups = world.prometheus("rules")["groups"]
     return f"{sum(len(group['rules']) for group in groups)} rules"
 
