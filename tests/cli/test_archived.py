@@ -105,6 +105,32 @@ def test_check_tells_every_mistake_at_once(house: Any):
     assert (it["fit"], len(it["mistakes"])) == (False, 2)
 
 
+def test_check_does_not_call_unfit_what_only_the_service_can_read(house: Any, tmp_path: Path):
+    config = house.write(
+        "sealed/archived.toml",
+        f"""
+        [archive]
+        state = "{tmp_path}/state"
+        [store]
+        path = "{tmp_path}/store"
+        [plugins]
+        enabled = ["sign"]
+        [hotfolder.scans]
+        path = "{tmp_path}/hot"
+        pipeline = "paper"
+        [pipeline.paper]
+        stages = ["sign", "seal"]
+        [stage.sign]
+        key = {{ credential = "signing-key" }}
+        """,
+    )
+    said = house.run("archived", "check", config=config)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "stage sign: not established: its secrets are credentials" in said.stdout
+    (it,) = json.loads(house.run("archived", "--json", "check", config=config).stdout)["stages"]
+    assert (it["verdict"], it["problems"]) == ("not established", [])
+
+
 def test_check_lets_every_stage_look_at_its_surroundings_in_a_child(house: Any, new_house: Any):
     fit = house.once("archived", "check", "--json")
     assert fit.returncode == 0, fit.stdout

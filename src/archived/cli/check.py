@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -23,6 +25,7 @@ from archived.locale import _, heard, ngettext
 
 if TYPE_CHECKING:
     from archived.config import Settings
+    from archived.config.settings import StageSetting
 
 _COULD_NOT = "could not be checked: "
 
@@ -34,7 +37,8 @@ def check(session: Session, no_stages: bool) -> None:
     """Say what is wrong with the configuration, without starting anything.
 
     First every mistake in the files (ends with 78), then warnings, then what the stages and
-    targets find when they look at their surroundings (ends with 1).
+    targets find when they look at their surroundings (ends with 1). What could not be
+    established is told and ends with 0.
     """
     config = place.chosen(session.config)
     report: dict[str, Any] = {"config": str(config), "mistakes": [], "warnings": [], "stages": []}
@@ -47,7 +51,8 @@ def check(session: Session, no_stages: bool) -> None:
     if not no_stages:
         with busy(_("the stages look at their surroundings ...")), ended_in_order():
             report["stages"] = stages(settings)
-    _tell(session, report, PROBLEM if any(s["verdict"] != "yes" for s in report["stages"]) else OK)
+    found = {stage["verdict"] for stage in report["stages"]}
+    _tell(session, report, PROBLEM if "no" in found else OK)
 
 
 def _load(config: Path) -> Settings:
@@ -96,6 +101,13 @@ async def _stages(settings: Settings) -> list[dict[str, Any]]:
     try:
         for name, stage in settings.stages.items():
             lane = stage.needs.lane
+            if _keeps_credentials(settings, stage) and "CREDENTIALS_DIRECTORY" not in os.environ:
+                why = _(
+                    "its secrets are credentials, which systemd gives to the service only; "
+                    "archivectl plugins list says what the running service found"
+                )
+                found.append(_judged(name, [_COULD_NOT + why]))
+                continue
             if lane not in runners:
                 why = _("its lane {lane} has the runner {runner}").format(
                     lane=lane, runner=settings.lanes[lane].runner
@@ -109,6 +121,20 @@ async def _stages(settings: Settings) -> list[dict[str, Any]]:
     finally:
         await asyncio.gather(*(runner.stop() for runner in runners.values()))
     return found
+
+
+def _keeps_credentials(settings: Settings, stage: StageSetting) -> bool:
+    """Whether the stage, or a target it may be given, reads a secret that is a credential."""
+    options = [stage.options_json]
+    if stage.needs.targets:
+        options += [target.options_json for target in settings.targets.values()]
+    return any(_names_credential(json.loads(each)) for each in options)
+
+
+def _names_credential(value: object) -> bool:
+    if isinstance(value, dict):
+        return bool(value.get("credential")) or any(map(_names_credential, value.values()))
+    return isinstance(value, list) and any(map(_names_credential, value))
 
 
 def _judged(name: str, problems: list[str]) -> dict[str, Any]:
@@ -142,10 +168,10 @@ def _verdict(report: dict[str, Any], status: int) -> str:
         wrong = len(report["mistakes"])
         told = ngettext("{count} mistake in {file}", "{count} mistakes in {file}", wrong)
         return told.format(count=wrong, file=report["config"])
-    unfit = [stage["stage"] for stage in report["stages"] if stage["verdict"] != "yes"]
+    unfit = [stage["stage"] for stage in report["stages"] if stage["verdict"] == "no"]
     if unfit:
         return _("the files are right; not fit yet: {stages}").format(stages=", ".join(unfit))
-    fit = len(report["stages"])
+    fit = sum(stage["verdict"] == "yes" for stage in report["stages"])
     if not fit:
         return _("{file} is right").format(file=report["config"])
     told = ngettext(

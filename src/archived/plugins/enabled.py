@@ -212,7 +212,7 @@ class Plugins:
         raise PluginError(
             f'plug-in "{name}" is not installed{did_you_mean(name, self._available)} '
             f"(installed: {', '.join(sorted(self._available)) or 'none'})",
-            hint=f"install it where archived lives: pip install archived-{name}{folder}",
+            hint=f"install it where archived lives: archivectl plugins install WHEEL{folder}",
         )
 
     def _ask(self, name: str) -> _Given:

@@ -164,8 +164,10 @@ class Shelf:
         # Whoever may look into the hot folder may read the answers, and nobody else.
         with suppress(OSError):
             os.fchown(handle, -1, root.st_gid)
+        # The group stays the folder's where the hot folder has it so; a unit that may set no such
+        # bits (RestrictSUIDSGID=) keeps what the new folder inherited.
         with suppress(OSError):
-            os.fchmod(handle, stat.S_ISGID | 0o700 | root.st_mode & 0o055)
+            os.fchmod(handle, 0o700 | root.st_mode & (stat.S_ISGID | 0o055))
         return handle
 
     def _look(self) -> bool:
