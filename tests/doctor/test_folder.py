@@ -136,11 +136,16 @@ def test_every_name_it_uses_is_passed_by_under_a_rule_and_people_are_told_what_t
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)],
 )
 def test_whatever_ends_it_nothing_stays_in_the_folder(folder: Path, number: int, status: int):
-    running = subprocess.Popen([ARCHIVED, "doctor", folder], stdout=subprocess.DEVNULL)
-    until(lambda: len(names(folder)) > 3)
-    running.send_signal(number)
-    assert running.wait(10) == status
-    until(lambda: names(folder) == [])
+    for _ in range(5):
+        running = subprocess.Popen([ARCHIVED, "doctor", folder], stdout=subprocess.DEVNULL)
+        until(lambda: len(names(folder)) > 3)
+        running.send_signal(number)
+        ended = running.wait(10)
+        until(lambda: names(folder) == [])
+        if ended == status:
+            break
+        assert ended == 0, "only one that was done before it heard of it ends well"
+    assert ended == status
 
 
 def test_the_documented_answer_is_the_one_that_is_given(ordinary: Said):
