@@ -117,7 +117,8 @@ def in_order(root: Path, name: str, dropped: object) -> None:
 @pytest.mark.parametrize("name", PREPARED)
 def test_the_power_may_go_at_any_call_of_an_admission(tmp_path: Path, name: str):
     template = prepare(tmp_path / "template", name)
-    for calls in itertools.count():
+    # A dossier's calls are those of one file several times over; every other one will do.
+    for calls in itertools.count(step=2 if name == "dossier" else 1):
         root = tmp_path / str(calls)
         copy(template, root)
         went = cut(lambda root=root: live(root, name), calls)
