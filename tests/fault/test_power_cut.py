@@ -101,7 +101,7 @@ def divided_life(root: Path) -> None:
 
 
 def test_the_power_may_go_at_any_call_while_a_document_is_cut_into_parts(tmp_path: Path) -> None:
-    for calls in itertools.count(start=20, step=3):  # the calls before it are the test above's
+    for calls in itertools.count(start=20, step=7):  # the calls before it are the test above's
         root = tmp_path / str(calls)
         root.mkdir()
         drop(root)
