@@ -175,6 +175,14 @@ def test_fronts_and_backs_of_single_files_are_read_in_two_passes() -> None:
     assert closed.units[0].collation == "two-pass"
 
 
+def test_a_mark_that_still_arrives_goes_with_no_pair() -> None:
+    [closed] = decided(
+        SIDES, lying("f.pdf"), lying("b.pdf"), lying(".done", 0, ready=False), lying("x.done", 9)
+    )
+    assert isinstance(closed, Closes)
+    assert closed.companions == (b"x.done",)
+
+
 def test_each_device_has_its_own_fronts_and_backs() -> None:
     files = [
         lying("a1.pdf", device="a"), lying("b1.pdf", device="b"), lying("a2.pdf", device="a"),

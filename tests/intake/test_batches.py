@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from place import Place, paper
 
+from archived.intake import gathering
 from archived.model.document import State
 from archived.storage import atomic
 from archived.storage.records import ArrivalState
@@ -194,6 +196,43 @@ def test_two_passes_of_a_scanner_become_one_document_also_after_a_restart(place:
     assert (document.collation, place.originals(document)) == (
         "two-pass", [paper("fronts"), paper("backs")],
     )  # fmt: skip
+
+
+def test_several_pairs_are_taken_in_by_one_sweep_and_the_odd_one_waits(place: Place) -> None:
+    place.configure(more='collate = "two-pass"\nother_side = "1 h"', deadline="1 h")
+    place.new_desk()
+    for number in range(5):
+        path = place.drop(f"{number}.pdf", paper(str(number)))
+        os.utime(path, (number, number))
+    place.sweep()
+    report = place.until(lambda report: report.admitted)
+    assert len(report.admitted) == 2
+    assert [place.originals(d) for d in place.documents()] == [
+        [paper("0"), paper("1")], [paper("2"), paper("3")],
+    ]  # fmt: skip
+    assert place.left() == ["4.pdf"]
+
+
+def test_a_ticket_that_is_gone_when_it_is_read_stops_nobody(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dossiers(place)
+    place.drop("HS-1/a.pdf")
+    gone = ticket(place, "HS-1", count=1)
+    place.drop("alone.pdf")
+    place.destroyed(gone)
+
+    def vanish(path: object, *more: object) -> int:
+        if str(path).endswith("ticket.json"):
+            opened.append(path)
+            if len(opened) == 2:  # first its structure is looked at, then it is read
+                gone.unlink()
+        return real(path, *more)
+
+    real, opened = gathering.os.open, []
+    monkeypatch.setattr(gathering.os, "open", vanish)
+    place.until(lambda _: len(place.documents()) == 2)
+    assert (place.left(), len(opened)) == ([], 2)
 
 
 def test_a_dossier_sent_again_joins_the_documents_that_are_there(place: Place) -> None:

@@ -127,7 +127,7 @@ def _two_passes(batch: Batch, rules: Rules) -> list[Decision]:
 
     Not in the order in which they were seen: what came while nobody looked was seen at once.
     """
-    left = list(batch.marks)
+    left = [mark for mark in batch.marks if mark.ready]
     found: list[Decision] = []
     passes = [
         (group, list(files_of(batch.files, group.members)))
@@ -154,7 +154,7 @@ def _two_passes(batch: Batch, rules: Rules) -> list[Decision]:
             unit = _with_problem(unit, Problem("sides-unclear", names))
         found.append(_closes(both, (unit,)))
         left, passes = [], rest[1:]
-    return found or [Passes()]
+    return found
 
 
 def _is_whole(group: Group, files: Sequence[Lying], rules: Rules) -> bool:

@@ -299,7 +299,9 @@ class Desk:
         for batch, decision in gathering.decisions(files):
             if self._house.stopping():
                 break
-            everything = [self._watched[each.path] for each in batch.everything]
+            # Of several decisions on one batch, the first may have taken some of it away.
+            paths = [each.path for each in batch.everything if each.path in self._watched]
+            everything = [self._watched[path] for path in paths]
             self._carry_out(gathering, decision, everything, report)
 
     def _carry_out(

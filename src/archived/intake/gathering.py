@@ -19,6 +19,7 @@ from archived.intake.batch import (
     Holds,
     Lying,
     Rules,
+    Waits,
     sort,
     ticket_format,
 )
@@ -66,12 +67,16 @@ class Gathering:
         return self._card.batches
 
     def decisions(self, files: Iterable[Lying]) -> Iterator[tuple[Batch, Decision]]:
-        """What to do with every file that is there. Raises `OSError` when one cannot be read."""
+        """What to do with every file that is there."""
         batches = sort(files, self.rules)
         read = {each.path for batch in batches for each in batch.tickets}
         self._tickets = {path: known for path, known in self._tickets.items() if path in read}
         for batch in batches:
-            ticket = self._ticket(batch)
+            try:
+                ticket = self._ticket(batch)
+            except OSError:  # gone since the scan, or the share is: the next sweep will tell
+                yield batch, Waits()
+                continue
             if isinstance(ticket, TicketProblem):
                 yield batch, Holds(ticket.code, ticket.problem.sentence)
                 continue
