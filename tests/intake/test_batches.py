@@ -225,14 +225,14 @@ def test_a_ticket_that_is_gone_when_it_is_read_stops_nobody(
     def vanish(path: object, *more: object) -> int:
         if str(path).endswith("ticket.json"):
             opened.append(path)
-            if len(opened) == 2:  # first its structure is looked at, then it is read
+            if len(opened) == 3:  # looked at, asked for a writer, and then it is read
                 gone.unlink()
         return real(path, *more)
 
     real, opened = gathering.os.open, []
     monkeypatch.setattr(gathering.os, "open", vanish)
     place.until(lambda _: len(place.documents()) == 2)
-    assert (place.left(), len(opened)) == ([], 2)
+    assert (place.left(), len(opened)) == ([], 3)
 
 
 def test_a_dossier_sent_again_joins_the_documents_that_are_there(place: Place) -> None:
