@@ -78,7 +78,7 @@ def admit(
             taken.append((item, row, _take_in(spool, item, row)))  # 1, 2
         if examine is not None:
             examine([(item, kept) for item, _, kept in taken])
-        twins = _twins(spool, catalog, taken, find_bytes)
+        twins = [_twin(spool, catalog, *each, find_bytes) for each in taken]
         with catalog.transaction() as change:  # 3
             for (item, row, kept), twin in zip(taken, twins, strict=True):
                 if twin is not None:
@@ -125,23 +125,13 @@ def _is_unknown(catalog: Catalog, document: str) -> bool:
     return False
 
 
-def _twins(
-    spool: Spool, catalog: Catalog, taken: Sequence[tuple[Item, DocumentRow, list[Kept]]],
-    find_bytes: FindBytes,
-) -> list[str | None]:  # fmt: skip
-    """For each item the older document with the very same bytes: compared, not guessed."""
-    twins = [_twin(spool, catalog, *each, find_bytes) for each in taken]
-    if any(item.companions for item, _, _ in taken) and None not in twins:
-        twins[0] = None  # the ticket that came with them needs a document of its own
-    return twins
-
-
 def _twin(
     spool: Spool, catalog: Catalog, item: Item, row: DocumentRow, kept: Sequence[Kept],
     find_bytes: FindBytes,
 ) -> str | None:  # fmt: skip
+    """The older document with the very same bytes: compared, not guessed."""
     if item.companions:
-        return None
+        return None  # the ticket that came with it needs a document of its own
     folder = spool.folder(row.id)
     for older in dict.fromkeys(catalog.with_sha256(kept[0].sha256)):
         theirs, originals = catalog.document(older), catalog.originals(older)
