@@ -73,6 +73,7 @@ def test_the_master_is_kept_until_its_last_part_is_at_rest_and_then_sealed(
     record = manifest.from_json(
         world.store.path_of(object_id(master(world).id), manifest.RECORD).read_bytes()
     )
+    assert record.owner == "Văn phòng"
     assert record.parts == tuple(object_id(p.id) for p in parts(world))
     of_part = manifest.from_json(
         world.store.path_of(object_id(parts(world)[1].id), manifest.RECORD).read_bytes()

@@ -80,7 +80,7 @@ class World:
 
     def sweep(self, deadline: float = 3600.0) -> None:
         """Two looks with a quiet time of nothing: admit what is there, remove what is ours."""
-        route = Route("scans", "paper", STAGES, self.copies, "cpu")
+        route = Route("scans", "paper", STAGES, self.copies, "cpu", owner="Văn phòng")
         card = FolderCard("scans", self.hot, route, quiet=0.0, deadline=deadline)
         desk = Desk(card, self.catalog, self.spool, self)
         desk.sweep()

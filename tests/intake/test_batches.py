@@ -248,6 +248,13 @@ def test_a_dossier_sent_again_joins_the_documents_that_are_there(place: Place) -
     assert len(place.documents()) == 3, "in another dossier it is another document"
 
 
+def test_whose_papers_they_are_stands_with_every_document(place: Place) -> None:
+    dossiers(place, 'owner = "Văn phòng UBND huyện"')
+    place.drop("HS-1/a.pdf")
+    place.until(lambda report: report.admitted)
+    assert [d.owner for d in place.documents()] == ["Văn phòng UBND huyện"]
+
+
 def test_a_late_file_is_a_document_of_the_same_dossier(place: Place) -> None:
     dossiers(place)
     place.drop("HS-1/a.pdf")
