@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 PROGRAM = Path(sys.executable).parent / "archived"
@@ -203,16 +204,11 @@ class Box:
     def children(self) -> list[int]:
         """Every process below the daemon."""
         assert self.process is not None
-        found, level = [], [self.process.pid]
-        while level:
-            below = []
-            for pid in level:
-                with contextlib.suppress(OSError):
-                    for task in Path(f"/proc/{pid}/task").iterdir():
-                        below += [int(n) for n in (task / "children").read_text().split()]
-            found += below
-            level = below
-        return found
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [
+                child.pid for child in psutil.Process(self.process.pid).children(recursive=True)
+            ]
+        return []
 
 
 def _toml(value: Any) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from archived.engine.runner import LocalRunner
@@ -265,10 +266,7 @@ def servers() -> Callable[[], list[int]]:
 
 
 def _children_of(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+    return [child.pid for child in psutil.Process(pid).children()]
 
 
 async def _until(condition, seconds: float = 10) -> None:

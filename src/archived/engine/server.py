@@ -78,7 +78,7 @@ class Server:
             await self.kill()
             raise
         if ready.get("did") != "ready":
-            await self.kill()
+            await self._end()  # it ends by itself; a signal sent now could hide its own status
             status = self._process.returncode
             raise PluginError(
                 ready.get("message", f"the fork server ended while starting (status {status})"),
