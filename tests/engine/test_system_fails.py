@@ -22,7 +22,8 @@ def server(runner: LocalRunner) -> int:
     found = [
         process
         for process in psutil.Process().children()
-        if "archived.engine.forkserver" in process.cmdline()
+        # Of a process that has ended and is not waited for yet there is no command line.
+        if "archived.engine.forkserver" in (process.as_dict(["cmdline"])["cmdline"] or ())
     ]
     # Other tests of this worker may have one of their own that lives on.
     return int(max(found, key=psutil.Process.create_time).pid)
