@@ -44,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no container stays behind
     began = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix="archived-appliance-", dir="/var/tmp"))
-    good = False
+    good, tell = False, True
     try:
         need()
-        world = _prepare(work, given.package.resolve(), began)
+        world = _prepare(work, (given.package or _build()).resolve(), began)
         try:
             world.box.boot()
             _say(began, "a Debian 12 boots in a container", "")
@@ -59,10 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 world.watching.wait()
             world.box.close()
     except NotHere as why:
+        tell = False
         print(f"the appliance could not be tested on this machine: {why}", flush=True)
         return CANNOT
     finally:
-        if good and not given.keep:
+        if (good or not tell) and not given.keep:
             subprocess.run(["rm", "-rf", "--one-file-system", str(work)], check=False)
         else:
             print(f"what is left of it: {work} (the machine's files in root/, journal.txt)")
@@ -72,6 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{kept if good else 'NOT every promise was kept'}, "
           f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
     return 0 if good else 1
+
+
+def _build() -> Path:
+    """The package of the last commit."""
+    into = ROOT / ".cache" / "appliance" / "package"
+    shutil.rmtree(into, ignore_errors=True)
+    command = [sys.executable, str(ROOT / "tools/deb.py"), "--fast", "--into", str(into)]
+    subprocess.run(command, check=True, timeout=1800)
+    return next(into.glob("archived_*.deb"))
 
 
 def _prepare(work: Path, package: Path, began: float) -> World:
@@ -142,11 +152,9 @@ def _keep_journal(world: World) -> None:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    built = sorted((ROOT / "dist").glob("archived_*.deb"), key=lambda path: path.stat().st_mtime)
     options.add_argument(
-        "--package", type=Path, default=built[-1] if built else None, required=not built,
-        help="the package to test (the newest in dist/)",
-    )  # fmt: skip
+        "--package", type=Path, help="the package to test (one is built from the last commit)"
+    )
     options.add_argument("--keep", action="store_true", help="leave the machine's files behind")
     options.add_argument("--until", default="", metavar="STEP", help="the last step that is made")
     return options.parse_args(argv)

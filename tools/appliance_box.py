@@ -52,6 +52,8 @@ def need() -> None:
     for program in PROGRAMS:
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:{PATH}") is None:
             raise NotHere(f"{program} is not installed; ./run appliance installs it")
+    if not Path("/dev/loop-control").exists():
+        raise NotHere("there are no loop devices, of which the second disk is one")
 
 
 def tool(*argv: str | Path, within: float = 60) -> str:

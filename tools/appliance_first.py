@@ -33,16 +33,26 @@ Options=loop
 [Install]
 WantedBy=multi-user.target
 """
-MORE = """
+OWN = f"""
+[stage.replicate]
+to = ["second-disk"]
+
+[target.second-disk]
+kind = "directory"
+path = "{DISK}"
+keep_free = "8 MiB"
+require_mount = true
+
 [mqtt]
 host = "localhost"
 username = "archived"
-password = { credential = "mqtt-password" }
+password = {{ credential = "mqtt-password" }}
 
 [retry]
 first_wait = "2 s"
 longest_wait = "5 s"
 """
+"""A file of the administrator's own in `conf.d`."""
 BROKER = """listener 1883
 allow_anonymous false
 password_file /etc/mosquitto/passwords
@@ -53,16 +63,25 @@ def install(world: World) -> str:
     """One command installs it on a bare Debian 12, and a scan put into the inbox is sealed."""
     world.install(world.previous)
     world.until_ready()
+    into_the_inbox(world)
+    return f"version {packages.version(world.previous)}: {world.previous_holds}"
+
+
+def into_the_inbox(world: World) -> None:
+    """A scan that is put into the first hot folder by hand is sealed."""
     [scan] = world.take(1)
     shutil.copyfile(scan, world.box.root / "var/tmp/scan.tif")
     world.box.run(
         "install", "-g", "archived-scan", "-m", "0660", "/var/tmp/scan.tif",
         f"/srv/archived/hot/inbox/{scan.name}",
     )  # fmt: skip
-    until(lambda: [d["state"] for d in world.documents()] == ["sealed"], 120, "it is sealed")
+
+    def is_sealed() -> bool:
+        return (scan.name, "sealed") in {(d["name"], d["state"]) for d in world.documents()}
+
+    until(is_sealed, 120, "it is sealed")
     if (world.box.root / "srv/archived/hot/inbox" / scan.name).exists():
         raise ApplianceError("the scan still lies in the inbox")
-    return f"version {packages.version(world.previous)}: {world.previous_holds}"
 
 
 def servers(world: World) -> str:
@@ -81,7 +100,7 @@ def servers(world: World) -> str:
 
 
 def configure(world: World) -> str:
-    """Signatures, a copy on a second disk and a broker: one TOML file edited, one drop-in."""
+    """Signatures, a copy on a second disk and a broker, set up as the shipped files say."""
     box = world.box
     secret = box.root / "etc/archived/secret"
     shutil.copyfile(world.folder / "signing.p12", secret / "signing.p12")
@@ -122,16 +141,9 @@ def _edit(world: World) -> None:
         ("# [stage.sign]", '[stage.sign]\ntrusted_roots = ["/etc/archived/authority.pem"]'),
         ("# key =", "key ="),
         ("# passphrase =", "passphrase ="),
-        ("# [stage.replicate]", "[stage.replicate]"),
-        ("# to =", "to ="),
-        ("# [target.second-disk]", "[target.second-disk]"),
-        ("# kind =", "kind ="),
-        ('# path = "/mnt/second-disk"', f'path = "{DISK}"\nkeep_free = "8 MiB"'),
-        ("# require_mount =", "require_mount ="),
         ('enabled = ["ocr", "classify"]', 'enabled = ["ocr", "classify", "sign", "replicate"]'),
     )
-    path = world.box.root / "etc/archived/archived.toml"
-    path.write_text(path.read_text() + MORE)
+    (world.box.root / "etc/archived/conf.d/own.toml").write_text(OWN)
 
 
 def _second_disk(world: World) -> None:

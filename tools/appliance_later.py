@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from appliance_box import ApplianceError, until
-from appliance_first import DISK
+from appliance_first import DISK, OWN, into_the_inbox
 from appliance_world import EXAMPLES, World
 
 NO_COPY, RELOAD_REFUSED = "ArchivedCopiesLate", "ArchivedReloadRefused"
@@ -170,7 +170,8 @@ def own_plugin(world: World) -> str:
     world.edit(
         ('stages = ["ocr", "classify", "sign", "seal", "replicate"]',
          'stages = ["ocr", "classify", "daystamp", "sign", "seal", "replicate"]'),
-        ('"sign", "replicate"]\n\n[mqtt]', '"sign", "replicate", "daystamp"]\n\n[mqtt]'),
+        ('enabled = ["ocr", "classify", "sign", "replicate"]',
+         'enabled = ["ocr", "classify", "sign", "replicate", "daystamp"]'),
     )  # fmt: skip
     world.box.run("archivectl", "reload")
     scans = world.take(1)
@@ -185,7 +186,7 @@ def own_plugin(world: World) -> str:
 
 def removed(world: World) -> str:
     """Removed, it stops and leaves configuration, catalog, store and copies as they are."""
-    kept = _kept(world)
+    kept, world.documents_on_record = _kept(world), len(world.documents())
     world.box.run("apt-get", "remove", "--yes", "--quiet", "archived", within=180)
     if world.box.show("archived", "ActiveState") == "active":
         raise ApplianceError("it still runs")
@@ -199,13 +200,16 @@ def removed(world: World) -> str:
 
 
 def purged(world: World) -> str:
-    """Purged, its configuration is gone, the archive is not, and it asked nothing."""
+    """Purged, its configuration is gone, the archive is not, own files are set aside."""
     kept = _kept(world)
     world.box.run("apt-get", "purge", "--yes", "--quiet", "archived", within=180)
     if _kept(world) != kept:
         raise ApplianceError("files of the archive are gone or changed")
-    if (world.box.root / "etc/archived/archived.toml").exists():
-        raise ApplianceError("/etc/archived/archived.toml is still there")
+    configuration = world.box.root / "etc/archived"
+    if left := sorted(path.name for path in configuration.rglob("*.toml")):
+        raise ApplianceError(f"these are still there: {left}")
+    if (configuration / "conf.d/own.toml.dpkg-bak").read_text() != OWN:
+        raise ApplianceError("the administrator's own file is not kept as it was")
     if not (world.box.root / "var/lib/archived/catalog.db").exists():
         raise ApplianceError("the catalog with its ledger is gone")
     return f"{kept.count(chr(10)) + 1} files of store and copies"
@@ -222,9 +226,12 @@ def _kept(world: World) -> str:
 
 def installed_again(world: World) -> str:
     """After a purge the package installs as on the first day, beside the archive that stayed."""
-    kept = _kept(world)
+    kept, counted = _kept(world), world.documents_on_record
     world.install(world.package)
     world.until_ready()
-    if world.is_ready() and _kept(world) != kept:
+    if _kept(world) != kept:
         raise ApplianceError("the older archive was changed")
-    return ""
+    if (found := len(world.documents())) != counted:
+        raise ApplianceError(f"of {counted} documents it knows {found}")
+    into_the_inbox(world)
+    return f"{counted} documents, and one more"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from appliance_box import tool
+from appliance_box import ApplianceError, NotHere, tool
 
 SUITE = "bookworm"
 SYSTEM = (
@@ -35,7 +35,10 @@ def dependencies(package: Path) -> list[str]:
 
 
 def base(package: Path, cache: Path) -> Path:
-    """A tar of Debian with the servers and all that the package needs, but without it."""
+    """A tar of Debian with the servers and all that the package needs, but without it.
+
+    Raises `NotHere`.
+    """
     wanted = sorted({*SYSTEM, *SERVERS, *dependencies(package)})
     digest = hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:16]
     made = cache / f"base-{digest}.tar"
@@ -44,8 +47,11 @@ def base(package: Path, cache: Path) -> Path:
         for old in cache.glob("base-*.tar"):
             old.unlink()
         unfinished = made.with_name("unfinished.tar")
-        tool("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(wanted)}", SUITE,
-             unfinished, within=1200)  # fmt: skip
+        try:
+            tool("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(wanted)}",
+                 SUITE, unfinished, within=1200)  # fmt: skip
+        except ApplianceError as error:
+            raise NotHere(f"a Debian to install it on cannot be made: {error}") from error
         unfinished.rename(made)
     return made
 

@@ -41,6 +41,8 @@ class World:
     """Real papers, where this machine has them."""
     sent: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256 of everything a scanner was told is delivered."""
+    documents_on_record: int = 0
+    """How many there were when the package was removed."""
     watching: subprocess.Popen[bytes] | None = None
     cannot: list[str] = field(default_factory=list)
     """What this machine did not let us try, a sentence each."""
