@@ -116,8 +116,8 @@ def test_names_numbers_codes_and_commands_are_the_same_in_both(house: Any):
         assert same in english
         assert same in ours
     assert "  archivectl release" in ours
-    assert "Tài liệu bị giữ lại chờ người quyết định, tại erratic: Từ chối theo yêu cầu" in ours
-    assert "Giữ lại bản giấy: tài liệu chưa được lưu trữ." in ours
+    assert "Tài liệu bị giữ lại chờ người xử lý, tại erratic: Từ chối theo yêu cầu" in ours
+    assert "Chưa cất bản giấy: tài liệu chưa được lưu trữ." in ours
 
 
 def test_a_strangers_reason_is_told_as_it_was_given(house: Any):
@@ -161,7 +161,7 @@ def test_without_the_daemon_the_catalog_answers_in_vietnamese_too(house: Any):
     assert "Tài liệu bị giữ lại" in answer.stdout
     refused = house.ctl("retry", poison, config=silent, env=VIETNAMESE)
     assert refused.returncode == 7
-    assert "dịch vụ không chạy: không có ai nghe tại" in refused.stderr
+    assert "dịch vụ không chạy: không có gì lắng nghe tại" in refused.stderr
     assert "gợi ý: khởi động bằng lệnh: systemctl start archived" in refused.stderr
 
 
@@ -213,7 +213,7 @@ def test_the_help_of_every_command_is_vietnamese(house: Any, program: str):
         told = house.run(*names, "--help", env=VIETNAMESE)
         assert told.returncode == 0
         assert told.stdout.startswith("Cách dùng:"), names
-        assert "Tuỳ chọn:" in told.stdout, names
+        assert "Tùy chọn:" in told.stdout, names
         ours = "".join(line for line in told.stdout.splitlines(True) if "census" not in line)
         assert english_in(ours) == [], names
 
@@ -223,7 +223,7 @@ def test_a_mistyped_command_line_is_told_in_vietnamese(house: Any):
         (("frobnicate",), "Không có lệnh 'frobnicate'"),
         (("documents", "--state", "gone"), "'gone' không phải là một trong:"),
         (("show",), "Thiếu đối số 'DOC'"),
-        (("release", "x"), "Thiếu tuỳ chọn '--note'"),
+        (("release", "x"), "Thiếu tùy chọn '--note'"),
     ):
         answer = house.ctl(*words, env=VIETNAMESE)
         assert answer.returncode == 2
@@ -241,9 +241,9 @@ def test_mistakes_in_the_configuration_are_told_in_vietnamese(house: Any):
     told = house.run("archived", "check", config=wrong, env=VIETNAMESE)
     assert told.returncode == 78
     for words in (
-        'intake.quite: khoá không có; ý bạn là "quiet"?',
-        'hãy viết cỡ kèm đơn vị, như "512 MiB"',
-        'không có quy trình "lat"; ý bạn là "late"? (các quy trình: late, paper)',
+        'intake.quite: không có khóa này; có phải ý bạn là "quiet"?',
+        'hãy viết dung lượng kèm đơn vị, như "512 MiB"',
+        'không có quy trình "lat"; có phải ý bạn là "late"? (các quy trình: late, paper)',
     ):
         assert words in told.stdout, told.stdout
     assert "lỗi trong" in told.stdout
@@ -281,7 +281,7 @@ def test_a_finished_sentence_is_known_by_its_shape():
     with speaking("vi"):
         assert heard("no document has the id x y") == "không có tài liệu mã x y"
         assert heard("/a.toml:3: spool.keep_free: must be set") == (
-            "/a.toml:3: spool.keep_free: phải có khoá này"
+            "/a.toml:3: spool.keep_free: phải đặt khóa này"
         )
         assert heard("target second: /mnt/x is not a mount point now.") == (
             "nơi chứa second: /mnt/x hiện không phải là điểm gắn"

@@ -81,7 +81,8 @@ def _daemon(session: Session) -> Finding:
         live: dict[str, Any] = session.ask_daemon("status", {})["daemon"]
     except ArchivedError as error:
         return Finding("daemon", what, "no", error.message, needed=False)
-    why = "; ".join(live["not_ready"]) or _("since {moment}").format(moment=live["started"])
+    started = shown.moment(live["started"], session.place.zone, seconds=True)
+    why = "; ".join(live["not_ready"]) or _("since {moment}").format(moment=started)
     return Finding("daemon", what, "no" if live["not_ready"] else "yes", why, needed=False)
 
 

@@ -136,7 +136,7 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
     ])  # fmt: skip
     if it["fields"]:
         shown.heading(_("What it says"))
-        shown.pairs(it["fields"].items())
+        shown.pairs((shown.label(name), value) for name, value in it["fields"].items())
     shown.heading(_("Files"))
     files = shown.Sheet(
         [_("role"), _("name"), _("type"), _("size"), _("made by"), "SHA-512"],
@@ -144,7 +144,8 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
     )  # fmt: skip
     made_by = {step["id"]: step["stage"] for step in it["steps"]}
     for file in it["artifacts"]:
-        role = file["role"] if file["current"] else _("{role} (replaced)").format(role=file["role"])
+        role = shown.role(file["role"])
+        role = role if file["current"] else _("{role} (replaced)").format(role=role)
         files.row(role, file["name"], file["media_type"], shown.size(file["size"]),
                   made_by.get(file["step"], _("the scanner")), _digest(file["sha512"]))  # fmt: skip
     files.show()
@@ -195,7 +196,7 @@ def explain(session: Session, document: str) -> None:
     shown.heading(_("What happened"))
     day = ""
     for told in answer["story"]:
-        date, _blank, time = shown.moment(told["at"], zone, seconds=True).partition(" ")
+        date, time = shown.day(told["at"], zone), shown.moment(told["at"], zone, seconds=True)[-8:]
         if date != day:
             shown.line(date, "bold", indent=2)
             day = date

@@ -50,6 +50,31 @@ def ending(text: str | None) -> str:
     return pgettext("ending", "running") if text is None else endings.get(text, text)
 
 
+def role(text: str) -> str:
+    """What a file is for, for a person."""
+    roles = {
+        "original": pgettext("role", "original"), "master": pgettext("role", "master"),
+        "access": pgettext("role", "access"), "text": pgettext("role", "text"),
+        "metadata": pgettext("role", "metadata"),
+    }  # fmt: skip
+    return roles.get(text, text)
+
+
+def label(text: str) -> str:
+    """What a part of a description is called; a stage may have names that nobody translated."""
+    fields = {
+        "type_name": pgettext("field", "type_name"), "type_abbr": pgettext("field", "type_abbr"),
+        "number": pgettext("field", "number"), "notation": pgettext("field", "notation"),
+        "code": pgettext("field", "code"), "issued_date": pgettext("field", "issued_date"),
+        "place": pgettext("field", "place"), "organ": pgettext("field", "organ"),
+        "parent_organ": pgettext("field", "parent_organ"),
+        "subject": pgettext("field", "subject"), "signer": pgettext("field", "signer"),
+        "signer_title": pgettext("field", "signer_title"),
+        "secrecy": pgettext("field", "secrecy"), "urgency": pgettext("field", "urgency"),
+    }  # fmt: skip
+    return fields.get(text, text)
+
+
 def verdict(text: str, *, noted: bool = False) -> str:
     """A verdict; one that is not "yes" and in nobody's way says so."""
     told = _("{verdict} (note)") if noted and text != "yes" else "{verdict}"
@@ -88,6 +113,11 @@ def moment(text: str | None, zone: tzinfo, *, seconds: bool = False) -> str:
         return "–"
     at = datetime.fromisoformat(text).astimezone(zone)
     return at.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+
+def day(text: str, zone: tzinfo) -> str:
+    """The day of an ISO 8601 instant, as a heading over what happened then."""
+    return datetime.fromisoformat(text).astimezone(zone).strftime(_("%Y-%m-%d"))
 
 
 def zone_name(zone: tzinfo) -> str:
