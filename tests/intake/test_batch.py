@@ -26,10 +26,11 @@ _arrivals = itertools.count(1)
 
 
 def lying(
-    path: str, still: float = 5, *, ready: bool = True, device: str = "one", written: int = 0
-) -> Lying:
+    path: str, still: float = 5, *, ready: bool = True, device: str = "one", written: int = 0,
+    seen: int = 1000,
+) -> Lying:  # fmt: skip
     number = next(_arrivals)
-    return Lying(path.encode(), number, 100, still, ready, device, written or number)
+    return Lying(path.encode(), number, 100, still, ready, device, written or number, seen)
 
 
 def decided(rules: Rules, *files: Lying, ticket: bytes | None = None) -> list[Decision]:
@@ -219,6 +220,23 @@ def test_fronts_are_what_was_written_first_whenever_it_was_seen() -> None:
 
 def test_passes_that_were_written_at_one_time_are_held_for_a_person() -> None:
     [closed] = decided(SIDES, lying("a.pdf", written=10), lying("b.pdf", written=10))
+    assert isinstance(closed, Closes)
+    assert closed.units[0].held is not None
+    assert closed.units[0].held[0] == "sides-unclear"
+
+
+@pytest.mark.parametrize(
+    ("fronts", "backs"),
+    [
+        ({"written": 30, "seen": 11}, {"written": 20, "seen": 21}),
+        ({"written": 10, "seen": 11}, {"written": 5, "seen": 6}),
+    ],
+    ids=["the fronts were scanned anew", "the clock was set back"],
+)
+def test_passes_whose_times_tell_another_order_than_they_came_in_are_held(
+    fronts: dict[str, int], backs: dict[str, int]
+) -> None:
+    [closed] = decided(SIDES, lying("f.pdf", **fronts), lying("g.pdf", **backs))
     assert isinstance(closed, Closes)
     assert closed.units[0].held is not None
     assert closed.units[0].held[0] == "sides-unclear"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -95,7 +96,8 @@ def admit(
     found = []
     for (item, row, kept), twin in zip(taken, twins, strict=True):
         if twin is not None:
-            spool.drop(row.id)
+            with suppress(OSError):  # all is on record: what is left goes at the next start
+                spool.drop(row.id)
         size = sum(each.size for each in kept)
         found.append(Custody(twin or item.document, kept[0].sha256, size, same_as=twin))
     return found
@@ -146,8 +148,13 @@ def _twin(
             (find_bytes(older, f"{a.role}/{a.name}"), folder / b.path)
             for a, b in zip(originals, kept, strict=True)
         ]
-        if all(a is not None and atomic.same_bytes(a, b) for a, b in pairs):
-            return older
+        try:
+            if all(a is not None and atomic.same_bytes(a, b) for a, b in pairs):
+                return older
+        except FileNotFoundError:
+            raise  # it is being sealed at this moment: the next try finds it
+        except OSError:
+            continue  # a disk's fault there must not keep these bytes out for ever
     return None
 
 

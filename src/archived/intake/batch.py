@@ -61,6 +61,8 @@ class Lying:
     device: str = ""
     written: int = 0
     """When it was last written, by its own time (nanoseconds): orders what was seen at once."""
+    seen: int = 0
+    """When it was first seen, by our clock (nanoseconds)."""
     held: tuple[str, str] | None = None
     """(code, reason) with which it would be taken in."""
 

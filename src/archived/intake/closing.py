@@ -149,12 +149,22 @@ def _two_passes(batch: Batch, rules: Rules) -> list[Decision]:
             return [*found, Waits()]
         both = Batch((*files, *more), marks=tuple(left))
         unit = _collated(both.files, fronts, backs)
-        if max(file.written for file in files) >= min(file.written for file in more):
+        if _is_order_unclear(files, more):
             names = f"{_name(fronts)} and {_name(backs)}"
             unit = _with_problem(unit, Problem("sides-unclear", names))
         found.append(_closes(both, (unit,)))
         left, passes = [], rest[1:]
     return found
+
+
+def _is_order_unclear(first: Sequence[Lying], then: Sequence[Lying]) -> bool:
+    """Whether their times do not tell which of two passes came first."""
+    if max(file.written for file in first) >= min(file.written for file in then):
+        return True
+    came = min(first, key=lambda each: each.arrival)
+    # What came earlier was written after the other had come: written anew, or the clock was set.
+    earlier = min(each.arrival for each in then) < came.arrival
+    return earlier and max(file.written for file in then) > came.seen
 
 
 def _is_whole(group: Group, files: Sequence[Lying], rules: Rules) -> bool:

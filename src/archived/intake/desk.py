@@ -24,7 +24,7 @@ from archived.intake.item import Candidate, Item
 from archived.intake.noting import AT_ONCE, batched, record_held, record_new
 from archived.intake.opened import look_at
 from archived.intake.removal import Removal, is_still_ours
-from archived.intake.rules import RULES, rule_for
+from archived.intake.rules import RULES, TAKEN_PREFIX, rule_for
 from archived.intake.scan import FolderOffline, Seen, mount_point, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
 from archived.intake.watched import Ready, Watched, candidate, lying
@@ -72,13 +72,13 @@ class Desk:
         self._to_hold.clear()
         self._ready.clear()
         self._clearing.begin()
-        here = {}
-        for seen in scan(self.card.path, recursive=self.card.recursive, own=self.card.own):
-            if (stuck := self._clearing.finish(seen)) is None:
-                here[seen.path] = seen
-            else:
-                report.stuck += stuck
+        found = scan(self.card.path, recursive=self.card.recursive, own=self.card.own)
+        here = {seen.path: seen for seen in found}
         self._ask_whether_still_mounted()
+        for path in [path for path in here if TAKEN_PREFIX in path]:
+            if (stuck := self._clearing.finish(here[path])) is not None:
+                report.stuck += stuck
+                del here[path]
         self._note_gone(here)
         self._note_new(here)
         for path, watched in list(self._watched.items()):
@@ -166,21 +166,16 @@ class Desk:
         if watched is None:
             return True
         arrival, kind = watched.arrival, stat.S_IFMT(seen.mode)
-        if arrival.state is ArrivalState.IGNORED and kind == watched.kind:
+        if arrival.state is ArrivalState.ADMITTED:  # still here: to be removed, or another by now
+            path, document = self._path(seen.path), arrival.document or ""
+            return not is_still_ours(
+                arrival, seen.sighting, path,
+                lambda: self._house.find_bytes(document, arrival.became),
+            )  # fmt: skip
+        if kind == watched.kind:
             return False  # its name is the same and so are the rules
-        ignored = self._rule(seen) is not None
         watched.kind = kind
-        match arrival.state:
-            case ArrivalState.ADMITTED:  # still here: ours to remove, or something else by now
-                path, document = self._path(seen.path), arrival.document or ""
-                return not is_still_ours(
-                    arrival, seen.sighting, path,
-                    lambda: self._house.find_bytes(document, arrival.became),
-                )  # fmt: skip
-            case ArrivalState.IGNORED:
-                return not ignored
-            case _:
-                return ignored
+        return (self._rule(seen) is None) is (arrival.state is ArrivalState.IGNORED)
 
     def _rule(self, seen: Seen) -> str | None:
         # A closed folder is no pipe or device: it is held, unless its name is a reason to pass by.

@@ -60,6 +60,8 @@ class Gathering:
         self._house = house
         self._tickets: dict[bytes, tuple[Lying, Ticket | TicketProblem]] = {}
         """What was read of a ticket, as long as it does not change."""
+        self._differing: dict[bytes, tuple[Mapping[bytes, Candidate], list[Problem]]] = {}
+        """By ticket, the files whose bytes are not those it lists: they are not read again."""
 
     @property
     def rules(self) -> Rules:
@@ -69,8 +71,10 @@ class Gathering:
     def decisions(self, files: Iterable[Lying]) -> Iterator[tuple[Batch, Decision]]:
         """What to do with every file that is there."""
         batches = sort(files, self.rules)
-        read = {each.path for batch in batches for each in batch.tickets}
-        self._tickets = {path: known for path, known in self._tickets.items() if path in read}
+        # What has changed is not ready in the sweep that notices it: it is forgotten then.
+        ready = {each.path for batch in batches for each in batch.tickets if each.ready}
+        self._tickets = {path: known for path, known in self._tickets.items() if path in ready}
+        self._differing = {path: read for path, read in self._differing.items() if path in ready}
         for batch in batches:
             try:
                 ticket = self._ticket(batch)
@@ -108,6 +112,9 @@ class Gathering:
         """Take a closed batch into custody, whole. Raises as `admission.admit`, and
         `DigestsDiffer`.
         """
+        ticket = next(iter(closed.companions), b"")
+        if (known := self._differing.get(ticket)) is not None and known[0] == candidates:
+            raise DigestsDiffer(known[1])
         now = self._house.now()
         items = []
         for number, unit in enumerate(closed.units):
@@ -131,13 +138,14 @@ class Gathering:
                 if (problem := digest_problem(listed, each.sha256, each.sha512)) is not None
             ]
             if problems:
+                self._differing[ticket] = candidates, problems
                 raise DigestsDiffer(problems)
 
         return admit(self._spool, self._catalog, items, self._house.find_bytes, now, examine)
 
 
 def _same(before: Lying, now: Lying) -> bool:
-    return before.arrival == now.arrival and before.size == now.size and now.still >= before.still
+    return before.arrival == now.arrival and before.size == now.size and now.still > before.still
 
 
 def _companions(files: Sequence[Candidate]) -> Iterator[Candidate]:

@@ -11,8 +11,8 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from archived.intake.rules import OWN_FOLDER, is_own
 from archived.intake.settle import Sighting
@@ -28,8 +28,7 @@ class FolderOffline(Exception):
     """The hot folder cannot be listed: the share is gone, or rights were taken away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """One entry that is not a folder. `path` is relative to the hot folder.
 
     With one exception: a folder that cannot be looked into is an entry, and `closed` says why.

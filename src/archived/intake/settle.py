@@ -6,12 +6,14 @@ some clients set it. Anything that differs between two sightings starts the quie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What `stat` said about a file, and when we asked (monotonic seconds)."""
+class Sighting(NamedTuple):
+    """What `stat` said about a file, and when we asked (monotonic seconds).
+
+    A tuple, for each sweep makes one of every file that is there.
+    """
 
     device: int
     inode: int

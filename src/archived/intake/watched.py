@@ -44,9 +44,11 @@ def lying(watched: Watched, ready: Ready | None) -> Lying:
     size = last.size if last is not None else arrival.size
     held = ready.held if ready is not None else None
     written = last.mtime_ns if last is not None else arrival.mtime_ns
+    seen = int(arrival.first_seen.timestamp() * 1e9)
     return Lying(
-        arrival.path, arrival.id, size, still, ready is not None, arrival.origin, written, held
-    )
+        arrival.path, arrival.id, size, still, ready is not None, arrival.origin, written, seen,
+        held,
+    )  # fmt: skip
 
 
 def candidate(card: FolderCard, arrival: Arrival, last: Sighting, found: Look) -> Candidate:

@@ -1,0 +1,103 @@
+"""What happens at the wrong moment of an admission: disks that fail, tickets that are corrected."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+from place import Place, paper
+
+from archived.intake.batch import Closes, Decision, Holds, Lying, Waits
+from archived.intake.gathering import Gathering
+from archived.storage import atomic
+from archived.storage.records import ArrivalState
+
+
+def with_dossiers(place: Place) -> None:
+    place.configure(deadline="1 h", more="dossiers = true")
+    place.new_desk()
+
+
+def gathering_of(place: Place) -> Gathering:
+    found = place.desk._gathering
+    assert found is not None
+    return found
+
+
+def test_a_corrected_ticket_is_read_also_when_its_size_is_the_same(place: Place) -> None:
+    with_dossiers(place)
+    place.drop("HS/a.pdf")
+    path = place.drop("HS/ticket.json", json.dumps({"files": [{"path": "b.pdf"}]}).encode())
+    place.sweep()
+    gathering = gathering_of(place)
+
+    def decided(still: float, *, ready: bool = True) -> Decision:
+        files = [
+            Lying(a.path, a.id, a.size, still, ready, "one", seen=a.id) for a in place.arrivals()
+        ]
+        [(_, decision)] = gathering.decisions(files)
+        return decision
+
+    assert isinstance(decided(5), Holds), "there is no b.pdf"
+    place.destroyed(path)
+    place.drop("HS/ticket.json", path.read_bytes().replace(b"b.pdf", b"a.pdf"))
+    assert decided(0, ready=False) == Waits()
+    assert isinstance(decided(6), Closes)
+
+
+def test_bytes_that_a_ticket_does_not_list_are_read_once_and_not_in_every_sweep(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_dossiers(place)
+    page = place.drop("HS/a.pdf")
+    listed = [{"path": "a.pdf", "sha256": atomic.digest(page).sha256[::-1]}]
+    ticket = place.drop("HS/ticket.json", json.dumps({"files": listed}).encode())
+    place.until(lambda _: {a.code for a in place.arrivals()} == {"ticket-digest"})
+    read: list[Path] = []
+    monkeypatch.setattr(
+        atomic, "fuse", lambda operation, path: read.append(path) if operation == "write" else None
+    )
+    for _ in range(3):
+        place.sweep()
+    assert read == []
+
+    place.destroyed(ticket)
+    place.drop("HS/ticket.json", json.dumps({"files": [{"path": "a.pdf"}]}).encode())
+    place.until(lambda report: report.admitted)
+
+
+def test_a_disk_that_fails_after_a_repeated_arrival_is_on_record_records_it_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.drop("a.pdf", paper("same"))
+    place.quiet()
+    place.drop("b.pdf", paper("same"))
+    failed: list[Path] = []
+
+    def fuse(operation: str, path: Path) -> None:
+        if operation == "rename" and path.name.endswith(".dropped") and not failed:
+            failed.append(path)
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(atomic, "fuse", fuse)
+    [document] = place.quiet()
+
+    kinds = [entry.kind for entry in place.catalog.ledger_of(document.id)]
+    assert (len(failed), kinds.count("arrival-repeated"), place.left()) == (1, 1, [])
+    assert place.recover().dropped != []
+
+
+def test_bytes_that_cannot_be_compared_are_a_document_of_their_own(place: Place) -> None:
+    place.drop("a.pdf", paper("same"))
+    [first] = place.quiet()
+    ours = place.house.find_bytes(first.id)
+    assert ours is not None
+    aside = ours.rename(ours.with_name("aside"))
+    ours.symlink_to(aside)  # the kernel refuses to open it, as a failing disk would
+    place.drop("b.pdf", paper("same"))
+    documents = place.quiet()
+    aside.replace(ours)
+    assert [place.custody(each) for each in documents] == [paper("same")] * 2
+    assert {a.state for a in place.arrivals()} == {ArrivalState.ADMITTED}
