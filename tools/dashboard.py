@@ -141,12 +141,20 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
             "half of the documents are below",
             "histogram_quantile(0.1, sum by (le) "
             "(increase(archived_text_confidence_ratio_bucket@[1h])))": "a tenth is below",
-        }, "percentunit", top=1),
+        }, "percentunit", width=6, top=1),
         Shown("Signatures that wait for a time stamp", {
-            "sum(archived_signatures_pending@)": "documents"}, bad=1),
+            "sum(archived_signatures_pending@)": "documents"}, width=6, bad=1),
+        Shown("How long steps wait for services", {
+            "sum by (stage, service) (rate(archived_service_wait_seconds_sum@[1h])) / "
+            "(sum by (stage, service) (rate(archived_service_wait_seconds_count@[1h])) > 0)":
+            "{{stage}}: {{service}}, mean",
+            "histogram_quantile(0.95, sum by (stage, service, le) "
+            "(rate(archived_service_wait_seconds_bucket@[1h])))":
+            "{{stage}}: {{service}}, 95 of 100 are shorter"}, "s", width=6,
+            told="tsa: the time stamp server."),
         Shown("Certificates end in", {
             "min by (stage, use) (archived_certificate_expiry_timestamp_seconds@) - time()":
-            "{{stage}} {{use}}"}, "s", kind="table"),
+            "{{stage}} {{use}}"}, "s", width=6, kind="table"),
     )),
     ("The house", (
         Shown("Events not yet given on", {

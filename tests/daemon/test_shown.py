@@ -263,7 +263,8 @@ class Picky(Stage[Options]):
     def run(self, document, context):
         if document.name == "bad.txt":
             raise Refuse("not this one", code="not-this-one", hint="another")
-        told = {"mean_confidence": 91.5, "pending": "B-T", "not_after": "2030-01-01T00:00:00+00:00",
+        told = {"mean_confidence": 91.5, "pending": "B-T", "waited": {"tsa": 0.25},
+                "not_after": "2030-01-01T00:00:00+00:00",
                 "timestamp": {"not_after": "2031-01-01T00:00:00+00:00", "ahead_of_us": -0.5}}
         return Result(facts=told, tools={"reader": "2.0"})
 

@@ -7,12 +7,21 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def module_of(folder: str, module: str) -> ModuleType:
     """The module `tests/FOLDER/MODULE.py`."""
-    name = f"monitored_{folder}_{module}"
+    return _loaded(f"monitored_{folder}_{module}", ROOT / "tests" / folder / f"{module}.py")
+
+
+def conftest_of_plugin(plugin: str) -> ModuleType:
+    """What the tests of a bundled plug-in share."""
+    return _loaded(f"monitored_{plugin}", ROOT / "plugins" / plugin / "tests" / "conftest.py")
+
+
+def _loaded(name: str, path: Path) -> ModuleType:
     if name not in sys.modules:
-        path = Path(__file__).resolve().parents[1] / folder / f"{module}.py"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         sys.modules[name] = loaded = importlib.util.module_from_spec(spec)

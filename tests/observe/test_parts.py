@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import secrets
 import socket
 import threading
@@ -12,6 +13,7 @@ import time
 
 import pytest
 import structlog
+from prometheus_client.parser import text_string_to_metric_families
 
 from archived.observe import logs
 from archived.observe import metrics as figures
@@ -144,3 +146,32 @@ def test_a_stream_that_is_gone_is_no_trouble(root, capsys):
     logs.configure("info", "json", Gone())
     structlog.get_logger("x").info("lost", action="test")
     assert capsys.readouterr().err == ""
+
+
+def test_what_a_plug_in_says_cannot_fill_or_spoil_the_figures():
+    metrics = Metrics()
+    for page in range(300):
+        metrics.step_ended("odd", "refused", f"page-{page}-bad", 0.1, 0.1)
+        metrics.told("odd", {"waited": {f"server-{page}": 1}}, {f"tool-{page}": "1" * 500})
+    for nonsense in (math.nan, math.inf, -1, True, "1", None, {}):
+        facts = {"mean_confidence": nonsense, "waited": {"tsa": nonsense}}
+        metrics.told("even", facts | {"timestamp": {"ahead_of_us": nonsense}}, {})
+        metrics.told("even", {"waited": nonsense, "timestamp": nonsense}, {})
+    metrics.told("even", {"mean_confidence": 90, "waited": {"tsa": 0.5}}, {})
+    samples = [
+        sample
+        for family in text_string_to_metric_families(metrics.exposition().decode())
+        for sample in family.samples
+        if sample.labels.get("le", "+Inf") == "+Inf"
+    ]
+    found = {(s.name, *(v for k, v in sorted(s.labels.items()) if k != "le")): s.value
+             for s in samples}  # fmt: skip
+    assert len([name for name, *_ in found if name == "archived_step_endings_total"]) == 101
+    assert found["archived_step_endings_total", "other", "refused", "odd"] == 200
+    assert found["archived_service_wait_seconds_count", "other", "odd"] == 200
+    assert found["archived_tool_info", "tool-0", "1" * 64] == 1
+    assert found["archived_tool_info", "other", ""] == 1
+    assert found["archived_service_wait_seconds_sum", "tsa", "even"] == 0.5
+    assert found["archived_text_confidence_ratio_sum", "even"] == 0.9
+    assert found["archived_timestamp_ahead_seconds", "even"] == -1
+    metrics.close()

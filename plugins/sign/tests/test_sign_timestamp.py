@@ -40,6 +40,7 @@ def test_with_a_server_the_level_is_b_t_and_openssl_accepts_the_token(
     facts = result.facts
     assert (facts["level"], facts["pending"]) == ("B-T", None)
     assert facts["timestamp"]["authority"] == "Bench time"
+    assert 0 < facts["waited"]["tsa"] < 60
     assert (facts["timestamp"]["integrity"], facts["timestamp"]["trust"]) == ("yes", "yes")
     info = cut(result.replace_main.path).signer_info
     (attribute,) = info["unsigned_attrs"]
@@ -75,6 +76,7 @@ def test_sign_without_makes_b_b_and_shows_b_t_as_pending(
     )
     assert (result.facts["level"], result.facts["pending"]) == ("B-B", "B-T")
     assert any("pending" in note for note in result.notes)
+    assert result.facts["waited"].keys() == {"tsa"}, "in vain, but waited"
     parts = cut(result.replace_main.path)
     judged = openssl(
         "cms", "-verify", "-binary", "-inform", "DER", "-in", parts.cms, "-content", parts.covered,
@@ -96,6 +98,7 @@ def test_a_busy_server_is_asked_again(pki, make_pdfa, sign, http_server):
     facts = sign(make_pdfa(), timestamp={"url": url, "tries": 2}, **pki.key_options()).facts
     assert facts["level"] == "B-T"
     assert len(asked) == 2
+    assert facts["waited"]["tsa"] > 2, "all tries, with the pause between"
 
 
 def test_a_server_that_says_it_cannot_now_counts_as_down(pki, make_pdfa, sign, http_server):

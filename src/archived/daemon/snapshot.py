@@ -122,7 +122,9 @@ def _documents(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
         "archived_documents": {
             (folder, str(state)): n for (folder, state), n in catalog.count_documents().items()
         },
-        "archived_held_documents": {(code,): n for code, n in catalog.count_held().items()},
+        "archived_held_documents": {
+            (code,): n for code, n in readings.held_by_code(catalog).items()
+        },
         "archived_archived_pages": {(): catalog.pages_archived()},
         "archived_oldest_unclaimed_file_seconds": {(): age(catalog.oldest_unclaimed())},
         "archived_oldest_document_in_work_seconds": {(): age(catalog.oldest_waiting())},

@@ -60,7 +60,7 @@ class LocalRunner:
         self.stages: dict[str, str] = {}
         """Stage name -> version, as the fork server found them."""
         self.confinement: dict[str, str] = {}
-        """What the latest step was protected by; see `sandbox.Confinement`."""
+        """Protection -> verdict of the latest step that was to have it: `sandbox.Confinement`."""
         self.restarts = 0
         """Times the fork server was started anew because it had ended."""
         self._sources = [dict(source) for source in sources]
@@ -232,7 +232,8 @@ class LocalRunner:
         if running is None or running.ended.done():
             return
         if message["did"] == "ended":
-            self.confinement = message["answer"].get("confinement", self.confinement)
+            told = message["answer"].get("confinement", {})
+            self.confinement |= {what: word for what, word in told.items() if word != "not asked"}
             running.ended.set_result(message)
         elif running.on_progress is not None:
             try:

@@ -1,11 +1,13 @@
 """What stages told lately about their tools and certificates, as figures. Remembers only the last.
 
-A stage speaks through its facts: `mean_confidence` (0 to 100), `not_after` (the certificate it
-signed with), `timestamp` with `not_after` and `ahead_of_us` (seconds), `pending` (see `tally`).
+A stage speaks through its facts: `not_after` (the certificate it signed with), `timestamp` with
+`not_after` and `ahead_of_us` (seconds); `metrics` and `tally` hear the others. What it says is not
+trusted: numbers are looked at, and words become labels only as far as `Few` lets them.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,12 +15,43 @@ from typing import Any
 
 Figures = Mapping[str, Mapping[tuple[str, ...], float]]
 
+MOST = 100
+"""Values that a label may have by a plug-in's word."""
+OTHER = "other"
+_LONGEST = 64
+
+
+class Few:
+    """Lets the first `MOST` words of each kind become labels; whatever else comes is `OTHER`.
+
+    A plug-in that puts a page number into its code must not cost Prometheus its memory.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, set[str]] = {}
+
+    def __call__(self, kind: str, word: str) -> str:
+        """The label for a word."""
+        word = word[:_LONGEST]
+        known = self._known.setdefault(kind, set())
+        if len(known) < MOST:
+            known.add(word)
+        return word if word in known else OTHER
+
+
+def number(told: Any, least: float = -math.inf, most: float = math.inf) -> float | None:
+    """A finite number within these bounds, or `None`: one NaN would spoil a sum for ever."""
+    if not isinstance(told, int | float) or isinstance(told, bool) or not math.isfinite(told):
+        return None
+    return told if least <= told <= most else None
+
 
 class Learned:
     """Hears of each step that ended well; any thread may ask."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._few = Few()
         self._tools: dict[str, str] = {}
         self._expiries: dict[tuple[str, ...], float] = {}
         self._ahead: dict[tuple[str, ...], float] = {}
@@ -28,13 +61,16 @@ class Learned:
         stamp = facts.get("timestamp")
         stamp = stamp if isinstance(stamp, Mapping) else {}
         with self._lock:
-            self._tools |= {str(tool): str(version) for tool, version in tools.items()}
+            for tool, version in tools.items():
+                label = self._few("tool", tool)
+                self._tools[label] = version[:_LONGEST] if label != OTHER else ""
             for use, told in (("signing", facts), ("timestamp", stamp)):
                 expiry = _instant(told.get("not_after"))
                 if expiry is not None:
                     self._expiries[stage, use] = expiry
-            if isinstance(stamp.get("ahead_of_us"), int | float):
-                self._ahead[(stage,)] = stamp["ahead_of_us"]
+            ahead = number(stamp.get("ahead_of_us"))
+            if ahead is not None:
+                self._ahead[(stage,)] = ahead
 
     def gauges(self) -> Figures:
         """The figures; a metric of which nothing is known is left out."""

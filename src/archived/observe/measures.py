@@ -80,8 +80,8 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             ("lane",),
         ),
         "archived_sandbox_held": (
-            "1 when the lane's latest step was confined in this respect, 0 when it was not; `how` "
-            "says by what, or why not.", ("lane", "protection", "how"),
+            "1 when the lane's latest step that was to be confined in this respect was, 0 when it "
+            "was not; `how` says by what, or why not.", ("lane", "protection", "how"),
         ),
         "archived_free_bytes": (
             "Free disk space where it lies: spool, store.", ("place",),
@@ -125,6 +125,10 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_text_confidence_ratio": (
             "Mean word confidence of each document that a stage read, 0 to 1.", ("stage",),
         ),
+        "archived_service_wait_seconds": (
+            "How long a step waited for a service outside, all its tries together; `tsa`: the time "
+            "stamp server.", ("stage", "service"),
+        ),
         "archived_signatures_pending": (
             "Documents whose signature waits for a higher level, such as a time stamp.", (),
         ),
@@ -162,6 +166,7 @@ CONDITIONAL: Mapping[str, str] = MappingProxyType(
         "archived_worker_restarts": "for each lane of this machine",
         "archived_sandbox_held": "for each lane, once a step was asked to be confined so",
         "archived_text_confidence_ratio": "once a stage gave the fact `mean_confidence`",
+        "archived_service_wait_seconds": "once a stage gave the fact `waited`",
         "archived_certificate_expiry_timestamp_seconds": "once a stage gave the fact `not_after`",
         "archived_timestamp_ahead_seconds": "once a stage gave the fact `timestamp`",
         "archived_mqtt_connected": "with `[mqtt]` in the configuration",
@@ -184,7 +189,9 @@ COUNTERS = frozenset(
     {"archived_step_cpu_seconds", "archived_step_endings", "archived_events_published",
      "archived_worker_restarts"}
 )  # fmt: skip
-HISTOGRAMS = frozenset({"archived_step_seconds", "archived_text_confidence_ratio"})
+HISTOGRAMS = frozenset(
+    {"archived_step_seconds", "archived_text_confidence_ratio", "archived_service_wait_seconds"}
+)
 
 
 def table() -> str:

@@ -27,7 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from archived.observe.learned import Learned
+from archived.observe.learned import Few, Learned, number
 from archived.observe.measures import COUNTERS, METRICS
 
 _log = logging.getLogger("archived.observe")
@@ -71,6 +71,9 @@ class Metrics:
                                   registry=self.registry)  # fmt: skip
         self._confidence = Histogram(*_named("archived_text_confidence_ratio"),
                                      buckets=_CONFIDENCE, registry=self.registry)  # fmt: skip
+        self._waited = Histogram(*_named("archived_service_wait_seconds"), buckets=_SECONDS,
+                                 registry=self.registry)  # fmt: skip
+        self._few = Few()
         self._cpu = Counter(*_named("archived_step_cpu_seconds"), registry=self.registry)
         self._endings = Counter(*_named("archived_step_endings"), registry=self.registry)
         self._published = Counter(*_named("archived_events_published"), registry=self.registry)
@@ -130,7 +133,7 @@ class Metrics:
 
     def step_ended(self, stage: str, ending: str, code: str, wall: float, cpu: float) -> None:
         """Count one attempt. Seconds."""
-        self._endings.labels(stage, ending, code).inc()
+        self._endings.labels(stage, ending, self._few(f"code of {stage}", code)).inc()
         if ending != "skipped":
             self._seconds.labels(stage).observe(wall)
             self._cpu.labels(stage).inc(cpu)
@@ -138,9 +141,15 @@ class Metrics:
     def told(self, stage: str, facts: Mapping[str, Any], tools: Mapping[str, str]) -> None:
         """A stage ended well and told what it found and what it used."""
         self.learned.hear(stage, facts, tools)
-        confidence = facts.get("mean_confidence")
-        if isinstance(confidence, int | float):
+        confidence = number(facts.get("mean_confidence"), 0, 100)
+        if confidence is not None:
             self._confidence.labels(stage).observe(confidence / 100)
+        waited = facts.get("waited")
+        for service, told in waited.items() if isinstance(waited, Mapping) else ():
+            seconds = number(told, 0)
+            if seconds is not None:
+                label = self._few(f"service of {stage}", service)
+                self._waited.labels(stage, label).observe(seconds)
 
     def reloaded(self, *, ok: bool) -> None:
         """A configuration was read: at start, or by a reload."""

@@ -8,12 +8,20 @@ from datetime import datetime
 from sqlalchemy import func, select, text
 
 from archived.model.document import State
+from archived.observe.learned import MOST, OTHER
 from archived.storage import schema as t
 from archived.storage.catalog import Catalog
 
 _LAST_EVENTS = text(
     "SELECT name, coalesce(json_extract(facts, '$.stage'), ''), max(at) FROM outbox GROUP BY 1, 2"
 )
+
+
+def held_by_code(catalog: Catalog) -> Mapping[str, int]:
+    """Code -> documents that wait for a person, the most frequent codes; the rest are `other`."""
+    counted = sorted(catalog.count_held().items(), key=lambda each: -each[1])
+    few, rest = dict(counted[:MOST]), sum(n for _, n in counted[MOST:])
+    return few | {OTHER: few.get(OTHER, 0) + rest} if rest else few
 
 
 def last_events(catalog: Catalog) -> Mapping[tuple[str, str], datetime]:

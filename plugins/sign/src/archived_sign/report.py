@@ -43,7 +43,8 @@ def left_alone(signed: str = "", broken: str = "", originals: int = 1) -> Result
 
 @dataclass(frozen=True)
 class Report:
-    """One signature in words. `pending` says why a time stamp is missing, or is empty."""
+    """One signature in words. `pending` says why a time stamp is missing, or is empty; `waited`
+    has the seconds spent on the time stamp server."""
 
     credential: Credential
     signature: Signature
@@ -51,6 +52,7 @@ class Report:
     pending: str
     appearance: Mapping[str, Any] | None
     server: str
+    waited: Mapping[str, float]
 
     def facts(self) -> Mapping[str, Any]:
         """The stage's facts, as its README lists them."""
@@ -70,6 +72,7 @@ class Report:
             "field": self.signature.field,
             "appearance": self.appearance,
             "timestamp": self._stamp_facts(stamped) if stamped else None,
+            "waited": dict(self.waited),
             "verdict": {
                 "integrity": self.verdict.integrity,
                 "trust": self.verdict.trust,

@@ -92,13 +92,14 @@ class _Signing:
             visible=self._visible(moment),
         )
         self.pending = ""
+        self.waited: dict[str, float] = {}
 
     def result(self) -> Result:
         self._sign()
         self.context.progress(0.8)
         report = Report(
             self.credential, self.signature, self._judged(), self.pending, self.appearance,
-            self.options.timestamp.url if self.options.timestamp else "",
+            self.options.timestamp.url if self.options.timestamp else "", self.waited,
         )  # fmt: skip
         return Result(
             replace_main=self.output,
@@ -112,8 +113,9 @@ class _Signing:
         if stamp is None:
             self._append(None)
             return
+        timestamper = self._timestamper(stamp)
         try:
-            self._append(self._timestamper(stamp))
+            self._append(timestamper)
         except ServerRefused as error:
             raise Postpone(
                 f"the time stamp server gives no time stamp: {error}",
@@ -131,6 +133,8 @@ class _Signing:
                 ) from error
             self.pending = str(error)
             self._append(None)
+        finally:
+            self.waited["tsa"] = round(timestamper.waited, 3)
 
     def _append(self, timestamper: HttpTimeStamper | None) -> None:
         # A fresh copy each time: a failed attempt leaves an empty signature behind.
