@@ -62,7 +62,7 @@ def test_a_reason_says_what_to_do_quotes_nothing_and_goes_when_released(told):
     assert "Tệp có mật khẩu" in text
     assert "Ask for a copy without a password" in text
     assert "burn" not in "".join(reasons.values())
-    assert "Bị giữ / Held:                2" in status(told)
+    assert "Bị giữ lại / Held:            2" in status(told)
 
     for row in told.catalog.documents():
         release(told.catalog, DECK, row.id, "someone", "", told.now(), skip=True)

@@ -99,7 +99,7 @@ def _refuse(held: Sequence[Suspicion]) -> None:
     raise Refuse(
         f"{'; '.join(said)}{more}. Nothing was cut.",
         code=first.code,
-        hint=HELD_CODES[first.code] + " Released, the document goes on uncut.",
+        hint=f"{HELD_CODES[first.code]} Released, the document goes on uncut.",
     )
 
 

@@ -9,17 +9,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import Any
 
+from archived.locale import heard, speaking
 from archived.observe.share.words import pause_in_vietnamese, words_for
 
 _RULE = "=" * 64
 _FORMULA = tuple("=+-@\t\r＝＋－＠")
 """What makes a spreadsheet take a cell's text for a formula."""
+
+_WIDE = 80
+"""Columns of a line: Windows' own editor does not break lines by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,14 @@ def _page(lines: Iterable[str]) -> bytes:
     return ("\ufeff" + "\r\n".join([*lines, ""])).encode("utf-8")
 
 
+def _beside(heading: str, told: str) -> list[str]:
+    """A heading with what it says beside it, line below line."""
+    return textwrap.wrap(
+        heading + told, _WIDE, subsequent_indent=" " * len(heading), drop_whitespace=True,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def clock(at: datetime, zone: tzinfo) -> str:
     """An instant as a Vietnamese clerk reads it."""
     return f"{at.astimezone(zone):%d/%m/%Y %H:%M:%S}"
@@ -109,8 +122,10 @@ def receipt_text(it: Receipt, zone: tzinfo) -> bytes:
     lines = [title, _RULE, ""]
     if it.again:
         lines += [
-            "Nội dung giống hệt một tệp đã nhận trước đây. Không lưu thêm lần nữa.",
-            "The same content was received before. It is not archived a second time.", "",
+            "Nội dung giống hệt một tệp đã nhận trước đây. Không lưu trữ thêm lần nữa.",
+            "Trong danh sách \"safe\", tài liệu mang tên ghi ở dòng \"Đã có với tên\".",
+            "The same content was received before. It is not archived a second time.",
+            "In the list in \"safe\" the document has the name after \"Known as\".", "",
         ]  # fmt: skip
     lines += [
         f"Tệp / File:              {it.name}",
@@ -125,8 +140,10 @@ def receipt_text(it: Receipt, zone: tzinfo) -> bytes:
         lines += [f"Sổ cái / Ledger entry:   {it.ledger}"]
     lines += [
         "",
-        "CHƯA được cất bản giấy. Chờ đến khi tài liệu có tên trong thư mục \"safe\".",
-        "The paper must NOT go back yet. Wait until the document is listed in \"safe\".",
+        "CHƯA được cất bản giấy. Chờ đến khi tài liệu có tên trong danh sách ở thư mục",
+        "\"safe\".",
+        "The paper must NOT go back yet. Wait until the document is in a list in the",
+        "folder \"safe\".",
     ]  # fmt: skip
     return _page(lines)
 
@@ -135,8 +152,8 @@ def refusal_text(it: Held, zone: tzinfo) -> bytes:
     """A person decided that a document is not archived."""
     lines = ["KHÔNG LƯU TRỮ / NOT ARCHIVED", _RULE, "", f"Tệp / File:  {it.name}", ""]
     lines += [
-        "Người phụ trách đã quyết định không lưu trữ tài liệu này.",
-        "Nếu bản giấy vẫn cần lưu trữ: hỏi người phụ trách rồi quét lại.",
+        "Người phụ trách lưu trữ đã quyết định không lưu trữ tài liệu này.",
+        "Nếu bản giấy vẫn cần lưu trữ: hỏi người phụ trách lưu trữ rồi mới quét lại.",
         "The archivist decided that this document is not archived.",
         "If the paper is to be archived all the same, ask, then scan it again.", "",
         f"Lúc / At:                {clock(it.since, zone)} ({zone})",
@@ -168,10 +185,13 @@ def reason_text(it: Held, zone: tzinfo) -> bytes:
     words = words_for(it.code)
     lines = ["BỊ GIỮ LẠI, CẦN NGƯỜI XỬ LÝ / HELD, A PERSON MUST ACT", _RULE, ""]
     lines += [f"Tệp / File:  {it.name}", ""]
-    lines += [f"Vì sao:      {words.vi}", f"Phải làm:    {words.vi_do}", ""]
-    lines += [f"Why:         {words.en}", f"What to do:  {words.en_do}", ""]
-    if it.detail:
-        lines += [f"Chi tiết / Details:  {it.detail[:_MOST_DETAIL]}", ""]
+    with speaking("vi"):
+        detail = it.detail[:_MOST_DETAIL]
+        in_vietnamese = heard(detail)
+    lines += [*_beside("Vì sao:      ", words.vi), *_beside("Phải làm:    ", words.vi_do)]
+    lines += _beside("Chi tiết:    ", in_vietnamese) if detail else []
+    lines += ["", *_beside("Why:         ", words.en), *_beside("What to do:  ", words.en_do)]
+    lines += [*(_beside("Details:     ", detail) if detail else []), ""]
     lines += ["-" * 64]
     if it.document is None:
         lines += [
@@ -180,10 +200,12 @@ def reason_text(it: Held, zone: tzinfo) -> bytes:
         ]
     else:
         lines += [
-            "Tệp đã được nhận và được giữ an toàn, nhưng chưa được lưu trữ xong.",
-            "Nếu quét lại: báo người phụ trách lưu trữ để đóng tài liệu bị giữ này.",
+            "Hệ thống đã nhận tệp và đang giữ, nhưng chưa lưu trữ.",
+            "Nếu đã quét lại hoặc gửi tệp khác: báo người phụ trách lưu trữ mã tài liệu ở",
+            "dưới, để giải quyết tài liệu bị giữ lại này.",
             "The file was taken in and is kept, but it is not archived yet.",
-            "If you scan it again, tell the archivist about this held document.",
+            "If you scan it again or bring another file, tell the archivist the document's",
+            "id below: this one is still held and waits for a decision.",
         ]
     lines += [
         "CHƯA được cất bản giấy. / The paper must NOT go back yet.", "",
@@ -193,10 +215,12 @@ def reason_text(it: Held, zone: tzinfo) -> bytes:
     if it.document is not None:
         lines += [
             f"Mã tài liệu / Document:  {it.document}",
-            f"Người phụ trách / For the archivist:  archivectl explain {it.document}",
+            "Người phụ trách lưu trữ dùng lệnh / For the archivist:",
+            f"archivectl explain {it.document}",
         ]
     lines += [
-        "", "Giấy này tự mất khi việc đã xong. / This note goes away when the matter is settled."
+        "", "Thông báo này tự mất khi việc đã xong.",
+        "This note goes away when the matter is settled.",
     ]  # fmt: skip
     return _page(lines)
 
@@ -238,7 +262,7 @@ def status_text(it: State, now: datetime, zone: tzinfo, today: date) -> bytes:
     lines += [
         f"Đang đến / Arriving:          {it.arriving}",
         f"Đang xử lý / In work:         {it.in_work}",
-        f"Bị giữ / Held:                {it.held}{_see_held(it)}",
+        f"Bị giữ lại / Held:            {it.held}{_see_held(it)}",
         f"An toàn hôm nay / Safe today: {it.safe_today}{_see_safe(it, today)}",
         *_warnings(it),
         "",
@@ -263,19 +287,23 @@ def _headline(it: State) -> list[str]:
     if it.offline:
         return [
             "MẤT KẾT NỐI / OFFLINE",
-            "Hệ thống không đọc được thư mục này. Chưa nhận được tệp; giữ bản giấy.",
-            "The system cannot read this folder. No file is taken in; keep the paper.",
+            "Hệ thống không đọc được thư mục này. Chưa nhận được tệp.",
+            "Giữ bản giấy và báo người quản trị.",
+            "The system cannot read this folder. No file is taken in.",
+            "Keep the paper and tell the person who runs the system.",
         ]
     if it.paused:
         return [
             "TẠM DỪNG NHẬN TỆP / PAUSED",
-            f"Vì: {pause_in_vietnamese(it.paused)}. Tệp đặt vào sẽ nằm chờ, rồi tự được nhận.",
-            f"Because: {it.paused}. Files wait here and are taken in later by themselves.",
+            f"Vì: {pause_in_vietnamese(it.paused)}.",
+            "Tệp đặt vào sẽ nằm chờ, rồi tự được nhận.",
+            f"Because: {it.paused}.",
+            "Files wait here and are taken in later by themselves.",
         ]
     if it.failing:
         return [
             "TRỤC TRẶC / TROUBLE",
-            "Chưa nhận được tệp; hệ thống đang tự thử lại. Giữ bản giấy, báo người quản trị.",
+            "Chưa nhận được tệp; hệ thống đang tự thử lại. Giữ bản giấy và báo người quản trị.",
             "Files cannot be taken in now; it is tried again. Keep the paper and report this.",
         ]
     return ["ĐANG LÀM VIỆC / WORKING", "Có thể quét. / You may scan."]
@@ -297,20 +325,22 @@ def _warnings(it: State) -> list[str]:
     if it.stuck:
         lines += [
             "",
-            f"CHÚ Ý: {it.stuck} tệp đã được nhận nhưng chưa xoá được khỏi thư mục. Đừng quét lại!",
-            f"NOTE: {it.stuck} files were taken in but cannot be removed. Do not scan them again!",
+            f"CHÚ Ý: {it.stuck} tệp đã được nhận nhưng chưa xóa được khỏi thư mục.",
+            "Đừng quét lại! Nếu kéo dài, báo người quản trị.",
+            f"NOTE: {it.stuck} files were taken in but cannot be removed.",
+            "Do not scan them again! If it lasts, tell the person who runs the system.",
         ]
     if it.strangers:
         lines += [
             "",
             f"CHÚ Ý: {it.strangers} tệp lạ trong thư mục trả lời này sẽ KHÔNG được lưu trữ.",
-            "Nếu là bản quét, hãy chuyển ra thư mục quét.",
+            "Nếu là bản quét, hãy chuyển ra thư mục quét, bên ngoài thư mục này.",
             f"NOTE: {it.strangers} files of others in this folder are NOT archived.",
             "If they are scans, move them out into the scan folder.",
         ]
     if it.too_much:
         lines += [
-            "", "Giấy báo nhận cũ nhất đã được xoá bớt; tài liệu không bị ảnh hưởng.",
+            "", "Các biên nhận cũ nhất đã được xóa bớt; tài liệu không bị ảnh hưởng.",
             "The oldest receipts were cleared away; no document is touched by that.",
         ]  # fmt: skip
     return lines
