@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from dividing import Dividing
+from dividing import PARTS, Dividing
 from ocfl_judge import judge
 from world import CONTENT, DECK
 
 from archived.engine import commit
+from archived.errors import NotNow
 from archived.model import manifest
 from archived.model.document import IllegalStep, State
 from archived.model.identity import object_id
 from archived.model.outcome import Ending, Made, Outcome
+from archived.storage import atomic
 from archived.storage.records import DocumentRow
 from archived.testing.invariants import problems
 
@@ -149,6 +152,42 @@ def test_a_file_with_the_bytes_of_a_part_is_a_document_of_its_own(world: Dividin
     (world.hot / "same-as-part.pdf").write_bytes(world.piece(1))
     world.sweep()
     assert len(world.catalog.documents()) == 5
+
+
+def test_a_disk_that_fills_up_while_parts_are_cut_out_keeps_none_of_them(
+    world: Dividing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt cuts under other ids: what is left of this one would never go."""
+    step = world.begin(master(world))
+    outcome = world.do_stage(master(world), "note", step.id)
+    written: list[Path] = []
+
+    def fuse(operation: str, path: Path) -> None:
+        if (operation, path.name) == ("write", "0001.pdf"):
+            written.append(path)
+            if len(written) == PARTS:
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(atomic, "fuse", fuse)
+    with pytest.raises(OSError, match="No space"):
+        world.end(step, outcome)
+    world.end(step, Outcome(Ending.POSTPONED, code="no-space", message="a disk is full"))
+
+    assert list(world.spool.held_documents()) == [master(world).id]
+
+
+def test_a_division_that_is_recorded_again_leaves_the_parts_bytes_alone(
+    world: Dividing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the answer of the first commit was lost: the parts are documents by then."""
+    step = world.begin(master(world))
+    outcome = world.do_stage(master(world), "note", step.id)
+    world.end(step, outcome)
+    calls: list[str] = []
+    monkeypatch.setattr(atomic, "fuse", lambda operation, _: calls.append(operation))
+    with pytest.raises(NotNow):
+        commit.division.take_out(world.spool, master(world), step, outcome)
+    assert calls == []
 
 
 def test_what_a_failed_division_left_in_the_spool_is_dropped_at_the_start(world: Dividing) -> None:

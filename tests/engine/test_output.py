@@ -9,6 +9,7 @@ import pytest
 
 from archived.engine.output import check_output, sniff
 from archived.model.outcome import Ending, Made, Outcome
+from archived.storage.spool import Spool
 
 
 def judge(folder: Path, *made: Made) -> Outcome:
@@ -47,6 +48,7 @@ def test_what_is_what_it_says_is_taken_as_it_is(tmp_path, media_type, content):
         ("application/json", b"<a/>", "something else"),
         ("application/xml", b"{}", "something else"),
         ("pdf", b"%PDF-1.4", "not a media type"),
+        ("text/\udce9", b"x", "not a media type"),
     ],
 )
 def test_what_is_not_what_it_says_is_named_and_refused(tmp_path, media_type, content, words):
@@ -96,7 +98,8 @@ def test_only_plain_files_of_the_folder_itself_are_taken(tmp_path, path, words):
         ("../a.txt", "text", "plain file name"),
         (".a", "text", "plain file name"),
         ("a\nb", "text", "plain file name"),
-        ("đ" * 200, "text", "plain file name"),
+        ("đ" * 121, "text", "plain file name"),
+        ("a\udce9", "text", "plain file name"),
         ("record.json", "metadata", "the core's own"),
         ("dc.xml", "metadata", "the core's own"),
     ],
@@ -105,6 +108,16 @@ def test_roles_and_names_are_legal(tmp_path, name, role, words):
     (tmp_path / "f").write_text("x")
     done = judge(tmp_path, Made("f", name, "text/plain", role))
     assert (done.code, words in done.message) == ("bad-output", True), done
+
+
+def test_the_longest_name_that_is_taken_fits_into_the_spool(tmp_path):
+    spool, name = Spool(tmp_path), "đ" * 118 + ".txt"
+    spool.create()
+    folder = spool.start_work("step")
+    (folder / "f").write_text("x")
+    done = judge(folder, Made("f", name, "text/plain", "metadata"))
+    [kept] = spool.keep("document", "step", folder, done.made)
+    assert kept.path.endswith(name)
 
 
 def test_nothing_is_returned_twice(tmp_path):

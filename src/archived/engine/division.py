@@ -14,6 +14,7 @@ from pathlib import PurePath
 
 from archived import AGENT
 from archived.engine.cards import SEAL_LANE, Deck
+from archived.errors import NoSuchDocument, NotNow
 from archived.model.document import AT_REST, Happened, State
 from archived.model.identity import nth_document_id
 from archived.model.outcome import Outcome, PartMade
@@ -36,18 +37,27 @@ class Part:
 def take_out(spool: Spool, master: DocumentRow, step: StepRow, outcome: Outcome) -> list[Part]:
     """Put each part's file into a spool folder of its own; durable when this returns.
 
-    Doing it again for the same step gives the same ids. Raises `OSError`.
+    Doing it again for the same step gives the same ids. Raises `OSError`, and nothing is left then;
+    `NotNow` when the step has ended already: its parts are documents, whose bytes are theirs.
     """
-    parts = []
-    for number, made in enumerate(outcome.parts):
-        document = _id(step, number)
-        spool.drop(document)  # from a try whose transaction failed
-        suffix = PurePath(made.file.name).suffix.lower() or ".bin"
-        source = spool.work / step.id / made.file.path
-        incoming = Incoming(source, f"original/0001{suffix}")
-        note = {"master": master.id, "step": step.id, "part": number + 1}
-        (kept,) = spool.take_in(document, [incoming], note)
-        parts.append(Part(document, made, kept))
+    if master.running != step.id:
+        raise NotNow(f"step {step.id} of document {master.id} has ended already")
+    parts: list[Part] = []
+    try:
+        for number, made in enumerate(outcome.parts):
+            document = _id(step, number)
+            spool.drop(document)  # from a try whose transaction failed
+            suffix = PurePath(made.file.name).suffix.lower() or ".bin"
+            source = spool.work / step.id / made.file.path
+            incoming = Incoming(source, f"original/0001{suffix}")
+            note = {"master": master.id, "step": step.id, "part": number + 1}
+            (kept,) = spool.take_in(document, [incoming], note)
+            parts.append(Part(document, made, kept))
+    except OSError:
+        # The next attempt cuts under other ids: on a full disk each would leave it fuller.
+        for part in parts:
+            spool.drop(part.document)
+        raise
     return parts
 
 
@@ -80,14 +90,25 @@ def let_master_go_on(change: Change, part: DocumentRow, now: datetime) -> None:
     """A part came to rest: when it was the last one, its master is sealed next."""
     if part.master is None:
         return
-    master = change.document(part.master)
+    try:
+        master = change.document(part.master)
+    except NoSuchDocument:
+        return  # the catalog was made from the store, and this object could not be read
     if master.state is not State.DIVIDED:
         return  # a part that a person refused, released, and that is safe now
-    if all(each.state in AT_REST for each in change.parts(master.id)):
+    if all(_rests(each) for each in change.parts(master.id)):
         change.move(
             master, Happened.PARTS_AT_REST, now, due=now, position=master.stages.index(SEAL),
             lane=SEAL_LANE,
         )  # fmt: skip
+
+
+def _rests(part: DocumentRow) -> bool:
+    """Whether nothing more is to be done with a part; one at the end of a pipeline that makes too
+    few copies is never safe, and its master must not wait for that.
+    """
+    ended = part.state is State.SEALED and next_step(part.stages, part.position) is None
+    return part.state in AT_REST or ended
 
 
 def _admit_part(

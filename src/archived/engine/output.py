@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import math
 import stat
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from archived.api import Role
 from archived.engine.boundary import TEMPORARY
+from archived.engine.returned import clean
 from archived.model.manifest import DUBLIN_CORE, PREMIS, RECORD
 from archived.model.outcome import Ending, Made, Outcome
 
@@ -29,6 +31,8 @@ _IMAGES: tuple[tuple[int, bytes, str], ...] = (
 """Offset, bytes there, media type."""
 _ALSO = {"image/jpx": "image/jp2", "image/jpm": "image/jp2", "image/x-ms-bmp": "image/bmp"}
 _SPACE = b" \t\r\n"
+_LONGEST = 240
+"""Bytes of a name; the spool writes a number and the role before it, and a name has 255."""
 
 
 def sniff(path: Path) -> str | None:
@@ -59,12 +63,23 @@ def check_output(outcome: Outcome, folder: Path) -> Outcome:
         if problem:
             return replace(
                 Outcome(Ending.BROKE, "bad-output", usage=outcome.usage),
-                message=f"{made.path}: {problem}",
+                message=clean(f"{made.path}: {problem}"),
                 hint="report it to the stage's author",
             )
         seen.add((made.role, made.name))
         paths.add(made.path)
     return outcome
+
+
+def check_sealed(outcome: Outcome) -> Outcome:
+    """The same for a step behind the seal, where a document gets no more files."""
+    if outcome.ending is not Ending.FINISHED or not (outcome.made or outcome.parts):
+        return outcome
+    return replace(
+        Outcome(Ending.BROKE, "bad-output", usage=outcome.usage),
+        message="it made files of a document that is sealed already",
+        hint='let this stage stand before "seal"',
+    )
 
 
 def _problem(made: Made, folder: Path, *, is_part: bool) -> str:
@@ -94,7 +109,15 @@ def _problem(made: Made, folder: Path, *, is_part: bool) -> str:
 
 def _plain(name: str) -> bool:
     odd = any(char < " " or char in "/\x7f" for char in name)
-    return bool(name) and not odd and not name.startswith(".") and len(name.encode()) <= 255
+    return bool(name) and not odd and not name.startswith(".") and _bytes_of(name) <= _LONGEST
+
+
+def _bytes_of(text: str) -> float:
+    """How long it is; infinite when it has halves of characters and is no text."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return math.inf
 
 
 def _by_folder(folder: Path, parts: tuple[str, ...]) -> str:
@@ -116,7 +139,11 @@ def _by_folder(folder: Path, parts: tuple[str, ...]) -> str:
 
 def _by_content(path: Path, media_type: str) -> str:
     main, slash, sub = media_type.partition("/")
-    if not (main and slash and sub) or media_type != media_type.lower() or " " in media_type:
+    if (
+        not (main and slash and sub and media_type.isascii())
+        or media_type != media_type.lower()
+        or " " in media_type
+    ):
         return f"{media_type!r} is not a media type"
     if media_type in _ALSO or media_type in {known for _, _, known in _IMAGES}:
         found = sniff(path)

@@ -25,8 +25,10 @@ from archived.engine.boundary import DocumentCard, Limits, Request
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
 from archived.engine.custody import document_card
 from archived.engine.ending import runner_lost
+from archived.engine.output import check_sealed
 from archived.engine.queue import AGEING, Queue
 from archived.engine.redirect import due_again, redirect
+from archived.engine.returned import clean
 from archived.engine.room import Room, Shortage, Wanted, wanted
 from archived.engine.sealing import Sealer, of_os_error
 from archived.errors import CatalogError, NotNow, StoreError
@@ -278,7 +280,8 @@ class Scheduler:
         async with self._with_room(row, step, wanted(self._spool.work, size, card.space)) as short:
             await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
             outcome = short or await self._run_in_child(document, step, card, runner)
-            await self._commit(row, step, outcome)
+            sealed = row.object_key is not None
+            await self._commit(row, step, check_sealed(outcome) if sealed else outcome)
 
     @asynccontextmanager
     async def _with_room(
@@ -387,11 +390,15 @@ class Scheduler:
         self._report(row, step, Outcome(Ending.FINISHED, message="sealed", usage=usage))
 
     async def _commit(self, row: DocumentRow, step: StepRow, outcome: Outcome) -> None:
-        """Judge and record. What cannot be kept on disk becomes an ending of its own."""
+        """Judge and record. What cannot be kept on disk, or not be recorded, becomes an ending of
+        its own: no document stays behind as running.
+        """
         try:
             await self._insist(lambda: self._commit_once(row, step, outcome))
-        except OSError as error:
-            outcome = replace(of_os_error(error), usage=outcome.usage)
+        except (NotNow, CatalogError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a stage says, its document goes on
+            outcome = replace(_unrecordable(error), usage=outcome.usage)
             await self._insist(lambda: self._commit_once(row, step, outcome))
         self._report(row, step, outcome)
 
@@ -456,6 +463,16 @@ def _unreadable(error: StoreError | OSError) -> Outcome:
         Ending.POSTPONED, code="store-io", message=error.message,
         hint=error.hint or "look at the store; the document goes on by itself once it is readable",
         after=timedelta(minutes=1),
+    )  # fmt: skip
+
+
+def _unrecordable(error: Exception) -> Outcome:
+    if isinstance(error, OSError):
+        return of_os_error(error)
+    why = str(error).partition("\n")[0] or type(error).__name__
+    return Outcome(
+        Ending.BROKE, code="bad-output", hint="report it to the stage's author",
+        message=clean(f"what the stage returned cannot be recorded: {why}"),
     )  # fmt: skip
 
 

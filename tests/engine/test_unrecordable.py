@@ -1,0 +1,108 @@
+"""Whatever a stage says, its document does not stay behind as running."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import CONTENT, DECK, LIMITS, World
+
+from archived.engine.scheduler import Scheduler, StepEnded
+from archived.engine.sealing import Sealer
+from archived.model.document import State
+from archived.model.outcome import Ending, Made, Outcome, PartMade
+from archived.storage.records import DocumentRow
+from archived.testing.invariants import problems
+
+ONCE = replace(LIMITS, attempts=1)
+STRICT = replace(
+    DECK, stages={name: replace(card, limits=ONCE) for name, card in DECK.stages.items()},
+    limits=ONCE,
+)  # fmt: skip
+DONE = Outcome(Ending.FINISHED)
+
+
+class Says:
+    """A runner as a plug-in may give one: every step ends as it is told, with one file made."""
+
+    def __init__(self, **outcomes: Outcome) -> None:
+        self.outcomes = outcomes
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def run(self, request: Any, on_progress: Any = None, on_log: Any = None) -> Outcome:
+        (request.folder / "f.pdf").write_bytes(CONTENT)
+        return self.outcomes.get(request.stage, DONE)
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Nothing to stop."""
+
+
+async def worked(root: Path, runner: Says) -> DocumentRow:
+    """The one document, after the scheduler has nothing more to do with it."""
+    world, ended = World(root), asyncio.Event()
+    (world.hot / "page.pdf").write_bytes(CONTENT)
+    world.sweep()
+
+    def tell(step: StepEnded) -> None:
+        if step.ending != "finished" or step.stage == "after":
+            ended.set()
+
+    scheduler = Scheduler(
+        world.spool, world.store, world.catalog,
+        Sealer(world.spool, world.store, world.catalog, ""),
+        clock=world.now, wake=asyncio.Event(), tell=tell,
+    )  # fmt: skip
+    scheduler.use(STRICT, {"cpu": runner}, {"cpu": 1})
+    work = asyncio.create_task(scheduler.run())
+    await asyncio.wait_for(ended.wait(), 20)
+    await scheduler.stop(0)
+    await asyncio.wait_for(work, 20)
+    (row,) = world.catalog.documents()
+    assert row.running is None
+    assert problems(world.state, world.root / "store") == []
+    world.catalog.close()
+    return row
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda: replace(DONE, facts={"pages": 1 << 70}),
+        lambda: replace(DONE, notes=("half a character \udce9",), tools={"\udce9": "1"},
+                        made=(Made("f.pdf", "f\udce9.pdf", "application/pdf", "access"),)),
+        lambda: Outcome(Ending.POSTPONED, code="server-down", after=timedelta(days=900_000_000)),
+    ],
+    ids=["a number too large", "no text", "a wait beyond the calendar"],
+)  # fmt: skip
+async def test_what_cannot_be_recorded_costs_an_attempt(
+    tmp_path: Path, odd: Callable[[], Outcome]
+) -> None:
+    row = await worked(tmp_path, Says(note=odd()))
+    assert (row.state, row.code, row.attempts) == (State.HELD, "bad-output", 1)
+    assert row.reason is not None
+    assert row.reason.startswith("what the stage returned cannot be recorded: ")
+    assert "\n" not in row.reason
+
+
+def file(role: str) -> Made:
+    return Made("f.pdf", "f.pdf", "application/pdf", role)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"made": (file("access"),)}, {"parts": (PartMade(file("original"), "part", "", {}),)}],
+    ids=["files", "parts"],
+)
+async def test_a_stage_behind_the_seal_makes_no_files_of_its_document(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    row = await worked(tmp_path, Says(after=replace(DONE, **more)))
+    assert (row.state, row.code) == (State.HELD, "bad-output")
+    assert row.reason == "it made files of a document that is sealed already"
