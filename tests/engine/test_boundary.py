@@ -35,6 +35,7 @@ REQUEST = Request(
         facts={"classify": {"kind": "công văn"}},
         secrecy="mật",
         sealed=Sealed(Path("/store/x"), "a/x", 1, "cd"),
+        answers={"pages-differ": "the paper is complete"},
     ),
     folder=Path("/srv/steps/7"),
     deadline=NOW,

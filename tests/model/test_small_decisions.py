@@ -1,12 +1,15 @@
 """Ids, plans, secrecy, descriptions: small pure decisions."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archived.api import Artifact, Document, Role
 from archived.model import description, identity, plan, secrecy
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -96,6 +99,27 @@ def test_stages_accept_by_media_type(
     patterns: tuple[str, ...], media_type: str, accepted: bool
 ) -> None:
     assert plan.accepts(patterns, media_type) is accepted
+
+
+def test_a_stage_of_several_originals_is_asked_about_all_of_them_until_there_is_one_main() -> None:
+    letter, scan, made = (
+        Artifact(Path(name), name, kind, role)
+        for name, kind, role in (
+            ("0001.txt", "text/plain", Role.ORIGINAL),
+            ("0002.tif", "image/tiff", Role.ORIGINAL),
+            ("document.pdf", "application/pdf", Role.ACCESS),
+        )
+    )
+    received = Document(
+        "id", datetime(2026, 3, 2, tzinfo=UTC), "scans", "a", letter, (letter, scan)
+    )
+    read = replace(received, main=made, artifacts=(letter, scan, made))
+
+    assert plan.asked_about(received, any_original=False) == ("text/plain",)
+    assert plan.asked_about(received, any_original=True) == ("text/plain", "image/tiff")
+    assert plan.asked_about(read, any_original=True) == ("application/pdf",)
+    assert plan.accepts(("image/*",), "text/plain", "image/tiff")
+    assert not plan.accepts(("image/*",), "text/plain", "application/pdf")
 
 
 def test_levels_of_secrecy_rise() -> None:

@@ -1,5 +1,7 @@
 """What the stage `ocr` promises about pages, pixels and text; run as the daemon runs it."""
 
+import os
+import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from archived.api import Refuse, Role
 from archived.testing import StageContract
+from archived.testing.kit import run_stage_below, take_in
 from archived_ocr import Ocr, OcrOptions
 
 FONT = "/usr/share/fonts/truetype/croscore/Tinos-Regular.ttf"
@@ -269,3 +272,23 @@ def test_a_large_sheet_needs_little_memory(run_stage, tmp_path):
     done = run_stage(Ocr, saved(tmp_path / "a3.png", sheet, compress_level=1))
 
     assert done.usage.peak_memory < 700 * 2**20
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_the_pictures_of_pages_that_were_read_take_up_no_room(tmp_path):
+    """Twelve pages unpack to 44 MiB at 200 dpi; there is room for a few of them."""
+    sheets = [Image.new("1", (1654, 2339), 1) for _ in range(12)]
+    scan = tmp_path / "blank.tif"
+    sheets[0].save(
+        scan, dpi=(200, 200), compression="group4", save_all=True, append_images=sheets[1:]
+    )
+    document = take_in(scan, tmp_path)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)], check=True)
+    try:
+        done = run_stage_below(disk, Ocr, document)
+        assert done.facts["pages"] == 12
+        assert done.facts["pdfa"] == "2b"
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)

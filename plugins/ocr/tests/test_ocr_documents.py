@@ -198,6 +198,18 @@ def test_the_owners_restrictions_are_recorded_or_refused(run_stage, tmp_path):
     assert refused.value.code == "owner-password"
 
 
+def test_what_a_stamp_says_of_itself_in_nonsense_does_not_stop_a_signed_document(
+    run_stage, tmp_path
+):
+    """Flags that are no number hide nothing; a reader would show the stamp as well."""
+    source = signed(scan(tmp_path / "deed.pdf"), tmp_path, box=(200, 40, 340, 90))
+    assert source.read_bytes().count(b"/F 132") == 1
+    source.write_bytes(source.read_bytes().replace(b"/F 132", b"/F ()  "))
+    done = run_stage(Ocr, source)
+    assert done.facts["reading_copy"] is True
+    assert "Digitally signed" in text_of(done)
+
+
 def test_hostile_and_broken_input_is_refused_with_a_code_and_a_hint(run_stage, tmp_path):
     bad = samples.nasty(tmp_path)
     for name, code in {

@@ -344,3 +344,52 @@ def test_a_ticket_that_says_another_number_of_pages_is_not_passed_over(run_stage
     assert "The ticket says that there are 2 pages, and there are 1." in done.notes
     part = replace(claims, facts={"separate": {"part": 1, "of": 2}})
     assert "pages-differ" not in run_stage(Ocr, part).facts["flags"]
+
+
+def test_a_person_who_looked_at_the_paper_lets_it_go_on(run_stage, tmp_path):
+    document = take_in([scanned(tmp_path / "c.pdf", "bốn")], tmp_path)
+    claims = replace(document, given={"pages": 2}, answers={"pages-differ": "one sheet was blank"})
+    done = run_stage(Ocr, claims)
+    assert done.replace_main is not None
+    assert "pages-differ" in done.facts["flags"]
+    [note] = [note for note in done.notes if "ticket" in note]
+    assert "2 pages, and there are 1" in note
+    assert "one sheet was blank" in note
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_original_that_cannot_be_read_is_left_out_and_named(run_stage, tmp_path, at):
+    """Wherever it stands; the others are read, and the copy says that it is not all."""
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Kính gửi")
+    files = [scanned(tmp_path / "a.jpg", "một"), scanned(tmp_path / "b.tif", "hai")]
+    files.insert(at, letter)
+    document = replace(take_in(files, tmp_path), given={"pages": 4})
+    done = run_stage(Ocr, document)
+
+    assert pdfa.validate_written(done.replace_main.path, "2b").passed
+    for word, text in zip(("một", "hai"), pages_of(done), strict=True):
+        assert f"số {word}" in text
+    facts = done.facts
+    assert (facts["pages"], facts["reading_copy"]) == (2, True)
+    assert set(facts["flags"]) == {"left-out", "pages-differ"}
+    name = f"000{at + 1}.txt"
+    assert facts["originals"][at] == {"name": name, "pages": 0, "left_out": True}
+    assert any(
+        f"original {at + 1} ({name})" in note and "text/plain" in note for note in done.notes
+    )
+    with pikepdf.open(done.replace_main.path) as pdf:
+        assert "several originals" in str(pdf.docinfo["/Subject"])
+    assert kept(done)
+    # More pages than the ticket says are too many, whatever was left out.
+    with pytest.raises(Refuse) as refused:
+        run_stage(Ocr, replace(document, given={"pages": 1}))
+    assert refused.value.code == "pages-differ"
+
+
+def test_fronts_and_backs_are_not_put_together_without_one_of_them(run_stage, tmp_path):
+    (tmp_path / "backs.txt").write_text("no scan")
+    files = [scanned(tmp_path / "fronts.tif", "một", "ba"), tmp_path / "backs.txt"]
+    with pytest.raises(Refuse) as refused:
+        run_stage(Ocr, files, collation="two-pass")
+    assert refused.value.code == "sides-differ"

@@ -99,6 +99,9 @@ class Document:
     collation: str = ""
     """How several originals are read: "" one after the other; "two-pass": the first original holds
     the fronts in order, the second the backs in reverse order."""
+    answers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Code of a refusal of this stage -> what a person wrote who looked and asked to try again all
+    the same (`archivectl retry --note`). Whether that lets it go on is the stage's to say."""
 
     def of_role(self, role: Role) -> tuple[Artifact, ...]:
         """The current artifacts with this role, in order."""
@@ -268,6 +271,9 @@ class Stage(ABC, Generic[O]):
     version: ClassVar[str]
     accepts: ClassVar[tuple[str, ...]] = ("*/*",)
     """Media types (`image/*` is allowed) of the main artifact; others are skipped, on record."""
+    any_original: ClassVar[bool] = False
+    """While the main artifact is an original, one original that `accepts` fits is enough: for a
+    stage that makes one artifact of several originals and leaves alone what it cannot read."""
     needs: ClassVar[Needs] = Needs()
     preload: ClassVar[tuple[str, ...]] = ()
     """Modules the fork server imports once, so that every attempt starts with them loaded.

@@ -36,7 +36,7 @@ def _stage(stage: StageSetting, limits: Limits) -> StageCard:
         accepts=tuple(stage.cls.accepts), lane=stage.needs.lane, timeout=stage.needs.timeout,
         memory=stage.needs.memory_bytes, network=stage.needs.network, targets=stage.needs.targets,
         limits=Limits(stage.needs.attempts, limits.first_wait, limits.longest_wait),
-        space=stage.space,
+        any_original=stage.cls.any_original, space=stage.space,
     )  # fmt: skip
 
 

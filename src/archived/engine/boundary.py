@@ -22,6 +22,8 @@ FACTS_LIMIT = 256 * 2**10
 """Bytes of JSON one step's facts may take; those of all its parts together, as much again."""
 PARTS_LIMIT = 1000
 """Documents that one step may cut out of another."""
+PROCESSES_LIMIT = 128
+"""Processes and threads that one step may have at a time, its own process included."""
 LOG_LIMIT = 64 * 2**10
 """Bytes of a step's output that are kept: the first quarter and the end."""
 LINE_LIMIT = 2 * REPLY_LIMIT + 16 * LOG_LIMIT
@@ -39,15 +41,15 @@ class Limits:
 
     `memory`: bytes of address space, on top of what the warm fork server already takes.
     `cpu_seconds`: processor time of each process. `file_size`: bytes of each file it writes.
-    `open_files`: descriptors of each process. `processes`: how many the *user* may have in all,
-    so leave it `None` unless the daemon has a user of its own. `network`: whether it has any.
+    `open_files`: descriptors of each process. `processes`: how many processes and threads it may
+    have at a time. `network`: whether it has any.
     """
 
     memory: int | None = 2**30
     cpu_seconds: int | None = None
     file_size: int | None = 16 * 2**30
     open_files: int | None = 1024
-    processes: int | None = None
+    processes: int | None = PROCESSES_LIMIT
     network: bool = False
 
 
@@ -67,6 +69,7 @@ class DocumentCard:
     dossier: str = ""
     given: Mapping[str, Any] = field(default_factory=dict)
     collation: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Document) -> DocumentCard:
@@ -84,6 +87,7 @@ class DocumentCard:
             dossier=document.dossier,
             given=document.given,
             collation=document.collation,
+            answers=document.answers,
         )
 
     def document(self) -> Document:
@@ -103,6 +107,7 @@ class DocumentCard:
             dossier=self.dossier,
             given=MappingProxyType(dict(self.given)),
             collation=self.collation,
+            answers=MappingProxyType(dict(self.answers)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -124,6 +129,7 @@ class DocumentCard:
             "dossier": self.dossier,
             "given": dict(self.given),
             "collation": self.collation,
+            "answers": dict(self.answers),
         }
 
     @classmethod

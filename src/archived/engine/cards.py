@@ -33,6 +33,7 @@ class StageCard:
     network: bool
     targets: bool
     limits: Limits
+    any_original: bool = False
     space: float = 0.0
     """Times the document's size that is kept free on the disk for one attempt; see `room`."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from archived.api import Artifact, Role, Sealed
 from archived.engine.boundary import DocumentCard
 from archived.errors import StoreError
 from archived.model.identity import object_id
+from archived.model.plan import next_step
 from archived.storage.catalog import Catalog
 from archived.storage.records import ArtifactRow, DocumentRow
 from archived.storage.spool import Spool
@@ -71,7 +73,25 @@ def document_card(spool: Spool, store: Store, catalog: Catalog, row: DocumentRow
         artifacts=artifacts, main=next(i for i, a in enumerate(rows) if a.main),
         facts=catalog.facts(row.id), secrecy=row.secrecy, sealed=_sealed(store, row),
         dossier=row.dossier, given=row.given or {}, collation=row.collation,
+        answers=_answers(catalog, row),
     )  # fmt: skip
+
+
+def _answers(catalog: Catalog, row: DocumentRow) -> dict[str, str]:
+    """What people answered, by note, to the refusals of the stage that comes next."""
+    stage = next_step(row.stages, row.position)
+    told = (
+        json.loads(entry.entry).get("facts") or {}
+        for entry in catalog.ledger_of(row.id)
+        if entry.kind == "document-retried"
+    )
+    return {
+        was: note
+        for facts in told
+        if facts.get("stage") == stage
+        and (was := facts.get("was"))
+        and (note := (facts.get("note") or "").strip())
+    }
 
 
 def _sealed(store: Store, row: DocumentRow) -> Sealed | None:

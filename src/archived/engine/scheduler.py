@@ -35,7 +35,7 @@ from archived.errors import CatalogError, NotNow, StoreError
 from archived.model.document import IllegalStep
 from archived.model.hours import LaneHours
 from archived.model.outcome import Ending, Outcome, Usage
-from archived.model.plan import SEAL, accepts, next_step
+from archived.model.plan import SEAL, accepts, asked_about, next_step
 from archived.model.policy import decide
 from archived.storage.catalog import Catalog
 from archived.storage.records import DocumentRow, StepRow
@@ -270,9 +270,9 @@ class Scheduler:
             await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
             await self._commit(row, step, _unreadable(error))
             return
-        media_type = document.artifacts[document.main].media_type
-        if not accepts(card.accepts, media_type):
-            why = f"{card.name} does not accept {media_type}"
+        kinds = asked_about(document.document(), any_original=card.any_original)
+        if not accepts(card.accepts, *kinds):
+            why = f"{card.name} does not accept {', '.join(dict.fromkeys(kinds))}"
             await asyncio.to_thread(commit.skip_step, self._catalog, self._deck, row, step, why)
             self._tell(StepEnded(step.stage, "skipped", "", Usage()))
             return

@@ -39,7 +39,7 @@ from archived.api import (
 from archived.engine.boundary import DocumentCard, Limits, Request
 from archived.engine.output import sniff
 from archived.model.outcome import Ending, Made, Outcome, Usage
-from archived.model.plan import accepts
+from archived.model.plan import accepts, asked_about
 from archived.testing.lane import lanes
 
 AnyStage = type[Stage[Any]]
@@ -143,7 +143,7 @@ def run_stage_below(
         collation=collation or document.collation,
         sealed=sealed or document.sealed,
     )
-    if not accepted(stage, document.main.media_type):
+    if not accepted(stage, document):
         raise ValueError(
             f"stage {stage.name!r} does not accept {document.main.media_type}: the core would "
             "skip this step"
@@ -202,9 +202,9 @@ def media_type(path: Path) -> str:
     return sniff(path) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
-def accepted(stage: AnyStage, kind: str) -> bool:
-    """Whether the core would run the stage on a main artifact of this media type."""
-    return accepts(stage.accepts, kind)
+def accepted(stage: AnyStage, document: Document) -> bool:
+    """Whether the core would run the stage on this document."""
+    return accepts(stage.accepts, *asked_about(document, any_original=stage.any_original))
 
 
 def as_request(targets: Targets | None) -> dict[str, dict[str, Any]]:

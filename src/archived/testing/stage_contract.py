@@ -235,8 +235,8 @@ class StageContract:
         assert all(_MEDIA_RANGE.fullmatch(kind) for kind in stage.accepts), stage.accepts
         assert stage.needs.timeout > timedelta(0) and stage.needs.memory_bytes > 0
         root, sample, _, _ = surroundings
-        main = (sample if isinstance(sample, Document) else take_in(sample, root)).main
-        assert accepted(stage, main.media_type), f"the sample is {main.media_type}"
+        document = sample if isinstance(sample, Document) else take_in(sample, root)
+        assert accepted(stage, document), f"the sample is {document.main.media_type}"
 
     def test_every_option_is_documented(self) -> None:
         """A string under each field."""

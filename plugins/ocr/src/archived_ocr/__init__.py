@@ -52,6 +52,7 @@ class Ocr(Stage[OcrOptions]):
     name = "ocr"
     version = "0.1.0"
     accepts = ("application/pdf", "image/tiff", "image/jpeg", "image/png")
+    any_original = True
     needs = Needs(timeout=timedelta(minutes=30), attempts=2, lane="cpu", memory="3 GiB")
     preload = ("archived_ocr.steps", "pyhanko.pdf_utils.reader", "pikepdf.pdfa")
 

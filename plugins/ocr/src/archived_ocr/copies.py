@@ -209,11 +209,17 @@ def stamps_to_pictures(source: Path, pdf: pikepdf.Pdf) -> None:
             document.close()
 
 
+def _is_hidden(annotation: pikepdf.Dictionary) -> bool:
+    try:
+        return bool(int(annotation.get("/F", 0)) & 0b100010)  # Hidden, NoView
+    except (TypeError, ValueError):
+        return False  # flags that are no number hide nothing
+
+
 def _shown_box(annotation: pikepdf.Dictionary) -> tuple[float, float, float, float] | None:
     """The rectangle of an annotation that shows something of its own on the screen."""
     appearance = annotation.get("/AP")
-    hidden = int(annotation.get("/F", 0)) & 0b100010  # Hidden, NoView
-    if str(annotation.get("/Subtype")) in ("/Link", "/Popup") or hidden:
+    if str(annotation.get("/Subtype")) in ("/Link", "/Popup") or _is_hidden(annotation):
         return None
     if not isinstance(appearance, pikepdf.Dictionary) or "/N" not in appearance:
         return None

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from archived_ocr import OcrOptions
 
 PDF = "application/pdf"
+READABLE = frozenset({PDF, *images.FORMATS})
+"""Media types, as they were told by the first bytes at admission."""
 TWO_PASS = "two-pass"  # noqa: S105 - a way of scanning
 _HEADS = {
     b"II*\0": "image/tiff",
@@ -108,6 +110,8 @@ class Part:
     lost: bool = False
     """The pages show less than the original holds."""
     pictured: bool = False
+    left_out: bool = False
+    """It is of a kind that cannot be read, and has no pages here."""
     typed: frozenset[int] = frozenset()
     """Pages that became pictures, and whose text need not be read off them."""
 
@@ -123,6 +127,7 @@ class Part:
             "pages": len(self.found),
             **({"signed": True} if self.signed else {}),
             **({"pictured": True} if self.pictured else {}),
+            **({"left_out": True} if self.left_out else {}),
             **({"same_as": same_as} if same_as else {}),
         }
 
@@ -136,16 +141,29 @@ class Desk:
     account: Account
 
     def prepare(self, originals: Sequence[Artifact]) -> list[Part]:
-        """Every original as pages. Raises `Refuse`, naming the one at fault."""
+        """Every original as pages, but those of a kind that has none. Raises `Refuse`, naming the
+        one at fault.
+        """
         parts: list[Part] = []
         count = 0
         for number, original in enumerate(originals, 1):
             part = Part(original, number, self.work / f"part-{number}.pdf")
             with _named(part), self.account.about(part.name):
-                self._prepare(part, count)
+                if original.media_type in READABLE:
+                    self._prepare(part, count)
+                else:
+                    self._leave_out(part)
             count += len(part.found)
             parts.append(part)
         return parts
+
+    def _leave_out(self, part: Part) -> None:
+        part.left_out = True
+        self.account.tell(
+            "left-out",
+            f"A file of the kind {part.original.media_type} has no pages that can be shown; it is "
+            "kept unchanged beside the others, and its text was not read.",
+        )
 
     def _prepare(self, part: Part, before: int) -> None:
         # A name of our own: received paths may hold what libraries in C cannot open.

@@ -164,6 +164,7 @@ class Engine(OcrEngine):
         """Which way to turn the page; reads it on the way."""
         image, dpi = _gray(input_file)
         angle = _job().facing(_page_of(input_file), image, dpi)
+        _forget(input_file)
         return OrientationConfidence(angle=angle, confidence=SURE)
 
     @staticmethod

@@ -122,14 +122,13 @@ class _Work:
 
     def _from_several(self) -> bool:
         originals = self.document.originals
-        joined = Joined(
-            Desk(self.work, self.options, self.account).prepare(originals),
-            self.document.collation,
-        )
-        facts = facts_of(self.document, joined.parts)
+        parts = Desk(self.work, self.options, self.account).prepare(originals)
+        joined = Joined([part for part in parts if not part.left_out], self.document.collation)
+        left_out = len(joined.parts) < len(parts)
+        facts = facts_of(self.document, parts)
         self.account.add(**facts)
-        for part, told in zip(joined.parts, facts["originals"], strict=True):
-            if "same_as" in told:
+        for part, told in zip(parts, facts["originals"], strict=True):
+            if "same_as" in told and not part.left_out:
                 with self.account.about(part.name):
                     self.account.tell(
                         "repeated-original",
@@ -137,29 +136,37 @@ class _Work:
                     )
         pages = self.work / "pages.pdf"
         joined.write(pages)
-        self._begin(len(joined.order))
+        self._begin(len(joined.order), left_out=left_out)
         self.account.found(joined.found, joined.shown, joined.unread, joined.own)
-        self.label = joined.label
+        self.label = joined.label or (copies.JOINED_LABEL if left_out else None)
         made = self._make(pages, joined.unread)
-        self.account.reading_copy = made and joined.label is not None
+        self.account.reading_copy = made and self.label is not None
         return made or self._stays()
 
-    def _begin(self, pages: int) -> None:
-        """The pages are counted: do they agree with what a ticket claims?"""
+    def _begin(self, pages: int, *, left_out: bool = False) -> None:
+        """The pages are counted: do they agree with what a ticket claims?
+
+        `left_out`: some originals have no pages that could be counted.
+        """
         self.account.begin(pages)
         claimed = self.document.given.get("pages")
         cut_out = any("part" in facts for facts in self.document.facts.values())
         if not isinstance(claimed, int) or claimed == pages or cut_out:
             return  # nobody claims anything of a part of a document
         told = f"The ticket says that there are {claimed} pages, and there are {pages}"
-        if self.options.claimed_pages == "hold":
+        if left_out and pages < claimed:
+            self.account.tell("pages-differ", f"{told}, those of files left out not counted.")
+            return
+        answer = self.document.answers.get("pages-differ", "")
+        if self.options.claimed_pages == "hold" and not answer:
             raise Refuse(
                 told,
                 code="pages-differ",
                 hint="Look for pages that were left out or fed together, and scan again. When the "
-                'paper is complete, set claimed_pages = "note" and retry.',
+                "paper is complete, archivectl retry DOC --note WHY goes on.",
             )
-        self.account.tell("pages-differ", f"{told}.")
+        looked = f'; who looked at the paper says: "{answer}"' if answer else "."
+        self.account.tell("pages-differ", f"{told}{looked}")
 
     def _from_image(self, kind: str) -> bool:
         pages = self.work / "pages.pdf"
