@@ -72,6 +72,9 @@ def test_what_the_card_quotes_is_what_stands_on_the_share(
     everything = " ".join((*texts_in(card["vi"]), *texts_in(card["en"])))
     shouted = set(re.findall(r"“([A-ZĐÀ-Ỹ ]{6,})”", everything)) | {"TẠM DỪNG", "PAUSED"}
     assert {"TỆP NÀY ĐÃ CÓ RỒI", "RECEIVED BEFORE", "KHÔNG LƯU TRỮ", "NOT ARCHIVED"} <= shouted
+    states = [row[0].split(", ") for side in ("vi", "en") for row in card[side]["statuses"]]
+    shouted |= {words for row in states for words in row if words.isupper()}
+    assert {"ĐANG LÀM VIỆC", "MẤT KẾT NỐI", "STOPPED"} <= shouted
     assert [words for words in shouted if words not in answers] == []
     for name in ("receipts", "held", "safe", "STATUS.txt"):
         assert name in everything
