@@ -15,8 +15,8 @@ from archived.storage import atomic
 from archived.storage.records import ArrivalState
 
 
-def with_dossiers(place: Place) -> None:
-    place.configure(deadline="1 h", more="dossiers = true")
+def with_dossiers(place: Place, **values: str) -> None:
+    place.configure(deadline="1 h", more="dossiers = true", **values)
     place.new_desk()
 
 
@@ -66,6 +66,20 @@ def test_bytes_that_a_ticket_does_not_list_are_read_once_and_not_in_every_sweep(
     place.destroyed(ticket)
     place.drop("HS/ticket.json", json.dumps({"files": [{"path": "a.pdf"}]}).encode())
     place.until(lambda report: report.admitted)
+
+
+def test_a_file_held_for_itself_is_not_held_for_its_dossier_in_turns(place: Place) -> None:
+    with_dossiers(place, largest="2000 B")
+    place.drop("HS/large.pdf", paper("many words" * 50))
+    for ending in ("json", "csv"):
+        place.drop(f"HS/ticket.{ending}", b"{}")
+    for _ in range(2):
+        place.until(lambda _: len([a for a in place.arrivals() if a.code]) == 3)
+    assert {a.name: a.code for a in place.arrivals()} == {
+        "HS/large.pdf": "too-large", "HS/ticket.json": "ticket-several",
+        "HS/ticket.csv": "ticket-several",
+    }  # fmt: skip
+    assert [entry[3] for entry in place.catalog.ledger_rows()] == ["arrival-held"] * 3
 
 
 def test_a_disk_that_fails_after_a_repeated_arrival_is_on_record_records_it_once(

@@ -82,10 +82,10 @@ class Gathering:
                 yield batch, Waits()
                 continue
             if isinstance(ticket, TicketProblem):
-                yield batch, Holds(ticket.code, ticket.problem.sentence)
+                yield _ready(batch), Holds(ticket.code, ticket.problem.sentence)
                 continue
             for decision in decide(batch, self.rules, ticket):
-                yield batch, decision
+                yield (_ready(batch) if isinstance(decision, Holds) else batch), decision
 
     def _ticket(self, batch: Batch) -> Ticket | TicketProblem | None:
         if len(batch.tickets) != 1 or not batch.tickets[0].ready:
@@ -142,6 +142,17 @@ class Gathering:
                 raise DigestsDiffer(problems)
 
         return admit(self._spool, self._catalog, items, self._house.find_bytes, now, examine)
+
+
+def _ready(batch: Batch) -> Batch:
+    """What may be held for the batch: the rest still arrives, or is held for a reason of its own,
+    and two reasons would take turns on record in every sweep.
+    """
+    files, tickets, marks = (
+        tuple(each for each in some if each.ready)
+        for some in (batch.files, batch.tickets, batch.marks)
+    )
+    return Batch(files, batch.folder, tickets, marks)
 
 
 def _same(before: Lying, now: Lying) -> bool:
