@@ -19,6 +19,9 @@ from archived.storage.atomic import digest
 DRILL = '''
 """Erratic under many names, so that one daemon can be struck by every fault at once."""
 
+import os
+import signal
+import time
 from datetime import UTC, datetime, timedelta
 
 from archived.api import Postpone, Result, Stage, StageConfig, hookimpl
@@ -46,8 +49,25 @@ class Later(Stage[Options]):
         return Result()
 
 
+class Bomb(Stage[Options]):
+    """Over a poisonous document 256 processes that end within 20 seconds, if nothing stops them."""
+
+    name = "bomb"
+    version = "1.0"
+
+    def run(self, document, context):
+        if document.name.startswith("poison"):
+            for _ in range(8):
+                if os.fork() == 0:
+                    signal.alarm(20)
+                    os.setsid()
+            time.sleep(20)
+        return Result()
+
+
 @hookimpl
 def register_stages(register):
+    register(Bomb)
     for name in NAMES:
         register(type(name.title().replace("-", ""), (Erratic,), {"name": name}))
     register(Later)
@@ -61,6 +81,7 @@ EXPECTED = {
     "fail": "stage-error",
     "hang": "timed-out",
     "eat-memory": "out-of-memory",
+    "bomb": "too-many-processes",
     "refuse": "erratic-refused",
     **dict.fromkeys(OUTPUTS, "bad-output"),
 }
@@ -83,7 +104,7 @@ def drill(root: Path) -> str:
             f'[hotfolder.{name}]\npath = "{{root}}/hot/{name}"\npipeline = "{name}"\n'
             f'[stage.{name}]\nattempts = 2\ntimeout = "{"1 s" if name == "hang" else "20 s"}"\n'
         )
-        if name != "later":
+        if name not in ("bomb", "later"):
             toml.append(f'i_know_what_this_does = true\nonly = "poison*"\nfault = "{fault}"\n')
         if name in OUTPUTS:
             toml.append(f'output = "{name}"\n')

@@ -49,6 +49,34 @@ def test_the_exposure_is_low():
     assert done.returncode == 0, done.stdout
 
 
+@analyze
+def test_the_unit_lets_steps_confine_themselves():
+    """Names of calls, as this machine's systemd understands the unit's filter."""
+    told = subprocess.run(
+        ["systemd-analyze", "syscall-filter", "--no-pager"],
+        check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    groups: dict[str, list[str]] = {}
+    for line in told.stdout.splitlines():
+        if line.startswith("@"):
+            groups[line] = inside = []
+        elif line.startswith("    ") and not line.strip().startswith("#"):
+            inside.append(line.strip())
+
+    def calls(names: list[str]) -> set[str]:
+        return set().union(*(calls(groups[n]) if n in groups else {n} for n in names))
+
+    allowed: set[str] = set()
+    for line in _settings()["SystemCallFilter"]:
+        names = calls(line.removeprefix("~").split())
+        allowed = allowed - names if line.startswith("~") else allowed | names
+    assert allowed >= {
+        "prctl", "prlimit64", "kill", "landlock_create_ruleset", "landlock_add_rule",
+        "landlock_restrict_self", "seccomp", "ioctl", "poll", "socketpair", "sendmsg", "recvmsg",
+    }  # fmt: skip
+    assert not allowed & {"mount", "ptrace", "bpf", "init_module"}
+
+
 def test_the_unit_fits_the_daemon():
     unit = _settings()
     assert unit["Type"] == ["notify"]

@@ -29,7 +29,7 @@ async def test_a_step_has_a_network_only_when_it_asked_for_one(runner, ask):
 
 def test_the_probe_tries_everything_and_says_what_holds():
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "archived.engine.sandbox"], capture_output=True, check=True
+        [sys.executable, "-P", "-m", "archived.engine.probe"], capture_output=True, check=True
     )
     found = json.loads(done.stdout)
     named = {field.name for field in fields(sandbox.Confinement)}

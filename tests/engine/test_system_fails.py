@@ -49,7 +49,7 @@ async def test_a_list_of_children_that_cannot_be_read_ends_no_step_of_others(
     also: bool, runner, ask, server, tmp_path, mentioning, eventually
 ):
     """What a step left running is still found: another way, or as soon as it can be."""
-    broken = [f"/proc/self/task/{server}/children", *(["/proc"] if also else [])]
+    broken = [f"/proc/{server}/task/{server}/children", *(["/proc"] if also else [])]
     paths = [part for path in broken for part in ("-P", path)]
     request = ask("orphans", text=str(tmp_path))
     some = "when=1..20" if also else "when=1+"

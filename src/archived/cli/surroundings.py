@@ -38,7 +38,7 @@ _CONFINEMENT = {
     "processes": "a step that starts processes without end is stopped",
 }
 _DESIRED = frozenset({"files", "services", "signals", "processes"})
-"""What some kernels cannot give, or what is only seen from inside the service: noted."""
+"""What some kernels cannot give: noted."""
 _PROBE_SECONDS = 60
 
 
@@ -88,7 +88,7 @@ def _user(number: int) -> str:
 
 def _sandbox() -> Iterator[Finding]:
     # A process of its own: it forks, and this one may have threads.
-    command = [sys.executable, "-m", "archived.engine.sandbox"]
+    command = [sys.executable, "-m", "archived.engine.probe"]
     try:
         probed = subprocess.run(command, capture_output=True, timeout=_PROBE_SECONDS, check=True)
         told: dict[str, str] = json.loads(probed.stdout)

@@ -7,7 +7,10 @@ import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archived.engine.births import Births
 
 
 @dataclass(eq=False)
@@ -21,6 +24,11 @@ class Child:
     output: int
     began: float
     ends: float
+    births: Births
+    hand: int
+    """Where it hands its listener over."""
+    asks: int = -1
+    """The listener, as soon as it is here; answered by `births`."""
     why: str = ""
     line: bytearray = field(default_factory=bytearray)
     head: bytes = b""
@@ -45,11 +53,19 @@ def own_children() -> list[int]:
 
     Raises `OSError` when the system cannot tell (out of open files, say).
     """
-    me = os.getpid()
+    return children_of(os.getpid())
+
+
+def children_of(pid: int) -> list[int]:
+    """As `own_children`, of any process; of one that is gone, none."""
     try:
-        return [int(pid) for pid in Path(f"/proc/self/task/{me}/children").read_text().split()]
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or one that failed us this time
-        return [pid for pid in _processes() if _parent(pid) == me]
+        return [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, one that failed us, or a thread ended
+        return [other for other in _processes() if _parent(other) == pid]
 
 
 def _processes() -> list[int]:

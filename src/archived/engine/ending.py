@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from archived.engine.boundary import REPLY_LIMIT, outcome_from_json
+from archived.engine.boundary import PROCESSES_LIMIT, REPLY_LIMIT, outcome_from_json
 from archived.model.outcome import Ending, Outcome, Usage
 
 SHUTDOWN = Outcome(
@@ -83,6 +83,14 @@ def _killed(why: str) -> Outcome:
             "timed-out",
             "the stage did not end within its timeout",
             "raise `timeout` for this stage, or look at what is special about the document",
+        )
+    if why == "too-many-processes":
+        return Outcome(
+            Ending.BROKE,
+            "too-many-processes",
+            f"the stage started more than {PROCESSES_LIMIT} processes and threads at a time",
+            "look at what is special about the document; if others fare the same, report it to the "
+            "stage's author",
         )
     if why == "reply-too-large":
         return _bad_output(f"the stage answered with more than {REPLY_LIMIT} bytes")

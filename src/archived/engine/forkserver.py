@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from archived.engine import sandbox, worker
+from archived.engine import births, sandbox, worker
+from archived.engine.births import Births, TooMany
 from archived.engine.boundary import LOG_LIMIT, REPLY_LIMIT
 from archived.engine.child import Child, own_children
 from archived.engine.registry import Registry, load_plugins, preload
@@ -128,24 +129,25 @@ class ForkServer:
         try:
             pipes += os.pipe()
             pipes += os.pipe()
+            pipes += (end.detach() for end in socket.socketpair())
             pid = os.fork()
         except OSError as error:
             for pipe in pipes:
                 os.close(pipe)
             self._cannot(job, error)
             return
-        reply, reply_in, output, output_in = pipes
+        reply, reply_in, output, output_in, hand, hand_in = pipes
         if pid == 0:
             with contextlib.suppress(BaseException):
-                self._let_go(reply, output)
-            worker.serve(self.registry, job, parent, reply_in, output_in)
-        os.close(reply_in)
-        os.close(output_in)
+                self._let_go(reply, output, hand)
+            worker.serve(self.registry, job, parent, reply_in, output_in, hand_in)
+        for theirs in (reply_in, output_in, hand_in):
+            os.close(theirs)
         try:
             watch = os.pidfd_open(pid)
         except OSError as error:  # nobody would tell us of its end
-            os.close(reply)
-            os.close(output)
+            for ours in (reply, output, hand):
+                os.close(ours)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             self._cannot(job, error)
@@ -160,11 +162,34 @@ class ForkServer:
             output=output,
             began=began,
             ends=began + job["seconds"],
+            births=Births(pid, job["limits"]["processes"] or 0),
+            hand=hand,
         )
         self.children[child.step] = child
         self.selector.register(reply, selectors.EVENT_READ, lambda: self._read_reply(child))
         self.selector.register(output, selectors.EVENT_READ, lambda: self._read_output(child))
         self.selector.register(child.watch, selectors.EVENT_READ, lambda: self._reap(child))
+        self.selector.register(hand, selectors.EVENT_READ, lambda: self._take_listener(child))
+
+    def _take_listener(self, child: Child) -> None:
+        if child.hand < 0:
+            return
+        child.asks = births.take_listener(child.hand)
+        self._close(child, "hand")
+        if child.asks >= 0:
+            asks = child.asks, selectors.EVENT_READ, lambda: self._answer_birth(child)
+            self.selector.register(*asks)
+
+    def _answer_birth(self, child: Child) -> None:
+        if child.asks < 0:
+            return
+        try:
+            child.births.answer(child.asks)
+        except EOFError:
+            self._close(child, "asks")
+        except TooMany:
+            child.kill("too-many-processes")
+            self._close(child, "asks")  # whoever left its group has no more children either
 
     def _cannot(self, job: Mapping[str, Any], error: OSError) -> None:
         """The system has no process or descriptor to spare: the other steps go on all the same."""
@@ -187,7 +212,7 @@ class ForkServer:
         self.link.close()
         self.selector.close()
         for child in self.children.values():
-            for fd in (child.watch, child.reply, child.output):
+            for fd in (child.watch, child.reply, child.output, child.hand, child.asks):
                 if fd >= 0:
                     os.close(fd)
         for pipe in pipes:
@@ -254,7 +279,8 @@ class ForkServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # before the wait, while the number is still ours
         _, status, used = os.wait4(child.pid, 0)
-        self._close(child, "watch")
+        for fd_name in ("watch", "hand", "asks"):
+            self._close(child, fd_name)
         now = time.monotonic()
         code = os.waitstatus_to_exitcode(status)
         child.sweep_until = now + _STRAYS_SECONDS

@@ -7,29 +7,24 @@ Called in the child after the fork, before any of the stage's code. Whatever doe
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from archived.engine import landlock, syscalls
+from archived.engine import births, landlock, syscalls
 from archived.engine.boundary import Limits
-from archived.engine.landlock import Access, Rule
-from archived.engine.reach import machine
+from archived.engine.landlock import Rule
 from archived.engine.syscalls import NotPermitted
 
-__all__ = ["Confinement", "NotPermitted", "adopt_orphans", "confine", "die_with", "probe"]
+__all__ = ["Confinement", "NotPermitted", "adopt_orphans", "confine", "die_with"]
 
 REPLY_MEMORY = 64 * 2**20
 """Bytes of address space kept back so that a child out of memory can still say so."""
-_FEW_PROCESSES = 8192
-"""A machine that runs the archive survives so many."""
 _NICE = 5  # scanning and serving come before the work on a document
 
 
@@ -39,6 +34,8 @@ class Confinement:
 
     limits: str
     """Address space, CPU, file size, open files, no core dump."""
+    processes: str
+    """Processes and threads: how many there may be at a time (`births`)."""
     privileges: str
     """Set-uid programs gain nothing (`no_new_privs`)."""
     network: str
@@ -59,11 +56,17 @@ class Confinement:
 
 
 def confine(
-    limits: Limits, parent: int, rules: Sequence[Rule] | None = None, *, services: bool = False
+    limits: Limits,
+    parent: int,
+    rules: Sequence[Rule] | None = None,
+    *,
+    services: bool = False,
+    hand: int = -1,
 ) -> Confinement:
     """Confine the calling process, for good. `parent` is the pid it was forked from.
 
     `rules` name the files it may reach; `None`: as before. `services`: it may use local sockets.
+    `hand`: a socket whose other end takes the listener of its births and answers them; closed here.
     Must be called while single-threaded. Never raises for want of permission. A further kind of
     isolation is one more attempt here and one more verdict in `Confinement`.
     """
@@ -74,12 +77,14 @@ def confine(
     with contextlib.suppress(OSError):  # a hardened unit forbids it and sets Nice= itself
         os.nice(_NICE)
     held_limits = _attempt(lambda: _limit(limits))
+    processes = _few_processes(limits.processes, hand)
     held_services = "not asked" if services else _attempt(syscalls.forbid_local_sockets)
     files, signals = ("not asked", "not asked")
     if rules is not None:  # last: it closes what the steps above read in /proc
         files, signals = _within(rules, tcp=limits.network)
     return Confinement(
         limits=held_limits,
+        processes=processes,
         privileges=privileges,
         network=network,
         parent=held_parent,
@@ -140,7 +145,6 @@ def _limit(limits: Limits) -> None:
         (resource.RLIMIT_CPU, limits.cpu_seconds, 5),
         (resource.RLIMIT_FSIZE, limits.file_size, 0),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
-        (resource.RLIMIT_NPROC, limits.processes, 0),
         (resource.RLIMIT_AS, memory, REPLY_MEMORY),
     ):
         if soft is None:
@@ -150,6 +154,20 @@ def _limit(limits: Limits) -> None:
             soft = min(soft, ceiling)  # noqa: PLW2901 - only root may raise the ceiling
             spare = min(spare, ceiling - soft)  # noqa: PLW2901
         resource.setrlimit(kind, (soft, soft + spare))
+
+
+def _few_processes(most: int | None, hand: int) -> str:
+    if hand < 0:
+        return "not asked"
+    # Not RLIMIT_NPROC: it counts all the user's, the daemon's and other steps', and not root's.
+    with socket.socket(fileno=hand) as line:
+        if most is None:
+            return "not asked"
+        try:
+            births.give_listener(line, syscalls.ask_for_births())
+        except OSError as error:
+            return f"no ({error.strerror or error})"
+    return f"yes (at most {most}; each is asked for)"
 
 
 def release_reply_memory() -> None:
@@ -198,100 +216,3 @@ def _own_user_and_network() -> None:
 
 def _no_internet_sockets() -> None:
     syscalls.forbid_internet_sockets()
-
-
-def probe() -> dict[str, str]:
-    """Confine a process as a step's is and try to get out. What `archived doctor` shows.
-
-    Start it as a program (`python -m archived.engine.sandbox`, prints JSON): it forks, which a
-    process with threads must not. Names as in `Confinement`; "yes" was tried, not assumed. And
-    `processes`: whether a bound on their number holds a fork bomb.
-    """
-    with (
-        tempfile.TemporaryDirectory(prefix="archived-probe-") as folder,
-        tempfile.TemporaryDirectory(prefix="archived-probe-") as others,
-        socket.create_server(("127.0.0.1", 0)) as server,
-    ):
-        forbidden = Path(others, "secret")
-        forbidden.write_text("of another document")
-        address = server.getsockname()
-        read, write = os.pipe()
-        parent = os.getpid()
-        child = os.fork()
-        if child == 0:
-            try:
-                rules = [(folder, Access.CHANGE), *machine(folder, network=False)]
-                confinement = confine(Limits(cpu_seconds=60), parent, rules).to_json()
-                tried = _tried(confinement, address, Path(folder), forbidden, parent)
-                os.write(write, json.dumps(tried).encode())
-            finally:
-                os._exit(0)
-        os.close(write)
-        with os.fdopen(read, "rb") as pipe:
-            answer = pipe.read()
-        os.waitpid(child, 0)
-    found: dict[str, str] = json.loads(answer)
-    return {**found, "processes": _bound_on_processes()}
-
-
-def _tried(
-    verdicts: dict[str, str], address: tuple[str, int], folder: Path, other: Path, parent: int
-) -> dict[str, str]:
-    """The verdicts, each "yes" taken back if what it rules out was possible all the same."""
-    escapes: list[tuple[str, str, Callable[[], object]]] = [
-        ("network", "a connection", lambda: socket.create_connection(address, timeout=1).close()),
-        ("files", "reading another's file", other.read_text),
-        ("files", "listing another's folder", lambda: list(other.parent.iterdir())),
-        ("files", "changing another's file", lambda: other.open("a").close()),
-        ("files", "emptying another's file", lambda: os.truncate(other, 0)),
-        ("files", "writing outside", (other.parent / "new").touch),
-        ("services", "a local socket", lambda: socket.socket(socket.AF_UNIX).close()),
-        ("signals", "a signal to another process", lambda: os.kill(parent, 0)),
-    ]
-    for name, what, escape in escapes:
-        if verdicts[name].startswith("yes"):
-            with contextlib.suppress(OSError):
-                escape()
-                verdicts[name] = f"no ({what} was possible all the same)"
-    if verdicts["files"].startswith("yes"):
-        try:
-            (folder / "own").write_text("of this step")
-            (folder / "own").read_text()
-        except OSError as error:
-            verdicts["files"] = f"no (its own folder is closed to it as well: {error.strerror})"
-    return verdicts
-
-
-def _bound_on_processes() -> str:
-    """Whether a step that starts processes without end is stopped before the machine is full.
-
-    The bound is not the step's own: a number of all processes of the daemon's user or its unit.
-    """
-    own = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    if os.geteuid() != 0 and 0 <= own <= _FEW_PROCESSES:
-        return f"yes (at most {own} processes of this user, RLIMIT_NPROC)"
-    group = _control_group_limit()
-    if group is None:
-        return "not established (TasksMax= of the service's unit bounds them; seen only from there)"
-    if group > _FEW_PROCESSES:
-        return f"no ({group} tasks are allowed in this control group; lower TasksMax=)"
-    return f"yes (at most {group} tasks in this control group)"
-
-
-def _control_group_limit() -> int | None:
-    """The smallest `pids.max` above this process, or `None`. Only a service's own group counts."""
-    if "INVOCATION_ID" not in os.environ:  # a shell's group is not the daemon's
-        return None
-    limits = []
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, kinds, path = line.split(":", 2)
-        base = "/sys/fs/cgroup" if not kinds else "/sys/fs/cgroup/pids"
-        if kinds in ("", "pids"):
-            for place in (Path(base + path), *Path(base + path).parents):
-                with contextlib.suppress(OSError, ValueError):
-                    limits.append(int((place / "pids.max").read_text()))
-    return min(limits, default=None)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(probe()) + "\n")

@@ -39,12 +39,13 @@ _PROGRESS_EVERY = 0.25
 
 
 def serve(
-    registry: Registry, job: Mapping[str, Any], parent: int, reply: int, output: int
+    registry: Registry, job: Mapping[str, Any], parent: int, reply: int, output: int, hand: int
 ) -> NoReturn:
     """Do one job and exit. Never returns, whatever happens.
 
     `job` is `{"kind": "run", "request": ...}` or `{"kind": "check", ...}`. `reply` and `output`
-    are the writing ends of pipes, for JSON lines and for what the stage prints.
+    are the writing ends of pipes, for JSON lines and for what the stage prints; `hand` is a socket
+    for the listener of its births (`sandbox.confine`).
     """
     status = 70  # EX_SOFTWARE
     try:
@@ -58,7 +59,7 @@ def serve(
         within = _reach(registry, job)
         limits = Limits(**job["limits"])
         rules = list(within.rules(network=limits.network))
-        confinement = sandbox.confine(limits, parent, rules, services=within.services)
+        confinement = sandbox.confine(limits, parent, rules, services=within.services, hand=hand)
         _say(reply, {"confinement": confinement.to_json()})
         if job["kind"] == "check":
             _say(reply, {"problems": [*within.complaints(), *_check(registry, job)]})

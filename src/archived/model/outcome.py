@@ -32,6 +32,7 @@ CORE_CODES: Mapping[str, str] = {
     "crashed": "The stage's process died of a signal.",
     "timed-out": "The stage did not end within its timeout and was killed with its children.",
     "out-of-memory": "The stage asked for more memory than it is allowed.",
+    "too-many-processes": "The stage started more processes and threads than it may have.",
     "bad-output": "What the stage returned is not what it says it is.",
     "no-space": "A disk is full; the step waits until there is room.",
     "runner-lost": "The process that starts stages ended; it is being started again.",
