@@ -17,6 +17,7 @@ from archived.cli.doctor import doctor
 from archived.cli.exits import run as run_program
 from archived.cli.group import Program
 from archived.cli.hash_password import hash_password
+from archived.cli.rebuild import rebuild
 from archived.locale import _, heard, speak_english
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _plugins(session: Session, whose: str) -> Plugins:
             return find(tuple(name.strip() for name in whose.split(",") if name.strip()))
 
 
-for _command in (check, doctor, hash_password, completion):
+for _command in (check, doctor, rebuild, hash_password, completion):
     cli.add_command(_command)
 
 

@@ -81,7 +81,7 @@ def skip_step(catalog: Catalog, deck: Deck, document: DocumentRow, step: StepRow
         change.move(document, Happened.STEP_STARTED, now)
         _record(change, "step-skipped", step, now, {"why": why})
         _announce(change, "step-skipped", document, step, now)
-        _advance(change, deck, document.id, now)
+        advance(change, deck, document.id, now)
 
 
 def seal(
@@ -108,12 +108,9 @@ def seal(
             digests={"inventory.json": sealed["inventory_sha512"]},
         )  # fmt: skip
         _announce(change, "document-sealed", document, step, now, object=sealed["object_key"])
-        described = (
-            *description.fields(facts).values(), document.dossier,
-            description.claims(document.given or {}),
-        )  # fmt: skip
-        change.index_words(document.id, document.name, " ".join(described), words)
-        state = _advance(change, deck, document.id, now)
+        described = description.findable(facts, document.dossier, document.given or {})
+        change.index_words(document.id, document.name, described, words)
+        state = advance(change, deck, document.id, now)
     spool.drop(step.document)  # 3
     spool.end_work(step.id)
     return state
@@ -206,7 +203,7 @@ def _record_end(
             change.move(document, Happened.STEP_FINISHED, now, running=None)
             _note_pages(change, document, step, outcome)
             _announce(change, "step-finished", document, step, now)
-            return _advance(change, deck, document.id, now)
+            return advance(change, deck, document.id, now)
         case Verdict.WAIT:
             return _wait(change, document, step, outcome, decision, now)
         case Verdict.HOLD:
@@ -263,7 +260,7 @@ def _hold(
     return state
 
 
-def _advance(change: Change, deck: Deck, document_id: str, now: datetime) -> State:
+def advance(change: Change, deck: Deck, document_id: str, now: datetime) -> State:
     """Point the document at its next stage; at the end of the plan, say whether it is safe."""
     document = change.document(document_id)
     position = document.position + 1

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from archived import AGENT, __version__
@@ -16,7 +18,7 @@ from archived.api import Role
 from archived.engine.custody import logical_path
 from archived.errors import CatalogError, StoreError
 from archived.model.dublin import dublin_core
-from archived.model.identity import object_id
+from archived.model.identity import object_id, readable
 from archived.model.manifest import (
     DUBLIN_CORE,
     PREMIS,
@@ -132,19 +134,24 @@ class Sealer:
             ledger=LedgerPosition(last.sequence, last.hash),
             decisions=tuple(_decision(e) for e in entries if e.kind in _DECISIONS),
             dossier=row.dossier, given=row.given or {}, collation=row.collation,
-            owner=row.owner,
+            owner=row.owner, label="" if row.name == readable(row.path) else row.name,
+            device=row.origin, copies=row.copies,
             master=object_id(row.master) if row.master else "",
             parts=tuple(object_id(part.id) for part in self._catalog.parts(row.id)),
         )  # fmt: skip
 
     def _words(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> str:
         texts = [a for a in artifacts if a.role == Role.TEXT and a.media_type == "text/plain"]
-        read = []
-        for artifact in texts:
-            path = self._spool.folder(row.id) / artifact.path
-            with path.open(encoding="utf-8", errors="replace") as file:
-                read.append(file.read(_MOST_WORDS))
-        return "\n".join(read)
+        return read_words(self._spool.folder(row.id) / artifact.path for artifact in texts)
+
+
+def read_words(texts: Iterable[Path]) -> str:
+    """The words to find a document by, out of its texts. Raises `OSError`."""
+    read = []
+    for path in texts:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            read.append(file.read(_MOST_WORDS))
+    return "\n".join(read)
 
 
 def of_os_error(error: OSError) -> Outcome:

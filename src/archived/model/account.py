@@ -113,7 +113,7 @@ class Book:
             case "document-released" | "document-retried":
                 document.held = False
             case "document-sealed":
-                document.sealed = True
+                document.sealed, document.held = True, False
                 document.pages = facts.get("pages")
 
     def settle(self, catalog: Iterable[Arrived]) -> Iterator[Settled]:

@@ -32,6 +32,11 @@ def claims(given: Mapping[str, Any]) -> str:
     return " ".join(found)
 
 
+def findable(facts: Mapping[str, Mapping[str, Any]], dossier: str, given: Mapping[str, Any]) -> str:
+    """What is known of a document beside its name and its text, in one line to find it by."""
+    return " ".join((*fields(facts).values(), dossier, claims(given)))
+
+
 def pages(facts: Mapping[str, Mapping[str, Any]]) -> int | None:
     """The number of pages, as the last stage that counted them said."""
     counted = [

@@ -51,6 +51,8 @@ class Happened(StrEnum):
     PARTS_AT_REST = "parts-at-rest"
     """Every part is safe, or was refused by a person."""
     SEALED = "sealed"
+    FOUND_SEALED = "found-sealed"
+    """The store holds its object, and the catalog had not heard of it."""
     COPIES_VERIFIED = "copies-verified"
     RELEASED = "released"
     """A person says: go on. Before the seal."""
@@ -79,6 +81,17 @@ NEXT: Mapping[tuple[State, Happened], State] = MappingProxyType(
         (_S.HELD, _H.RELEASED_SEALED): _S.SEALED,
         (_S.HELD, _H.OPERATOR_REFUSED): _S.REFUSED,
         (_S.REFUSED, _H.RELEASED): _S.WORKING,
+        **{
+            (state, _H.FOUND_SEALED): _S.SEALED
+            for state in (
+                _S.ADMITTED,
+                _S.WORKING,
+                _S.WAITING,
+                _S.DIVIDED,
+                _S.HELD,
+                _S.REFUSED,
+            )
+        },
         # After the seal the document is archived already; steps protect or announce it.
         (_S.SEALED, _H.STEP_STARTED): _S.SEALED,
         (_S.SEALED, _H.STEP_FINISHED): _S.SEALED,

@@ -133,6 +133,12 @@ class Record:
     """How its originals are read; `two-pass`: fronts in order, then backs in reverse."""
     owner: str = ""
     """Whose papers these are, as declared for the hot folder."""
+    label: str = ""
+    """What it is called, where that is not its received name; a part's name, say."""
+    device: str = ""
+    """The device it came from, by the hot folder's `device`."""
+    copies: int = 0
+    """Verified copies that were promised at its arrival; 0: not said."""
     master: str = ""
     """The object it was cut out of, by id."""
     parts: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ CORE_CODES: Mapping[str, str] = {
     "no-space": "A disk is full; the step waits until there is room.",
     "runner-lost": "The process that starts stages ended; it is being started again.",
     "interrupted": "The daemon or the machine died under the step.",
+    "parts-found": "The catalog was made from the store, which held documents cut out of this one.",
     "stage-missing": "The stage is not configured any more; the document waits until it is.",
     "store-io": "The store could not be written; the step waits.",
     "copies-missing": "The pipeline is done, but fewer copies than wanted were verified.",

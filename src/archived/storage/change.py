@@ -42,14 +42,16 @@ class Change:
 
     def arrival_seen(
         self, *, hotfolder: str, path: bytes, name: str, device: int, inode: int,
-        size: int, mtime_ns: int, now: datetime, origin: str = "",
+        size: int, mtime_ns: int, now: datetime, origin: str = "", above: int = 0,
+        present: bool = True,
     ) -> int:  # fmt: skip
-        """A file was noticed for the first time; returns the arrival's id."""
+        """A file was noticed for the first time; returns the arrival's id, higher than `above`."""
+        last = self._connection.execute(select(func.max(t.arrival.c.id))).scalar() or 0
         done = self._connection.execute(
             insert(t.arrival).values(
-                hotfolder=hotfolder, path=path, name=name, state=ArrivalState.SEEN, present=True,
-                device=device, inode=inode, size=size, mtime_ns=mtime_ns, first_seen=now,
-                origin=origin or hotfolder,
+                id=max(last, above) + 1, hotfolder=hotfolder, path=path, name=name,
+                state=ArrivalState.SEEN, present=present, device=device, inode=inode, size=size,
+                mtime_ns=mtime_ns, first_seen=now, origin=origin or hotfolder,
             )
         )  # fmt: skip
         (key,) = done.inserted_primary_key or (0,)
@@ -162,6 +164,11 @@ class Change:
             if artifact.main:
                 self._connection.execute(update(t.artifact).where(of_document).values(main=False))
             self._connection.execute(insert(t.artifact).values(**asdict(artifact)))
+
+    def forget_work(self, document: str) -> None:
+        """Drop a document's steps and artifacts: better ones are written in this transaction."""
+        for table in (t.step, t.artifact):
+            self._connection.execute(table.delete().where(table.c.document == document))
 
     def copy_verified(self, replica: Replica) -> None:
         """A copy was written and read back (again)."""

@@ -43,6 +43,8 @@ KINDS: Mapping[str, str] = {
     "document-sealed": "The OCFL object is durable; digest of its inventory.",
     "copy-verified": "A copy was written and read back; digest of its inventory.",
     "document-safe": "The wanted number of copies was verified.",
+    "catalog-rebuilt": "A person had the catalog made from the store; how far its objects' own "
+    "ledger went.",
     "recovered": "What a crash left was put right; the entry says what.",
 }
 """Entry kind -> what it records. Kinds are an interface."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,8 @@ def _refuse_a_lost_catalog(store: Store, catalog: Catalog) -> None:
         raise CatalogError(
             f"{catalog.path}: the catalog is empty, but there are objects in {store.root}",
             hint=f"nothing was changed in the store. Restore the catalog from a backup: "
-            f"cp BACKUP/{catalog.path.name} {catalog.path}; or, if this is to be a new archive, "
-            "give it a store of its own",
+            f"cp BACKUP/{catalog.path.name} {catalog.path}; then or else make it from the store: "
+            "archived rebuild; or, if this is to be a new archive, give it a store of its own",
             code="catalog-lost",
         )
 
@@ -215,6 +215,14 @@ def _adopt(
         facts[instant] = datetime.fromisoformat(facts[instant]) if facts[instant] else None
     facts |= {"path": base64.b64decode(facts["path"]), "state": State(facts["state"])}
     row = DocumentRow(**facts)
+    if parts := catalog.parts(identifier):
+        row = replace(
+            row, due=None, code="parts-found",
+            reason=f"{len(parts)} documents that were cut out of it are archived already",
+            hint="they were found in the store when the catalog was made from it. Are all of them "
+            "there (archivectl show)? Then refuse this one: its bytes are kept. A retry would cut "
+            "it again, and each part would be there twice",
+        )  # fmt: skip
     with catalog.transaction() as change:
         change.admit(
             row,

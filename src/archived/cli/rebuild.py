@@ -1,0 +1,124 @@
+"""`archived rebuild`: the catalog made from the store, while the daemon is stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from archived.cli import place, shown
+from archived.cli.asking import Session
+from archived.cli.exits import OK, PROBLEM
+from archived.errors import ArchivedError
+from archived.locale import _, ngettext
+
+if TYPE_CHECKING:
+    from archived.config import Settings
+    from archived.engine.rebuild import Rebuilt
+
+
+@click.command("rebuild")
+@click.pass_obj
+def rebuild(session: Session) -> None:
+    """Make the catalog from the store, or add what the store holds and the catalog lacks.
+
+    For a catalog that was lost, and after one was restored from a backup. The daemon must be
+    stopped; run this as its user. Nothing in the store is changed and nothing is deleted; what
+    is still in the spool is taken up when the daemon starts. Documents count as sealed until
+    their copies are verified again. Ends with 1 when an object could not be read.
+    """
+    from archived.config import load
+    from archived.daemon.serving import only_one
+
+    settings = load(place.chosen(session.config))
+    state = settings.archive.state
+    _as_its_owner(state)
+    with only_one(state):
+        done = _rebuilt(settings, state / "catalog.db")
+    if session.as_json:
+        shown.as_json(asdict(done))
+    else:
+        _show(done)
+    sys.exit(PROBLEM if done.unreadable else OK)
+
+
+def _as_its_owner(state: Path) -> None:
+    """Files made by another user would keep the daemon from starting."""
+    try:
+        owner = state.stat().st_uid
+    except OSError as error:
+        raise ArchivedError(
+            f"{state}: cannot be used ({error.strerror})",
+            hint="make the folder and give it to the user that runs archived", code="no-state",
+        ) from error  # fmt: skip
+    if os.geteuid() != owner:
+        import pwd
+
+        name = pwd.getpwuid(owner).pw_name
+        raise ArchivedError(
+            f"{state} belongs to {name}, and what this makes must be theirs",
+            hint=f"runuser -u {name} -- archived rebuild", code="not-your-state",
+        )  # fmt: skip
+
+
+def _rebuilt(settings: Settings, final: Path) -> Rebuilt:
+    from archived.daemon.cards import deck
+    from archived.engine.rebuild import Promises, rebuild
+    from archived.storage import atomic
+    from archived.storage.catalog import Catalog
+    from archived.storage.spool import Spool
+    from archived.storage.store import Store
+
+    spool, store = Spool(settings.archive.state), Store(settings.store.path)
+    store.open()
+    spool.create()
+    # A catalog that holds only some of the objects must not be taken for the catalog.
+    path = final if final.exists() else final.with_name(f"{final.name}.unfinished")
+    if path != final:
+        for leftover in path.parent.glob(f"{path.name}*"):
+            atomic.remove_file(leftover)
+    promises = Promises(
+        {name: pipeline.copies for name, pipeline in settings.pipelines.items()},
+        {name: folder.priority for name, folder in settings.hotfolders.items()},
+    )
+    catalog = Catalog.open(path)
+    try:
+        done = rebuild(
+            spool, store, catalog, deck(settings), promises, datetime.now(UTC), _progress
+        )
+    finally:
+        catalog.close()
+    if path != final:
+        atomic.move_file(path, final)
+    return done
+
+
+def _progress(objects: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(_("{count} objects looked at").format(count=objects) + "\r", nl=False, err=True)
+
+
+def _show(done: Rebuilt) -> None:
+    count = done.objects
+    shown.pairs([
+        (_("objects in the store"), count),
+        (_("not in the catalog before"), done.found),
+        (_("in work by the catalog, and sealed"), done.settled),
+        (_("could not be read"), len(done.unreadable)),
+    ])  # fmt: skip
+    for key, why in done.unreadable.items():
+        shown.line(f"{key}: {why}", "red")
+    if done.before is not None and done.found:
+        told = _("their own ledger went at least to entry {sequence}, {hash}: keep this line")
+        shown.line(told.format(sequence=done.before.sequence, hash=done.before.hash))
+    if not done.unreadable:
+        told = ngettext(
+            "{count} object is in the catalog; start the daemon",
+            "{count} objects are in the catalog; start the daemon", count,
+        )  # fmt: skip
+        shown.line(told.format(count=count), "green")
