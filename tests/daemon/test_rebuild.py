@@ -166,7 +166,8 @@ def _problems(box: Any) -> list[str]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the first test that wants the archive below keeps a copy of it for the others."""
-    return tmp_path_factory.mktemp("built")
+    folder: Path = tmp_path_factory.mktemp("built")
+    return folder
 
 
 @pytest.fixture
