@@ -128,7 +128,7 @@ def check_root(found: Mapping[str, bytes | None]) -> None:
             f"the storage root has the layout {layout!r} with parameters {parameters!r}; "
             f"only {LAYOUT_NAME!r} with this program's parameters is written here",
             code="foreign-store",
-            hint="Point the store at another folder; objects can be moved by export and import.",
+            hint="Give the store another folder; the program that made this one can write to it.",
         )
 
 
