@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
-import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 from monitoring_programs import ROOT, RULES, Prometheus, Webhook, program, ran, running
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,16 +18,6 @@ from archived.observe.measures import METRICS
 DASHBOARD = json.loads((ROOT / "packaging" / "grafana" / "archived.json").read_text())
 EMPTY: dict[str, str] = {}
 """Expression of the dashboard -> why nothing answers it here."""
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Path]:
-    """A folder on another file system, as a copy wants it."""
-    if not os.access("/dev/shm", os.W_OK):
-        pytest.skip("there is no second file system here (/dev/shm)")
-    folder = Path(tempfile.mkdtemp(prefix="archived-copy-", dir="/dev/shm"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def busy(box, elsewhere: Path) -> None:

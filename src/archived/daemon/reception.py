@@ -14,6 +14,7 @@ from archived.errors import ArchivedError, CatalogError
 from archived.intake.desk import Desk, FolderCard, Sweep
 from archived.intake.scan import FolderOffline
 from archived.intake.watcher import Watcher, choose_mode
+from archived.observe.readings import paused
 from archived.storage.catalog import Catalog
 
 _log = structlog.get_logger("archived.intake")
@@ -71,6 +72,7 @@ class Reception:
     async def run(self) -> None:
         """Sweep until `stop`; a folder that is offline is tried again and again."""
         loop = asyncio.get_running_loop()
+        self.status.paused = await asyncio.to_thread(self._paused_before)
 
         def hint() -> None:
             loop.call_soon_threadsafe(self._hint.set)
@@ -104,6 +106,13 @@ class Reception:
     def look_now(self) -> None:
         """Sweep soon, not only when the clock says so."""
         self._hint.set()
+
+    def _paused_before(self) -> str:
+        """What was told before this start or reload: whoever heard of a pause hears of its end."""
+        try:
+            return paused(self._catalog, self.card.name)
+        except (CatalogError, OSError):
+            return ""
 
     def _watch(self, hint: Callable[[], None]) -> None:
         """(Re)start the watcher where events are wanted and the folder is there."""

@@ -31,6 +31,20 @@ def last_events(catalog: Catalog) -> Mapping[tuple[str, str], datetime]:
     return {(name, stage): datetime.fromisoformat(at) for name, stage, at in found}
 
 
+def paused(catalog: Catalog, hotfolder: str) -> str:
+    """Why intake of a hot folder was last said to pause; empty if it was said to go on since."""
+    o = t.outbox.c
+    latest = (
+        select(o.name, o.facts)
+        .where(o.hotfolder == hotfolder, o.name.in_(("intake-paused", "intake-resumed")))
+        .order_by(o.sequence.desc())
+        .limit(1)
+    )
+    with catalog.reading() as connection:
+        told = connection.execute(latest).first()
+    return str(told.facts.get("why", "")) if told is not None else ""
+
+
 def unread(catalog: Catalog, readers: Iterable[str]) -> Mapping[str, int]:
     """Reader of the outbox -> how many events it was not given yet."""
     o, r = t.outbox.c, t.reader.c
