@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fpdf import FPDF
+from ocrmypdf.pdfinfo import PdfInfo
 from pikepdf import pdfa
 from PIL import Image, ImageDraw, ImageFont
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
@@ -22,7 +23,7 @@ from pyhanko.sign import fields, signers
 
 from archived.api import Refuse, Role
 from archived.testing import samples
-from archived_ocr import Ocr
+from archived_ocr import Ocr, faults
 
 FONT = "/usr/share/fonts/truetype/croscore/Tinos-Regular.ttf"
 SHARED = Path(
@@ -224,6 +225,50 @@ def test_hostile_and_broken_input_is_refused_with_a_code_and_a_hint(run_stage, t
             run_stage(Ocr, bad[name])
         assert refused.value.code == code, (name, refused.value)
         assert refused.value.hint and "/tmp" not in refused.value.message, name
+
+
+def _bad_check_sum(pdf):
+    [image] = pdf.pages[0].get_images().values()
+    raw = image.read_raw_bytes()
+    wrong = raw[:-1] + bytes([raw[-1] ^ 1])
+    image.write(wrong, filter=image.Filter, decode_parms=image.DecodeParms)
+
+
+def _no_height(pdf):
+    [image] = pdf.pages[0].get_images().values()
+    del image["/Height"]
+
+
+def _no_object(pdf):
+    pdf.pages[0].Resources.XObject["/Seal"] = pikepdf.String("x")
+
+
+@pytest.mark.parametrize("damage", [_bad_check_sum, _no_height, _no_object])
+def test_what_a_library_stumbles_over_in_a_document_is_its_damage(run_stage, tmp_path, damage):
+    """Each of these was once blamed on the stage, tried again, and held without a reason."""
+    image = Image.open(scan(tmp_path / "a.pdf").with_name("a-0.jpg"))
+    image.save(tmp_path / "a.png", dpi=(200, 200))
+    bad = tmp_path / "bad.pdf"
+    with pikepdf.open(io.BytesIO(img2pdf.convert((tmp_path / "a.png").read_bytes()))) as pdf:
+        damage(pdf)
+        pdf.save(bad)
+    with pytest.raises(Refuse) as refused:
+        run_stage(Ocr, bad)
+    assert refused.value.code == "damaged", refused.value
+    assert "/tmp" not in refused.value.message
+
+
+def test_only_what_readers_of_documents_raise_is_blamed_on_a_document(tmp_path):
+    """The same error, raised by ourselves, stays ours."""
+    with pytest.raises(ValueError, match="not a Dictionary") as ours:
+        pikepdf.Array([1])["/Key"]
+    assert faults.blamed(ours.value) is None
+    with pikepdf.open(scan(tmp_path / "a.pdf")) as pdf:
+        _no_object(pdf)
+        pdf.save(tmp_path / "bad.pdf")
+    with pytest.raises(ValueError, match="not a Dictionary") as theirs:
+        PdfInfo(tmp_path / "bad.pdf")
+    assert faults.blamed(theirs.value).code == "damaged"
 
 
 def test_image_bombs_are_refused_before_a_pixel_is_decoded(run_stage, tmp_path):

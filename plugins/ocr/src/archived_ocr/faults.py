@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import struct
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,11 @@ from PIL import Image, UnidentifiedImageError
 
 from archived.api import Failure, Refuse
 
+_READERS = ("ocrmypdf.pdfinfo", "pdfminer")
+"""Libraries that only ever read the document. They have no error type of their own for one whose
+figures and types make no sense, and stumble over it instead."""
+_STUMBLED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
+             struct.error)  # fmt: skip
 _UNLOCK = "Open it with the password, save it without one, and drop it in again."
 _AGAIN = "Scan the paper again, or ask the sender for the file again."
 
@@ -91,7 +97,7 @@ def blamed(error: BaseException) -> Failure | None:
         return encrypted()
     if isinstance(error, pikepdf.DataDecodingError):
         return _pdf_error(error)
-    if isinstance(error, pikepdf.PdfError | pdfium.PdfiumError):
+    if isinstance(error, pikepdf.PdfError | pikepdf.QpdfRuntimeError | pdfium.PdfiumError):
         return _pdf_error(error)
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return Refuse(
@@ -109,7 +115,22 @@ def blamed(error: BaseException) -> Failure | None:
         return _caused(error) or damaged(str(error).strip() or "OCRmyPDF cannot read it")
     if isinstance(error, RecursionError):
         return bomb("its parts are nested too deeply")
+    if isinstance(error, _STUMBLED) and (reader := _reader(error)):
+        return damaged(f"{reader} cannot make sense of it ({type(error).__name__}: {_bare(error)})")
     return None
+
+
+def _reader(error: BaseException) -> str:
+    """The library that was taking the document apart when it raised `error`; empty when none was.
+
+    None of them calls back into this stage: what is raised within them is about what they read.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = str(frame.f_globals.get("__name__", ""))
+        for reader in _READERS:
+            if name == reader or name.startswith(f"{reader}."):
+                return reader
+    return ""
 
 
 def _caused(error: BaseException) -> Failure | None:

@@ -61,8 +61,8 @@ class Pages:
         try:
             stream = _only_image(page)
             image = _decoded(stream) if stream is not None else None
-        except (pikepdf.PdfError, OSError, ValueError, KeyError, AttributeError, TypeError,
-                NotImplementedError, pikepdf.UnsupportedImageTypeError):  # fmt: skip
+        except (pikepdf.exceptions.PikepdfError, OSError, ValueError, KeyError, AttributeError,
+                TypeError, NotImplementedError):  # fmt: skip
             return None  # PDFium is the judge of what is odd
         if image is None:
             return None

@@ -262,8 +262,11 @@ class _Work:
                 pages = ", ".join(str(n + 1) for n in sorted(missing)[:20])
                 raise RuntimeError(f"page(s) {pages} were to be read and were not")
             self.account.read(job.readings, job.turned)
-        if code == ExitCode.invalid_output_pdf and survey.broken(source):
-            return False  # what was odd in the original is odd in the copy
+        if code == ExitCode.invalid_output_pdf:
+            if lost := survey.undecodable(source):
+                raise faults.damaged(lost)
+            if survey.broken(source):
+                return False  # what was odd in the original is odd in the copy
         if code == ExitCode.pdfa_conversion_failed:
             return False
         if code != ExitCode.ok:

@@ -6,12 +6,14 @@ stumble over it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pikepdf
+from ocrmypdf._stream_check import check_streams
 
 from archived.api import Refuse
 from archived_ocr import faults, limits
@@ -250,6 +252,16 @@ def broken(path: Path) -> str:
     except pikepdf.PdfError as error:
         problems = [str(error)]
     return problems[0].split("\n")[0][:300] if problems else ""
+
+
+def undecodable(path: Path) -> str:
+    """The first stream of the PDF at `path` that cannot be unpacked whole; empty when all can."""
+    with pikepdf.open(path) as pdf:
+        problems = check_streams(pdf)
+    if not problems:
+        return ""
+    # The number it has is that in our copy.
+    return re.sub(r"^ERROR: stream \d+ \d+ R", "a part of it", problems[0])[:300]
 
 
 def _by_pyhanko(path: Path) -> int:
