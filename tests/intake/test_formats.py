@@ -271,9 +271,9 @@ def test_no_bytes_upset_the_look(mark: bytes, noise: bytes):
 @pytest.mark.parametrize(
     ("name", "media_type", "promise"),
     [
-        (b"a/page.PDF", "text/plain", "the name promises a PDF, the content holds text/plain"),
+        (b"a/page.PDF", "text/plain", "the name promises a PDF, the content contains text/plain"),
         (b"page.tiff", "application/octet-stream", "a TIFF, the content cannot be recognised"),
-        (b"page.jpg", "image/gif", "a JPEG, the content holds image/gif"),
+        (b"page.jpg", "image/gif", "a JPEG, the content contains image/gif"),
         (b"page.jpg", "image/png", ""),
         (b"page.pdf", "image/tiff", ""),
         (b"letter.eml", "text/plain", ""),

@@ -141,5 +141,5 @@ def broken_promise(name: bytes, found: Look) -> str:
     if promised is None or found.media_type in _SCANS:
         return ""
     known = found.media_type not in {"application/octet-stream", "application/x-empty"}
-    what = f"holds {found.media_type}" if known else "cannot be recognised"
+    what = f"contains {found.media_type}" if known else "cannot be recognised"
     return f"the name promises {promised}, the content {what}"
