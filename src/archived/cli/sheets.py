@@ -105,18 +105,19 @@ _PLAIN: Words = (
 )
 _HOW_COVER: Words = (
     ("Cách dùng", "Đặt trước trang đầu của hồ sơ; nếu có nhiều tờ, mỗi tờ đặt trước một tài liệu, "
-     "theo thứ tự. In đúng cỡ 100 %, không sao chụp. Số tờ không tính tờ bìa và tờ phân cách."),
+     "theo thứ tự. In đúng cỡ 100 %, không dùng bản phô tô. Số tờ không tính tờ bìa và "
+     "tờ phân cách."),
     ("How to use it", "Place it before the first page of the dossier; of several, place one "
      "before each document, in order. Print at 100 %, do not copy. Cover and separator sheets "
      "are not counted."),
 )  # fmt: skip
 _HOW_PLAIN: Words = (
-    ("Cách dùng", "Đặt trước trang đầu của mỗi tài liệu. In đúng cỡ 100 %, không sao chụp. "
+    ("Cách dùng", "Đặt trước trang đầu của mỗi tài liệu. In đúng cỡ 100 %, không dùng bản phô tô. "
      "Dùng lại được khi còn sạch và phẳng."),
     ("How to use it", "Place it before the first page of every document. Print at 100 %, do not "
      "copy. It can be used again while it is clean and flat."),
 )  # fmt: skip
-_LABELS = ("Mã hồ sơ / Dossier", "Tiêu đề / Title", "Số tờ / Sheets", "Độ mật / Secrecy",
+_LABELS = ("Mã hồ sơ / Dossier", "Tiêu đề hồ sơ / Title", "Số tờ / Sheets", "Độ mật / Secrecy",
            "không ghi / not said")  # fmt: skip
 _OWN_LETTERS = "".join(
     [*_LABELS, *(w for ws in (_PLAIN, _HOW_COVER, _HOW_PLAIN) for pair in ws for w in pair),
