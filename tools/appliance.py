@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ STEPS: tuple[Callable[[World], str], ...] = (
     first.install, first.servers, first.configure, first.deliver, first.upgrade,
     first.real_scans, first.paper_may_go_back, first.signed, later.metrics, later.disk_lost,
     later.killed, later.hung, later.rebooted, later.mistyped, later.own_plugin, first.events,
-    later.removed, later.purged, later.installed_again,
+    later.reported, later.removed, later.purged, later.installed_again,
 )  # fmt: skip
 SCANS = 36
 
@@ -125,9 +126,11 @@ def _steps(world: World, last: str) -> bool:
         promise = (step.__doc__ or "").splitlines()[0]
         try:
             remark = step(world)
-        except (ApplianceError, OSError, subprocess.SubprocessError, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told with the journal
             _say(began, f"{number:>2} {promise}", "BROKEN")
             print(f"   {step.__name__}: {type(error).__name__}: {error}", flush=True)
+            if not isinstance(error, ApplianceError):
+                traceback.print_exc()
             for each in STEPS[number:]:
                 print(f"      -   not reached: {each.__name__}", flush=True)
             return False

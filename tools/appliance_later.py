@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from appliance_box import ApplianceError, until
+from appliance_box import BOX, ApplianceError, until
 from appliance_first import DISK, OWN, into_the_inbox
-from appliance_world import EXAMPLES, World
+from appliance_world import EXAMPLES, PASSWORD, World
 
 NO_COPY, RELOAD_REFUSED = "ArchivedCopiesLate", "ArchivedReloadRefused"
 """Alerts that the package ships."""
@@ -182,6 +182,45 @@ def own_plugin(world: World) -> str:
     if not note.startswith("received 20"):
         raise ApplianceError(f"the note says {note!r}")
     return "daystamp"
+
+
+def reported(world: World) -> str:
+    """A head of office reads the day's report on a share, also while the service is stopped."""
+    box = world.box
+    if box.show("archived-report.timer", "ActiveState") != "active":
+        raise ApplianceError("the report's timer does not run")
+    text = _report(world)
+    if "every file that ever came is accounted for" not in text or "second-disk" not in text:
+        raise ApplianceError(f"the report does not say how things stand: {text}")
+    try:
+        _on_share(world, "scan-reading", "ls")
+    except ApplianceError:
+        pass  # refused, as it must be
+    else:
+        raise ApplianceError("a scanner's login may read the reports")
+    box.run("systemctl", "stop", "archived", within=120)
+    text = _report(world)
+    if "THE SERVICE DOES NOT RUN" not in text or "accounted for" not in text:
+        raise ApplianceError(f"the report does not say that the service is stopped: {text}")
+    box.run("systemctl", "start", "archived", within=120)
+    world.until_ready()
+    return f"{len(text.splitlines())} lines"
+
+
+def _report(world: World) -> str:
+    """A fresh report, by its unit; the text as the share gives it."""
+    world.box.run("systemctl", "start", "archived-report.service")
+    [name] = re.findall(r"\d{4}-\d\d-\d\d\.txt", _on_share(world, "head-of-office", "ls"))
+    here = world.folder / "report"
+    _on_share(world, "head-of-office", f'get "{name}" "{here}"')
+    return here.read_text("utf-8-sig")
+
+
+def _on_share(world: World, user: str, command: str) -> str:
+    return world.box.outside(
+        "smbclient", f"//{BOX}/reports", "-U", f"{user}%{PASSWORD}", "-s", "/dev/null",
+        "-c", command,
+    )  # fmt: skip
 
 
 def removed(world: World) -> str:

@@ -126,7 +126,7 @@ def test_the_documented_json_is_what_the_programs_answer(house: Any):
     asked = {
         "status": ["status"], "documents": ["documents"], "show": ["show", letter],
         "explain": ["explain", poison], "search": ["search", "letter"], "account": ["account"],
-        "ledger verify": ["ledger", "verify"], "plugins list": ["plugins"],
+        "report": ["report"], "ledger verify": ["ledger", "verify"], "plugins list": ["plugins"],
         "retry": ["retry", poison],
     }  # fmt: skip
     for name, words in asked.items():

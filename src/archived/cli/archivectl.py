@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from archived import __version__
-from archived.cli import cover_sheet, decisions, documents, exits, extending, house, ledger
+from archived.cli import (
+    cover_sheet,
+    decisions,
+    documents,
+    exits,
+    extending,
+    house,
+    ledger,
+    report,
+)
 from archived.cli.completion import completion
 from archived.cli.group import Ctl
 
@@ -16,7 +25,7 @@ def cli() -> None:
     """Look after the archive: what came in, where it is, what waits for a person."""
 
 
-for _noun in (house, extending, documents, decisions, ledger, cover_sheet):
+for _noun in (house, report, extending, documents, decisions, ledger, cover_sheet):
     for _command in _noun.COMMANDS:
         cli.add_command(_command)
 cli.add_command(completion)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,22 +56,28 @@ def _daemon(live: dict[str, Any] | None) -> list[tuple[str, object]]:
     ]
 
 
-def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
-    held = ", ".join(it["held"])
+def for_a_person(documents: int, codes: Iterable[str], files: int) -> str:
+    """What waits for somebody to decide; empty when nothing does."""
     waiting = []
-    if held:
-        n = sum(it["held"].values())
-        told = ngettext("{count} document ({codes})", "{count} documents ({codes})", n)
-        waiting.append(told.format(count=n, codes=held))
-    if n := it["held_files"]:
-        told = ngettext("{count} file in hot folders", "{count} files in hot folders", n)
-        waiting.append(told.format(count=n))
+    if documents:
+        named = ngettext("{count} document ({codes})", "{count} documents ({codes})", documents)
+        plain = ngettext("{count} document", "{count} documents", documents)
+        told = ", ".join(codes)
+        waiting.append((named if told else plain).format(count=documents, codes=told))
+    if files:
+        told = ngettext("{count} file in hot folders", "{count} files in hot folders", files)
+        waiting.append(told.format(count=files))
+    return _(" and ").join(waiting)
+
+
+def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
+    waiting = for_a_person(sum(it["held"].values()), it["held"], it["held_files"])
     documents = ", ".join(f"{n} {shown.word(state)}" for state, n in it["documents"].items())
     entries = it["ledger"]["sequence"]
     return [
         (_("documents"), documents or _("none")),
         (_("pages archived"), it["pages_archived"]),
-        (_("for a person"), _(" and ").join(waiting) or _("nothing")),
+        (_("for a person"), waiting or _("nothing")),
         (_("unaccounted files"), sum(sheet["unaccounted"] for sheet in it["balance"])),
         (_("oldest in work"), _ago(it["oldest_document_in_work"])),
         (_("oldest file arriving"), _ago(it["oldest_unclaimed_file"])),
@@ -162,14 +169,14 @@ def account(
     sys.exit(OK if answer["balanced"] else PROBLEM)
 
 
-def _account(it: dict[str, Any], by: str, session: Session) -> None:
-    lines, name = it[f"{by}s"], _BY[by]
-    total = {name: _("all"), **it["total"]}
+def balance(lines: list[dict[str, Any]], name: str, total: dict[str, Any]) -> None:
+    """The balance sheet in files and in pages; `name` is the key of what a line stands for."""
+    total = {name: _("all"), **total}
     lines = [*lines, *([total] if len(lines) != 1 else [])]
     seen, work, unknown = _("seen"), _("in work"), _("not counted")
     archived, held = _("archived"), _("held")
     numbers = [seen, archived, held, _("ignored"), work, _("difference")]
-    title = {"folder": _("hot folder"), "device": _("device"), "day": _("day")}[by]
+    title = {"hotfolder": _("hot folder"), "device": _("device"), "day": _("day")}[name]
     sheet = shown.Sheet([title, *numbers], right=numbers)
     pages = shown.Sheet([title, seen, archived, held, work, unknown], right=[*numbers, unknown])
     for each in lines:
@@ -181,6 +188,10 @@ def _account(it: dict[str, Any], by: str, session: Session) -> None:
     sheet.show()
     shown.heading(_("Pages, as far as they are known"))
     pages.show()
+
+
+def _account(it: dict[str, Any], by: str, session: Session) -> None:
+    balance(it[f"{by}s"], _BY[by], it["total"])
     _left_alone(it)
     _held(it)
     for each in it["differences"]:

@@ -17,6 +17,7 @@ from archived.locale import speaking
 from archived.model import description
 from archived.model.document import State
 from archived.observe.account import Asked, balance_sheet, zone_of
+from archived.observe.copies import copies
 from archived.observe.explain import explain
 from archived.storage import ledger
 from archived.storage.books import settled
@@ -48,6 +49,7 @@ class Answers:
             "explain": self._explain,
             "search": self._search,
             "account": self._account,
+            "copies": self._copies,
             "plugins": self._plugins,
             "ledger-verify": self._ledger_verify,
         }
@@ -191,6 +193,9 @@ class Answers:
     def _held_files(self) -> list[dict[str, Any]]:
         """Files that lie in a hot folder and cannot be taken in."""
         return [_held_file(a) for a in self._catalog.arrivals(states=[ArrivalState.HELD])]
+
+    def _copies(self, _arguments: Arguments) -> Any:
+        return {"copies": copies(self._catalog)}
 
     def _plugins(self, _arguments: Arguments) -> Any:
         live = self._living()

@@ -1,0 +1,240 @@
+"""The report of a day, for those who read no logs: what other questions answer, on one page.
+
+Composes answers; counts and decides nothing. A file tells it in every language there is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from datetime import date, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archived.cli import shown
+from archived.cli.asking import Session
+from archived.cli.exits import OK, PROBLEM
+from archived.cli.house import balance, for_a_person
+from archived.errors import ArchivedError
+from archived.locale import LANGUAGES, _, heard, ngettext, speaking
+
+_MOST = 1000
+"""Documents of a kind that are asked for, the newest; the table has them all."""
+_LISTED = 100
+"""Of these so many are told in words."""
+_UNSAFE = ("admitted", "working", "waiting", "divided", "sealed")
+_TITLES = (
+    "Tình trạng / State", "Thư mục / Hot folder", "Tệp / File", "Nhận lúc / Received",
+    "Mã / Code", "Lý do", "Reason", "Mã tài liệu / Document",
+)  # fmt: skip
+
+
+@click.command("report")
+@click.option("--day", default="today", show_default=True, metavar="DAY",
+              help="The day that is told of: today, yesterday, or like 2026-11-22.")  # fmt: skip
+@click.option("--into", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              metavar="FOLDER",
+              help="Write DAY.txt and DAY.csv there, in every language.")  # fmt: skip
+@click.option("--keep", type=click.IntRange(1), default=400, show_default=True, metavar="DAYS",
+              help="With --into, take away reports of days longer ago.")  # fmt: skip
+@click.pass_obj
+def report(session: Session, day: str, into: Path | None, keep: int) -> None:
+    """Tell how a day went and how the archive stands now, for people who read no logs.
+
+    What came, by hot folder and device; what is held and why; what is not safe yet; what is
+    unaccounted for; copies, and room on the disks. Ends with 1 when a file is unaccounted for;
+    with --into, when the report was not written.
+    """
+    it = _gathered(session, _day(day, session.place.zone))
+    if into is not None:
+        _write(it, into, session.place.zone)
+        _clear(into, date.fromisoformat(it["day"]) - timedelta(days=keep))
+    elif session.as_json:
+        shown.as_json(it)
+    else:
+        _tell(it, session.place.zone)
+    sys.exit(OK if into or it["balanced"] else PROBLEM)
+
+
+def _day(word: str, zone: tzinfo) -> date:
+    today = datetime.now(zone).date()
+    named = {"today": today, "yesterday": today - timedelta(days=1)}
+    try:
+        return named.get(word) or date.fromisoformat(word)
+    except ValueError:
+        raise ArchivedError(
+            f"day: {word!r} is not a day", hint='write "2026-11-22", today or yesterday',
+            code="bad-question",
+        ) from None  # fmt: skip
+
+
+def _gathered(session: Session, day: date) -> dict[str, Any]:
+    whole = session.ask("account", zone=session.place.timezone)
+    of_day = session.ask("account", since=day, until=day, zone=session.place.timezone)
+    stands = session.ask("status")
+    return {
+        "day": day.isoformat(),
+        "at": whole["at"],
+        "zone": session.place.timezone,
+        "not_ready": None if stands["daemon"] is None else stands["daemon"]["not_ready"],
+        "balanced": whole["balanced"],
+        "unaccounted": whole["total"]["unaccounted"],
+        "differences": whole["differences"],
+        "came": {key: of_day[key] for key in ("folders", "devices", "total")},
+        "documents": stands["documents"],
+        "held": session.ask("documents", states="held", limit=_MOST)["documents"],
+        "held_files": whole["held_files"],
+        "not_safe": session.ask("documents", states=",".join(_UNSAFE), limit=_MOST)["documents"],
+        "copies": session.ask("copies")["copies"],
+        "disks": [_disk("spool", session.place.state), _disk("store", session.place.store)],
+    }
+
+
+def _disk(use: str, path: Path) -> dict[str, Any]:
+    try:
+        usage = shutil.disk_usage(path)
+    except OSError as error:
+        return {"use": use, "path": str(path), "free": None, "size": None, "why": error.strerror}
+    return {"use": use, "path": str(path), "free": usage.free, "size": usage.total, "why": ""}
+
+
+# In words ----------------------------------------------------------------------------------------
+
+
+def _tell(it: dict[str, Any], zone: tzinfo) -> None:
+    at = shown.moment(it["at"], zone, seconds=True)
+    shown.line(_("Report of {day}").format(day=it["day"]), "bold")
+    shown.line(_("as things stood at {moment}; {zone}").format(moment=at, zone=zone), "dim")
+    shown.heading(_("In short"))
+    for text, style in _in_short(it):
+        shown.line(f"- {text}", style)
+    shown.heading(_("What came on that day, by hot folder"))
+    balance(it["came"]["folders"], "hotfolder", it["came"]["total"])
+    shown.heading(_("What came on that day, by device"))
+    balance(it["came"]["devices"], "device", it["came"]["total"])
+    _list(_("Held for a person"), it["held"], it["documents"].get("held", 0), zone)
+    for file in it["held_files"]:
+        why = shown.reason(file["reason"], file["code"])
+        shown.line(f"- {file['hotfolder']}/{file['name']}: {why} [{file['code']}]")
+    _list(_("Not safe yet: the paper stays out of its box"), it["not_safe"], _unsafe(it), zone)
+    _copies(it["copies"], zone)
+    _disks(it["disks"])
+
+
+def _in_short(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if it["not_ready"] is None:
+        yield _("THE SERVICE DOES NOT RUN: nothing is taken in"), "bold red"
+    for reason in it["not_ready"] or ():
+        yield _("not ready: {reason}").format(reason=heard(reason)), "red"
+    if it["balanced"]:
+        yield _("every file that ever came is accounted for"), "green"
+    else:
+        told = ngettext("{count} FILE IS UNACCOUNTED FOR", "{count} FILES ARE UNACCOUNTED FOR",
+                        it["unaccounted"])  # fmt: skip
+        yield told.format(count=it["unaccounted"]), "bold red"
+    for each in it["differences"]:
+        yield f"{each['hotfolder']}/{each['name']}: {heard(each['why'])}", "red"
+    waits = for_a_person(it["documents"].get("held", 0), (), len(it["held_files"]))
+    yield _("waits for a person: {what}").format(what=waits or _("nothing")), ""
+    count = _unsafe(it)
+    told = ngettext("{count} document is not safe yet", "{count} documents are not safe yet", count)
+    yield told.format(count=count), ""
+
+
+def _unsafe(it: dict[str, Any]) -> int:
+    return sum(it["documents"].get(state, 0) for state in _UNSAFE)
+
+
+def _list(title: str, found: list[dict[str, Any]], count: int, zone: tzinfo) -> None:
+    shown.heading(title)
+    if not count:
+        shown.line(_("none"))
+    for each in found[:_LISTED]:
+        told = [f"- {each['hotfolder']}/{each['name']}, {shown.moment(each['received'], zone)}"]
+        told += [shown.word(each["state"])] if each["state"] != "held" else []
+        told += [f"{shown.reason(each['reason'], each['code'])} [{each['code']}]"] * bool(
+            each["code"]
+        )
+        shown.line(": ".join(told))
+    if (more := count - min(len(found), _LISTED)) > 0:
+        shown.line(_("and {count} more").format(count=more))
+
+
+def _copies(copies: list[dict[str, Any]], zone: tzinfo) -> None:
+    shown.heading(_("Copies, read back when they were made"))
+    if not copies:
+        shown.line(_("none"))
+        return
+    sheet = shown.Sheet([_("target"), _("documents"), _("last made")], right=[_("documents")])
+    for each in copies:
+        sheet.row(each["target"], each["documents"], shown.moment(each["verified"], zone))
+    sheet.show()
+
+
+def _disks(disks: list[dict[str, Any]]) -> None:
+    shown.heading(_("Room on the disks"))
+    for each in disks:
+        if each["free"] is None:
+            told = _("{path}: not established: {why}")
+            shown.line(told.format(path=each["path"], why=each["why"]), "yellow")
+        else:
+            told = _("{path}: {free} free of {size}")
+            free, size = shown.size(each["free"]), shown.size(each["size"])
+            shown.line(told.format(path=each["path"], free=free, size=size))
+
+
+# In files ----------------------------------------------------------------------------------------
+
+
+def _write(it: dict[str, Any], into: Path, zone: tzinfo) -> None:
+    """For any kind of machine: with a mark of UTF-8, and lines as DOS ends them."""
+    from archived.storage.atomic import write_file
+
+    pages = []
+    for tag in (*LANGUAGES, None):
+        with speaking(tag), redirect_stdout(io.StringIO()) as page:
+            _tell(it, zone)
+        pages.append(page.getvalue())
+    text = f"\n{'=' * 72}\n\n".join(pages).replace("\n", "\r\n")
+    for ending, content in (("txt", text), ("csv", _table(it, zone))):
+        file = into / f"{it['day']}.{ending}"
+        write_file(file, ("\ufeff" + content).encode("utf-8"), mode=0o640)
+        click.echo(file)
+
+
+def _table(it: dict[str, Any], zone: tzinfo) -> str:
+    from archived.observe.share.texts import harmless
+
+    files = [{**each, "id": "", "state": "held", "received": each["first_seen"]}
+             for each in it["held_files"]]  # fmt: skip
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\r\n")
+    table.writerow(_TITLES)
+    for each in [*it["held"], *files, *it["not_safe"]]:
+        with speaking("vi"):
+            state, why = shown.word(each["state"]), shown.reason(each["reason"], each["code"])
+        cells = [f"{state} / {each['state']}", each["hotfolder"], each["name"],
+                 shown.moment(each["received"], zone), each["code"] or "",
+                 why if each["code"] else "", each["reason"] or "", each["id"]]  # fmt: skip
+        table.writerow([harmless(shown.clean(cell)) for cell in cells])
+    return out.getvalue()
+
+
+def _clear(folder: Path, first: date) -> None:
+    """Take away older reports; what else lies there is left alone."""
+    for file in folder.iterdir():
+        try:
+            day = date.fromisoformat(file.stem)
+        except ValueError:
+            continue
+        if file.suffix in {".txt", ".csv"} and day < first:
+            file.unlink()
+
+
+COMMANDS = (report,)

@@ -1,0 +1,106 @@
+"""The report of a day says to people who read no logs what the archive's other answers say."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from archived.storage.catalog import Catalog
+
+ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """A folder of reports."""
+    (tmp_path / "reports").mkdir()
+    return tmp_path / "reports"
+
+
+def written(house: Any, shelf: Path, *words: str, **more: Any) -> tuple[str, list[dict[str, str]]]:
+    """Text and table of a fresh report."""
+    ran = house.ctl("report", "--into", str(shelf), *words, **more)
+    assert ran.returncode == 0, ran.stderr
+    text, table = (Path(line) for line in sorted(ran.stdout.split(), reverse=True))
+    assert text.read_bytes().startswith(b"\xef\xbb\xbf")
+    rows = csv.DictReader(io.StringIO(table.read_bytes().decode("utf-8-sig")))
+    return text.read_text("utf-8-sig"), list(rows)
+
+
+def test_a_report_has_all_there_is_to_know_in_both_languages(house: Any, shelf: Path):
+    text, rows = written(house, shelf)
+    vietnamese, english = text.split("=" * 72)
+    assert "every file that ever came is accounted for" in english
+    assert "waits for a person: 2 documents and 1 file in hot folders" in english
+    assert "1 document is not safe yet" in english
+    assert "- scans/poison-1.txt, " in english
+    assert "- late/slow.txt, " in english
+    assert "The tide is out [tide-out]" in english
+    assert "- scans/big.bin: " in english
+    assert "second" in english.partition("Copies")[2]
+    assert f"{house.folder}/store: " in english
+    for name in ("scans/poison-1.txt", "scans/poison-2.txt", "scans/big.bin", "late/slow.txt"):
+        assert f"- {name}" in vietnamese
+    assert "accounted" not in vietnamese
+    named = {(row["Tệp / File"], row["Mã / Code"]) for row in rows}
+    assert named == {
+        ("poison-1.txt", "erratic-refused"), ("poison-2.txt", "erratic-refused"),
+        ("big.bin", "too-large"), ("slow.txt", "tide-out"),
+    }  # fmt: skip
+    assert all(row["Lý do"] and row["Reason"] for row in rows)
+
+
+def test_the_figures_of_a_report_are_those_of_the_other_answers(house: Any):
+    it = house.json("report")
+    account = house.json("account")
+    assert it["came"]["folders"] == [each for each in account["folders"] if each["seen"]]
+    assert (it["balanced"], it["unaccounted"]) == (True, 0)
+    assert it["documents"] == house.json("status")["documents"]
+    assert [(each["target"], each["documents"]) for each in it["copies"]] == [("second", 2)]
+    shown = house.json("show", house.document("letter.txt"))
+    assert it["copies"][0]["verified"] >= shown["replicas"][0]["verified"]
+    assert all(0 < each["free"] < each["size"] for each in it["disks"])
+
+
+def test_a_day_on_which_nothing_came_tells_what_waits_all_the_same(house: Any):
+    it = house.json("report", "--day", "2001-01-01")
+    assert it["came"]["total"]["seen"] == 0
+    assert len(it["held"]) == 2
+    wrong = house.ctl("report", "--day", "tomorrow")
+    assert (wrong.returncode, "is not a day" in wrong.stderr) == (2, True)
+
+
+def test_reports_of_long_ago_go_and_nothing_else(house: Any, shelf: Path):
+    today = datetime.now(ZONE).date()
+    for days, ending in ((2, "txt"), (2, "csv"), (3, "txt"), (3, "csv"), (3, "pdf")):
+        (shelf / f"{today - timedelta(days=days)}.{ending}").write_text("")
+    (shelf / "minutes.txt").write_text("")
+    written(house, shelf, "--keep", "2")
+    assert sorted(path.name for path in shelf.iterdir()) == sorted([
+        f"{today}.txt", f"{today}.csv", f"{today - timedelta(days=2)}.txt",
+        f"{today - timedelta(days=2)}.csv", f"{today - timedelta(days=3)}.pdf", "minutes.txt",
+    ])  # fmt: skip
+
+
+def test_a_report_says_when_the_service_does_not_run(new_house: Any, shelf: Path):
+    for name in ("state", "store"):
+        (new_house.folder / name).mkdir()
+    Catalog.open(new_house.folder / "state/catalog.db").close()
+    text, rows = written(new_house, shelf, "--day", "yesterday")
+    assert "THE SERVICE DOES NOT RUN" in text
+    assert "2001" not in text
+    assert rows == []
+    yesterday = (datetime.now(UTC).astimezone(ZONE) - timedelta(days=1)).date()
+    assert (shelf / f"{yesterday}.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_cannot_be_written_is_said(house: Any, tmp_path: Path):
+    ran = house.ctl("report", "--into", str(tmp_path / "nowhere"))
+    assert ran.returncode == 2
+    assert "nowhere" in ran.stderr
