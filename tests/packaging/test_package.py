@@ -73,6 +73,31 @@ def test_nothing_removes_the_archive():
     assert not re.search(r"\brm\b(?!dir)", re.sub(r"#.*|echo .*", "", script))
 
 
+def test_a_purge_sets_own_files_aside_and_may_be_run_again(tmp_path):
+    script = (DEBIAN / "archived.postrm").read_text()
+    for place in ("/etc/archived", "/srv/archived", "/var/lib/archived"):
+        script = script.replace(place, f"{tmp_path}{place}")
+    own, page, catalog = (
+        tmp_path / "etc/archived/conf.d/own.toml",
+        tmp_path / "srv/archived/store/ocfl/page",
+        tmp_path / "var/lib/archived/catalog.db",
+    )
+    for said in ("first", "second"):
+        for file in (own, page, catalog):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(said)
+        (tmp_path / "srv/archived/hot/inbox").mkdir(parents=True)
+        done = subprocess.run(
+            ["sh", "-c", script, "postrm", "purge"],
+            check=True, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+        assert f"{own}.dpkg-bak" in done.stderr
+        assert (page.read_text(), catalog.read_text()) == (said, said)
+        assert not (tmp_path / "srv/archived/hot").exists()
+    kept = sorted(file.read_text() for file in own.parent.iterdir())
+    assert (kept, own.exists()) == (["first", "second"], False)
+
+
 def test_an_environment_tells_nothing_of_the_machine_that_built_it(tmp_path):
     tree = tool("deb_tree")
     info = tmp_path / "example-1.0.dist-info"
