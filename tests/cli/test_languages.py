@@ -133,24 +133,40 @@ def test_the_columns_of_a_table_are_lined_up_in_both(house: Any):
         assert len(starts) == 1, text
 
 
+def on_a_terminal(width: int, words: list[Any], **environment: str) -> str:
+    """What a program writes on a terminal so wide, without what steers it."""
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    more = environment | {"COLUMNS": str(width), "TERM": "xterm"}
+    subprocess.run(words, stdout=writer, stderr=writer, env=os.environ | more, check=True)
+    os.close(writer)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", os.read(reader, 100_000).decode())
+    os.close(reader)
+    return text
+
+
 def test_a_narrow_terminal_shows_names_and_whole_codes_in_both(house: Any):
     for environment in (VIETNAMESE, ENGLISH):
-        reader, writer = pty.openpty()
-        fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-        words = [
-            Path(sys.executable).with_name("archivectl"),
-            "--config",
-            house.config,
-            "documents",
-        ]
-        more = environment | {"COLUMNS": "80", "TERM": "xterm"}
-        subprocess.run(words, stdout=writer, stderr=writer, env=os.environ | more, check=True)
-        os.close(writer)
-        text = re.sub(r"\x1b\[[0-9;]*m", "", os.read(reader, 100_000).decode())
-        os.close(reader)
+        program = Path(sys.executable).with_name("archivectl")
+        words = [program, "--config", house.config, "documents"]
+        text = on_a_terminal(80, words, **environment)
         assert max(map(len, text.splitlines())) <= 80
         assert "poison-2.txt" in text
         assert "erratic-refused" in text
+
+
+@pytest.mark.parametrize("width", [50, 60, 79, 120])
+def test_nothing_of_a_table_is_cut_off(width: int):
+    """Each letter is there, as often as it was put in; a long column does not eat the last one."""
+    cells = ("x" * 12, "y" * 5 + " y" * 30, "v" * 9, "z" * 70)
+    table = f"Sheet(['a', 'b', 'c', 'd'], [{cells}], give='d', also=['b']).show()"
+    told = on_a_terminal(
+        width, [sys.executable, "-c", f"from archived.cli.shown import Sheet; {table}"]
+    )
+    assert max(map(len, told.splitlines())) <= width
+    for cell in cells:
+        assert told.count(cell[0]) == cell.count(cell[0]), told
+    assert "yyyyy" in told
 
 
 def test_without_the_daemon_the_catalog_answers_in_vietnamese_too(house: Any):

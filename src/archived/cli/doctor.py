@@ -88,7 +88,7 @@ def _daemon(session: Session) -> Finding:
 
 def _tell(found: list[Finding], unfit: list[Finding]) -> None:
     titles = [_("about"), _("is it so?"), _("verdict"), _("why")]
-    sheet = shown.Sheet(titles, give=_("why"))
+    sheet = shown.Sheet(titles, give=_("why"), also=titles[:3])
     for each in found:
         verdict = shown.verdict(each.verdict, noted=not each.needed)
         sheet.row(heard(each.about), heard(each.what), verdict, heard(each.why) or None)

@@ -121,7 +121,9 @@ def _tell(report: Report, toml: str) -> None:
     who = _("{folder}: the writer is {writer}, the daemon {daemon}")
     shown.line(who.format(folder=report.folder, writer=report.writer, daemon=report.daemon))
     means = _("what it means")
-    sheet = shown.Sheet([_("is it so?"), _("verdict"), means], give=means)
+    sheet = shown.Sheet(
+        [_("is it so?"), _("verdict"), means], give=means, also=[_("is it so?"), _("verdict")]
+    )
     for each in report.found:
         verdict = shown.verdict(each.verdict, noted=not each.needed)
         sheet.row(heard(each.what), verdict, heard(each.why) or None)

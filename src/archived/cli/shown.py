@@ -161,6 +161,9 @@ def width() -> int:
 _LEAST_GIVEN = 12
 """Columns that even the column which gives way keeps."""
 
+_GAP = 2
+"""Columns between two columns of a table."""
+
 
 @dataclass
 class Sheet:
@@ -204,24 +207,39 @@ class Sheet:
             box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold",
             padding=(0, 1, 0, 0),
         )  # fmt: skip
-        for index, title in enumerate(self.titles):
+        for title, wide in zip(self.titles, self._widths(console().width), strict=True):
             table.add_column(
-                title, justify="right" if title in self.right else "left",
-                overflow="fold", no_wrap=title != self.give and title not in self.also,
-                min_width=self._least(index),
+                title, justify="right" if title in self.right else "left", overflow="fold",
+                width=wide,
             )  # fmt: skip
         for row in self.rows:
             table.add_row(*(Text(cell, _style(cell)) for cell in row))
         console().print(table)
 
-    def _least(self, index: int) -> int | None:
+    def _widths(self, room: int) -> list[int]:
+        """How wide each column is in so much room: the widest of those that may be broken give way
+        first, none beyond what it must keep. rich itself would crop."""
+        from rich.cells import cell_len
+
+        columns = list(zip(self.titles, *self.rows, strict=True))
+        wide = [max(map(cell_len, cells)) for cells in columns]
+        least = [self._least(cells) for cells in columns]
+        while sum(wide) + _GAP * (len(wide) - 1) > room:
+            spare = [now if now > low else 0 for now, low in zip(wide, least, strict=True)]
+            if not any(spare):
+                break
+            wide[spare.index(max(spare))] -= 1
+        return wide
+
+    def _least(self, cells: Sequence[str]) -> int:
         """How narrow a column may become: a code, which is one word, is never broken."""
-        title, cells = self.titles[index], [line[index] for line in [self.titles, *self.rows]]
-        if title == self.give:
-            return min(_LEAST_GIVEN, max(map(len, cells)))
-        if title in self.also:
-            return max(len(word) for cell in cells for word in cell.split() or [""])
-        return None
+        from rich.cells import cell_len
+
+        if cells[0] == self.give:
+            return min(_LEAST_GIVEN, max(map(cell_len, cells)))
+        if cells[0] in self.also:
+            return max(cell_len(word) for cell in cells for word in cell.split() or [""])
+        return max(map(cell_len, cells))
 
 
 def console() -> Any:
