@@ -99,3 +99,59 @@ def test_intake_leaves_alone_what_is_kept_for_a_running_step(
     until(lambda: box.metric("archived_intake_paused") == {("scans",): 0.0}, "intake goes on")
     ballast.unlink()
     box.sealed("next.txt", seconds=30)
+
+
+HUNGRY = """
+from pathlib import Path
+from archived.api import *
+
+
+class Options(StageConfig):
+    tries: Path = Path("/")
+    \"\"\"Where it says that it began.\"\"\"
+
+
+class Hungry(Stage[Options]):
+    name = "hungry"
+    version = "1"
+    writes = ("tries",)
+
+    def run(self, document, context):
+        \"\"\"Needs 32 MiB for a while.\"\"\"
+        with (context.options.tries / "began").open("a") as began:
+            began.write(".")
+        (context.folder / "much").write_bytes(bytes(32 << 20))
+        (context.folder / "much").unlink()
+        return Result()
+
+
+@hookimpl
+def register_stages(register):
+    register(Hungry)
+"""
+
+
+@SMALL
+def test_a_step_that_outgrew_its_room_is_not_begun_again_until_there_is_more(
+    box: Any, tmp_path: Path, until: Callable[..., Any], disk: Path
+) -> None:
+    tries = tmp_path / "tries"
+    tries.mkdir()
+    box.plugin("hungry", HUNGRY)
+    box.tables["pipeline.paper"]["stages"] = ["hungry", "seal"]
+    box.tables["stage.hungry"] = {"space": 4, "tries": tries}
+    box.start()
+    ballast = fill(disk, 28 * MIB)
+    box.drop("big.txt", text="0123456789abcde\n" * (4 * MIB // 16))
+    # 16 MiB of the 24 that are left are kept for it; it fills them, and next time wants 32.
+
+    def reason() -> str:
+        return str(box.rows("SELECT reason FROM document") or "")
+
+    until(lambda: "no room to begin: 3" in reason(), "it waits for more", else_show=reason)
+    assert (tries / "began").read_text() == "."
+    assert box.documents()["big.txt"][:3] == ("waiting", "no-space", 0)
+
+    ballast.unlink()
+    box.sealed("big.txt", seconds=30)
+    assert (tries / "began").read_text() == ".."

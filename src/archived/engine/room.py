@@ -17,6 +17,9 @@ FLOOR = 16 << 20
 small disk a 64th of it."""
 LEAST = 8 << 20
 """Bytes that a step is given at least: a small bilevel scan unpacks to many times its size."""
+MOST = 8
+"""Times the usual that a step is given at most, after it filled the disk: the pages of a TIFF with
+JPEG inside take up fifty times its size."""
 
 Wanted = Mapping[Path, int]
 """Folder -> bytes that will be written on its file system."""
@@ -50,6 +53,7 @@ class Room:
 
     def __init__(self) -> None:
         self._held: dict[str, dict[int, int]] = {}
+        self._times: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def reserve(self, step: str, wanted: Wanted) -> Shortage | None:
@@ -69,6 +73,16 @@ class Room:
         """The step has ended. One that reserved nothing is fine."""
         with self._lock:
             self._held.pop(step, None)
+
+    def times(self, document: str) -> int:
+        """How many times the usual the document's next step is given."""
+        return self._times.get(document, 1)
+
+    def learn(self, document: str, *, outgrown: bool) -> None:
+        """A step on the document has ended; one that filled the disk gets twice as much next."""
+        times = self._times.pop(document, 1)
+        if outgrown:
+            self._times[document] = min(MOST, 2 * times)
 
     def reserved(self, folder: Path) -> int:
         """Bytes kept for steps on a folder's file system. Raises `OSError`."""

@@ -277,11 +277,21 @@ class Scheduler:
             self._tell(StepEnded(step.stage, "skipped", "", Usage()))
             return
         size = sum(artifact.size for artifact in document.artifacts)
-        async with self._with_room(row, step, wanted(self._spool.work, size, card.space)) as short:
+        space = card.space * self.room.times(row.id)
+        async with self._with_room(row, step, wanted(self._spool.work, size, space)) as short:
             await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
             outcome = short or await self._run_in_child(document, step, card, runner)
+            if short is None:
+                await asyncio.to_thread(self._clear, step, outcome)
             sealed = row.object_key is not None
             await self._commit(row, step, check_sealed(outcome) if sealed else outcome)
+
+    def _clear(self, step: StepRow, outcome: Outcome) -> None:
+        self.room.learn(step.document, outgrown=outcome.code == NO_SPACE)
+        if outcome.ending is not Ending.FINISHED:
+            # Nothing of it is kept, and the catalog that is to say so may need the room.
+            with contextlib.suppress(OSError):
+                self._spool.end_work(step.id)
 
     @asynccontextmanager
     async def _with_room(
