@@ -3,6 +3,8 @@
 import os
 import subprocess
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,13 @@ import pytest
 from pikepdf import pdfa
 from PIL import Image, ImageDraw, ImageFont
 
-from archived.api import Refuse, Role
+from archived.api import Postpone, Refuse, Role
 from archived.testing import StageContract
 from archived.testing.kit import run_stage_below, take_in
 from archived_ocr import Ocr, OcrOptions
 
 FONT = "/usr/share/fonts/truetype/croscore/Tinos-Regular.ttf"
+SMALL = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 TEXT = ("Căn cứ Nghị định số 30", "về công tác văn thư", "Ủy ban nhân dân tỉnh")
 
 
@@ -274,7 +277,19 @@ def test_a_large_sheet_needs_little_memory(run_stage, tmp_path):
     assert done.usage.peak_memory < 700 * 2**20
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@contextmanager
+def small_disk(folder: Path, kib: int) -> Iterator[Path]:
+    """A file system of its own."""
+    disk = folder / f"disk-{kib}"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", str(disk)], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@SMALL
 def test_the_pictures_of_pages_that_were_read_take_up_no_room(tmp_path):
     """Twelve pages unpack to 44 MiB at 200 dpi; there is room for a few of them."""
     sheets = [Image.new("1", (1654, 2339), 1) for _ in range(12)]
@@ -282,13 +297,22 @@ def test_the_pictures_of_pages_that_were_read_take_up_no_room(tmp_path):
     sheets[0].save(
         scan, dpi=(200, 200), compression="group4", save_all=True, append_images=sheets[1:]
     )
-    document = take_in(scan, tmp_path)
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)], check=True)
-    try:
-        done = run_stage_below(disk, Ocr, document)
+    with small_disk(tmp_path, 16 << 10) as disk:
+        done = run_stage_below(disk, Ocr, take_in(scan, tmp_path))
         assert done.facts["pages"] == 12
         assert done.facts["pdfa"] == "2b"
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@SMALL
+def test_a_full_disk_is_never_said_to_be_the_documents_fault(tmp_path):
+    """Wherever it is full: OCRmyPDF takes it for a damaged file, or for one that is no PDF/A."""
+    noise = np.random.default_rng(1).integers(200, 256, (700, 1000, 3), dtype=np.uint8)
+    scan = saved(tmp_path / "noise.png", Image.fromarray(noise))
+    assert 1650 << 10 < scan.stat().st_size < 1800 << 10
+    document = take_in(scan, tmp_path)
+    for kib in (1800, 3200, 4600, 5300, 6400):
+        with small_disk(tmp_path, kib) as disk, pytest.raises(Postpone) as waits:
+            run_stage_below(disk, Ocr, document)
+        assert waits.value.code == "no-space", kib
+    with small_disk(tmp_path, 20_000) as disk:
+        assert run_stage_below(disk, Ocr, document).facts["pdfa"] == "2b"

@@ -26,6 +26,7 @@ _READERS = ("ocrmypdf.pdfinfo", "pdfminer")
 figures and types make no sense, and stumble over it instead."""
 _STUMBLED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
              struct.error)  # fmt: skip
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _UNLOCK = "Open it with the password, save it without one, and drop it in again."
 _AGAIN = "Scan the paper again, or ask the sender for the file again."
 
@@ -89,10 +90,24 @@ def _pdf_error(error: Exception) -> Refuse | None:
     return damaged(text or "it is not a readable PDF")
 
 
+def of_machine(error: BaseException) -> OSError | None:
+    """The full disk or failing device behind `error`, whatever a library made of it."""
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        if isinstance(at, OSError) and at.errno in _MACHINE:
+            return at
+        seen.add(id(at))
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+    return None
+
+
 def blamed(error: BaseException) -> Failure | None:
     """The refusal that explains `error`, or `None` when the document is not at fault."""
     if isinstance(error, Failure):
         return error
+    if of_machine(error) is not None:
+        return None
     if isinstance(error, pikepdf.PasswordError | om.EncryptedPdfError):
         return encrypted()
     if isinstance(error, pikepdf.DataDecodingError):
@@ -148,8 +163,8 @@ def while_decoding(what: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise blamed(error) or error from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.EACCES):
-            raise  # the machine's fault
+        if error.errno in (*_MACHINE, errno.EACCES):
+            raise
         raise damaged(f"{what}: {_bare(error)}") from error
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error,
             OverflowError, ZeroDivisionError, AttributeError) as error:  # fmt: skip

@@ -73,6 +73,9 @@ def _blame() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        fault = faults.of_machine(error)
+        if fault is not None and fault is not error:
+            raise OSError(fault.errno, fault.strerror, fault.filename) from error
         refusal = faults.blamed(error)
         if refusal is None or refusal is error:
             raise
@@ -250,11 +253,15 @@ class _Work:
             try:
                 code = self._ocrmypdf(source, unread)
             except PdfaConversionFailedError as error:
+                if faults.of_machine(error) or isinstance(error.__cause__, MemoryError):
+                    raise error.__cause__ or error from error  # this says nothing of the document
                 code = ExitCode.pdfa_conversion_failed
                 self.context.log.info("no PDF/A: %s", " ".join(str(error).split())[:1000])
             except Exception as error:
                 # OCRmyPDF stumbles in many ways over a broken file; a sound one is not to blame.
-                if faults.blamed(error) is None and (broken := survey.broken(source)):
+                if faults.of_machine(error) or faults.blamed(error):
+                    raise
+                if broken := survey.broken(source):
                     raise faults.damaged(broken) from error
                 raise
             missing = unread - set(job.readings)
