@@ -109,7 +109,8 @@ def _disk(use: str, path: Path) -> dict[str, Any]:
 
 def _tell(it: dict[str, Any], zone: tzinfo) -> None:
     at = shown.moment(it["at"], zone, seconds=True)
-    shown.line(_("Report of {day}").format(day=it["day"]), "bold")
+    day = date.fromisoformat(it["day"]).strftime(_("%Y-%m-%d"))
+    shown.line(_("Report of {day}").format(day=day), "bold")
     shown.line(_("as things stood at {moment}; {zone}").format(moment=at, zone=zone), "dim")
     shown.heading(_("In short"))
     for text, style in _in_short(it):
