@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,28 @@ def test_a_disk_that_fails_after_a_repeated_arrival_is_on_record_records_it_once
     kinds = [entry.kind for entry in place.catalog.ledger_of(document.id)]
     assert (len(failed), kinds.count("arrival-repeated"), place.left()) == (1, 1, [])
     assert place.recover().dropped != []
+
+
+def test_a_link_in_place_of_a_folder_does_not_lead_a_removal_elsewhere(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = place.drop("sub/a.pdf")
+    elsewhere = place.root / "elsewhere"
+    elsewhere.mkdir()
+    precious = elsewhere / "a.pdf"
+    shutil.copy2(source, precious)
+
+    def fuse(operation: str, path: Path) -> None:
+        if operation == "rename" and path.name.startswith(".archived-taken-"):
+            monkeypatch.setattr(atomic, "fuse", None)
+            source.parent.rename(place.hot / "was")
+            source.parent.symlink_to(elsewhere)
+
+    monkeypatch.setattr(atomic, "fuse", fuse)
+    place.until(lambda report: report.admitted)
+    assert list(elsewhere.iterdir()) == [precious]
+    assert list((place.hot / "was").iterdir()) == []
+    assert len(place.quiet()) == 1
 
 
 def test_bytes_that_cannot_be_compared_are_a_document_of_their_own(place: Place) -> None:

@@ -8,6 +8,7 @@ from archived import AGENT
 from archived.intake.card import FolderCard, House
 from archived.intake.formats import Look, Whole
 from archived.intake.noting import Removals
+from archived.intake.pinned import pinned
 from archived.intake.removal import Removal, finish_removal, give_back, remove_source, taken_for
 from archived.intake.scan import Seen
 from archived.intake.watched import Watched, candidate
@@ -67,20 +68,21 @@ class Clearing:
         arrival = self._catalog.arrival(number) if document else None
         if arrival is None or arrival.document != document:
             return None
-        taken = self._card.inside(seen.path)
         try:
-            ours = None if has_writer(taken) else self._house.find_bytes(document, arrival.became)
-            if ours is None:
-                return [readable(seen.path)]
-            if finish_removal(taken, ours):
-                facts = {"arrival": number}
-                with self._catalog.transaction() as change:
-                    now = self._house.now()
-                    change.record(Entry("source-removed", now, AGENT, document=document,
-                                        facts=facts))  # fmt: skip
-            else:
-                # Somebody's new file was caught in the middle of it.
-                give_back(taken, taken.with_name(os.fsdecode(arrival.path.rpartition(b"/")[2])))
+            with pinned(self._card.path, seen.path) as taken:
+                writer = has_writer(taken)
+                ours = None if writer else self._house.find_bytes(document, arrival.became)
+                if ours is None:
+                    return [readable(seen.path)]
+                if not finish_removal(taken, ours):
+                    # Somebody's new file was caught in the middle of it.
+                    give_back(taken, taken.with_name(os.fsdecode(arrival.path.rpartition(b"/")[2])))
+                    return []
+            with self._catalog.transaction() as change:
+                change.record(
+                    Entry("source-removed", self._house.now(), AGENT, document=document,
+                          facts={"arrival": number})
+                )  # fmt: skip
         except OSError:
             return [readable(seen.path)]
         return []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from archived import AGENT
 from archived.intake.item import Candidate
+from archived.intake.pinned import pinned
 from archived.intake.rules import TAKEN_PREFIX
 from archived.intake.settle import Sighting
 from archived.intake.watcher import has_writer
@@ -44,9 +45,21 @@ def remove_source(
 
     The name is taken away first (a rename), then what is under it is compared byte for byte with
     what is in custody, and only then is it unlinked: whatever a clerk drops under the same name
-    meanwhile is a new arrival. A crash in between is finished by `finish_removals`.
+    meanwhile is a new arrival. A crash in between is finished by `Clearing.finish`.
     """
-    source = candidate.source
+    with pinned(candidate.root, candidate.path) as source:
+        done = _remove(candidate, source, document, ours)
+    if done is Removal.DONE:
+        with catalog.transaction() as change:
+            change.arrival_changed(candidate.arrival, present=False)
+            change.record(
+                Entry("source-removed", now, AGENT, document=document,
+                      facts={"arrival": candidate.arrival})
+            )  # fmt: skip
+    return done
+
+
+def _remove(candidate: Candidate, source: Path, document: str, ours: Path) -> Removal:
     taken = source.with_name(f"{os.fsdecode(TAKEN_PREFIX)}{document}.{candidate.arrival}")
     if not unchanged(candidate, source):
         return Removal.CHANGED
@@ -66,12 +79,6 @@ def remove_source(
         give_back(taken, source)
         return Removal.DIFFERENT
     atomic.remove_file(taken)
-    with catalog.transaction() as change:
-        change.arrival_changed(candidate.arrival, present=False)
-        change.record(
-            Entry("source-removed", now, AGENT, document=document,
-                  facts={"arrival": candidate.arrival})
-        )  # fmt: skip
     return Removal.DONE
 
 
