@@ -77,7 +77,7 @@ def test_capitals_make_another_name_and_the_reason_says_so() -> None:
     """One problem, not one for each side."""
     [problem] = compare(ticket("A.TIF"), {"a.tif": 1})
     assert problem.code == "ticket-files-missing"
-    assert problem.reason == "A.TIF (there is a.tif)"
+    assert problem.reason == "A.TIF (the folder has a.tif)"
     assert received_names(ticket("A.TIF"), ["a.tif"]) == {}
 
 

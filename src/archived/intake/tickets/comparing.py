@@ -37,7 +37,7 @@ def compare(
     problems += _told("ticket-duplicate", unclear, "two spellings of one name lie in the folder: ")
     problems += _told(
         "ticket-files-missing",
-        (f"{p} (there is {shown(alike[p])})" if p in alike else p for p in missing),
+        (f"{p} (the folder has {shown(alike[p])})" if p in alike else p for p in missing),
     )
     if not extra_is_fine:
         taken = set(alike.values())
