@@ -243,7 +243,11 @@ def _no_object(pdf):
     pdf.pages[0].Resources.XObject["/Seal"] = pikepdf.String("x")
 
 
-@pytest.mark.parametrize("damage", [_bad_check_sum, _no_height, _no_object])
+def _no_table(pdf):
+    pdf.pages[0].Resources.XObject = pikepdf.Array([])
+
+
+@pytest.mark.parametrize("damage", [_bad_check_sum, _no_height, _no_object, _no_table])
 def test_what_a_library_stumbles_over_in_a_document_is_its_damage(run_stage, tmp_path, damage):
     """Each of these was once blamed on the stage, tried again, and held without a reason."""
     image = Image.open(scan(tmp_path / "a.pdf").with_name("a-0.jpg"))

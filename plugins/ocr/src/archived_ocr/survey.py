@@ -165,8 +165,13 @@ def _check_nesting(pdf: pikepdf.Pdf) -> None:
                 below(part.get("/Resources"), level + 1, above | {part.objgen})
 
     seen: set[tuple[int, int]] = set()
-    for page in pdf.pages:
-        below(page.obj.get("/Resources"), 0, frozenset())
+    for number, page in enumerate(pdf.pages, 1):
+        resources = page.obj.get("/Resources")
+        below(resources, 0, frozenset())
+        if isinstance(resources, pikepdf.Dictionary) and not isinstance(
+            resources.get("/XObject", pikepdf.Dictionary()), pikepdf.Dictionary
+        ):
+            raise faults.damaged(f"the table of the pictures on page {number} is no table")
 
 
 def _number(item: pikepdf.Object, key: str) -> int:
