@@ -145,7 +145,7 @@ def _lasting(box: Any, only: frozenset[str] | None = None) -> dict[str, list[Any
 
 def _lose(box: Any) -> Path:
     """The catalog is gone; returns where it was put aside."""
-    aside = box.folder / "aside"
+    aside: Path = box.folder / "aside"
     aside.mkdir()
     for part in (box.folder / "state").glob("catalog.db*"):
         part.rename(aside / part.name)
@@ -166,8 +166,7 @@ def _problems(box: Any) -> list[str]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the first test that wants the archive below keeps a copy of it for the others."""
-    folder: Path = tmp_path_factory.mktemp("built")
-    return folder
+    return tmp_path_factory.mktemp("built")
 
 
 @pytest.fixture

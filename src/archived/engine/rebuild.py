@@ -92,8 +92,8 @@ class _Work:
             with self._catalog.transaction() as change:
                 if change.ledger_head().sequence == 0:
                     change.record(Entry("ledger-opened", self._now, AGENT))
-                for each in new:
-                    self._take_up(change, each)
+                for each, known in new:
+                    self._take_up(change, each, known=known)
             done.objects = min(begin + _AT_ONCE, len(keys))
             tell(done.objects)
         before = done.before
@@ -106,12 +106,14 @@ class _Work:
             change.record(Entry("catalog-rebuilt", self._now, AGENT, facts=facts))
         return done
 
-    def _new(self, keys: list[str]) -> Iterator[found.Found]:
+    def _new(self, keys: list[str]) -> Iterator[tuple[found.Found, bool]]:
+        """Those that are to be taken up, and whether the catalog knows the document."""
         for key in keys:
             try:
                 stored = self._store.read_key(key)
                 document = of_object(stored.id)
-                if self._knows(document) and self._catalog.document(document).object_key:
+                known = document in self._catalog.documents_like(document)
+                if known and self._catalog.document(document).object_key:
                     continue
                 it = found.read(stored)
                 if self._spool.folder(document).exists():
@@ -119,24 +121,19 @@ class _Work:
             except (StoreError, ValueError, OSError) as error:
                 self._done.unreadable[key] = str(error)
             else:
-                yield it
-
-    def _knows(self, document: str) -> bool:
-        return document in self._catalog.documents_like(document)
+                yield it, known
 
     def _be_whole(self, identifier: str) -> None:
         verdict = self._store.verify(identifier)
         if verdict.answer is not Answer.YES:
             raise ValueError(f"{'; '.join(verdict.problems)}. Its bytes are still in the spool")
 
-    def _take_up(self, change: Change, it: found.Found) -> None:
+    def _take_up(self, change: Change, it: found.Found, *, known: bool) -> None:
         record, done = it.record, self._done
         if done.before is None or record.ledger.sequence > done.before.sequence:
             done.before = record.ledger
-        known = self._knows(record.document)
         if known:
             row = change.document(record.document)
-            change.forget_work(row.id)
             change.move(row, Happened.FOUND_SEALED, self._now, running=None, **it.place)
             done.settled += 1
         else:
@@ -146,9 +143,7 @@ class _Work:
             )  # fmt: skip
             change.admit(row, ())
             done.found += 1
-        change.add_artifacts(list(it.artifacts()))
-        for step in it.steps():
-            change.step_started(step)
+        change.replace_work(row.id, list(it.artifacts()), list(it.steps()))
         self._arrived(change, it, known=known)
         sealed = {"object": it.stored.key, "version": it.stored.head, "pages": it.pages,
                   "why": "found in the store"}  # fmt: skip

@@ -165,10 +165,15 @@ class Change:
                 self._connection.execute(update(t.artifact).where(of_document).values(main=False))
             self._connection.execute(insert(t.artifact).values(**asdict(artifact)))
 
-    def forget_work(self, document: str) -> None:
-        """Drop a document's steps and artifacts: better ones are written in this transaction."""
-        for table in (t.step, t.artifact):
+    def replace_work(
+        self, document: str, artifacts: Sequence[ArtifactRow], steps: Sequence[StepRow]
+    ) -> None:
+        """All of a document's artifacts and attempts, in place of what was on record."""
+        rows = {t.artifact: [asdict(a) for a in artifacts], t.step: [_plain(s) for s in steps]}
+        for table, values in rows.items():
             self._connection.execute(table.delete().where(table.c.document == document))
+            if values:
+                self._connection.execute(insert(table), values)
 
     def copy_verified(self, replica: Replica) -> None:
         """A copy was written and read back (again)."""
