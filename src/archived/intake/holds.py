@@ -82,7 +82,7 @@ HOLDS: Mapping[str, Hold] = {
         "put the ticket or the mark that closes it into its folder",
     ),
     "sides-unclear": Hold(
-        "which file holds the fronts cannot be told: they were written at the same time",
+        "which file holds the fronts cannot be told: their times do not say which came first",
         "scan the stack again, one pass after the other; release it when the order is right",
     ),
     "other-side-missing": Hold(
