@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archived.observe.share import names, words
-from archived.observe.share.texts import harmless
+from archived.observe.share.texts import Held, harmless, reason_text
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = "01a201ad-74f2-7f96-836f-82559e6ea60d"
@@ -26,6 +27,22 @@ def test_every_code_has_its_sentence_in_vietnamese_and_english():
         assert said.vi == unicodedata.normalize("NFC", said.vi), code
         assert any(ord(letter) > 127 for letter in said.vi), f"{code}: that is no Vietnamese"
         assert said.en.isascii(), code
+
+
+def test_a_note_fits_the_window_and_tells_its_details_in_both_languages():
+    """Windows' editor breaks no lines by itself."""
+    since = datetime(2026, 11, 22, tzinfo=UTC)
+    for code in words.codes():
+        it = Held(b"a.pdf", "a.pdf", code, since, document=DOCUMENT)
+        lines = reason_text(it, UTC).decode("utf-8-sig").split("\r\n")
+        assert max(map(len, lines)) <= 80, code
+    detail = (
+        "the number of files is not the one that the ticket claims: it claims 3, and there are 1"
+    )
+    it = Held(b"a.pdf", "a.pdf", "ticket-count", since, arrival=1, detail=detail)
+    told = " ".join(reason_text(it, UTC).decode("utf-8-sig").split())
+    assert "Chi tiết: số tệp không đúng với phiếu: phiếu ghi 3 tệp, thực có 1" in told
+    assert f"Details: {detail}" in told
 
 
 def test_a_code_nobody_translated_still_says_whom_to_ask():
