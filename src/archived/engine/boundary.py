@@ -149,6 +149,13 @@ class DocumentCard:
         )
 
 
+def asked_about(document: Document, *, any_original: bool) -> tuple[str, ...]:
+    """The media types of which a stage must accept one; see `Stage.any_original`."""
+    if any_original and document.main in document.originals:
+        return tuple(artifact.media_type for artifact in document.originals)
+    return (document.main.media_type,)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One attempt at one step.

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import structlog
 
 from archived.engine import commit
-from archived.engine.boundary import DocumentCard, Limits, Request
+from archived.engine.boundary import DocumentCard, Limits, Request, asked_about
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
 from archived.engine.custody import document_card
 from archived.engine.ending import runner_lost
@@ -35,7 +35,7 @@ from archived.errors import CatalogError, NotNow, StoreError
 from archived.model.document import IllegalStep
 from archived.model.hours import LaneHours
 from archived.model.outcome import Ending, Outcome, Usage
-from archived.model.plan import SEAL, accepts, asked_about, next_step
+from archived.model.plan import SEAL, accepts, next_step
 from archived.model.policy import decide
 from archived.storage.catalog import Catalog
 from archived.storage.records import DocumentRow, StepRow

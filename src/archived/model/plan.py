@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from archived.api import Document
-
 SEAL = "seal"
 
 
@@ -27,13 +25,6 @@ def is_sealed(stages: Sequence[str], position: int) -> bool:
 def accepts(patterns: Sequence[str], *media_types: str) -> bool:
     """True when one of the media types fits one of a stage's patterns, such as `image/*`."""
     return any(fnmatchcase(kind, pattern) for kind in media_types for pattern in patterns)
-
-
-def asked_about(document: Document, *, any_original: bool) -> tuple[str, ...]:
-    """The media types of which a stage must accept one; see `Stage.any_original`."""
-    if any_original and document.main in document.originals:
-        return tuple(artifact.media_type for artifact in document.originals)
-    return (document.main.media_type,)
 
 
 def problems(stages: Sequence[str]) -> list[str]:

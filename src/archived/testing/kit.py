@@ -36,10 +36,10 @@ from archived.api import (
     parse_duration,
     parse_size,
 )
-from archived.engine.boundary import DocumentCard, Limits, Request
+from archived.engine.boundary import DocumentCard, Limits, Request, asked_about
 from archived.engine.output import sniff
 from archived.model.outcome import Ending, Made, Outcome, Usage
-from archived.model.plan import accepts, asked_about
+from archived.model.plan import accepts
 from archived.testing.lane import lanes
 
 AnyStage = type[Stage[Any]]
