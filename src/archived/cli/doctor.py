@@ -34,9 +34,10 @@ def doctor(session: Session, folder: Path | None, writer: str | None, daemon: st
     files there as scanners and the daemon do, and say what to write into the configuration. Ends
     with 1 when the folder cannot be trusted. Needs no configuration.
 
-    Runs a real confined call, writes and fsyncs where the daemon will, looks at the hot folders
-    and lets every stage check its surroundings. Ends with 1 when something that is needed does
-    not hold or could not be established. Run it as the daemon's user, also while it runs.
+    Runs a real confined call and a small fork bomb that ends by itself, writes and fsyncs where
+    the daemon will, looks at the hot folders and lets every stage check its surroundings. Ends
+    with 1 when something that is needed does not hold or could not be established. Run it as the
+    daemon's user, also while it runs.
     """
     if folder is not None:
         from archived.cli.folder import examine
