@@ -262,6 +262,13 @@ def test_what_a_library_stumbles_over_in_a_document_is_its_damage(run_stage, tmp
     assert "/tmp" not in refused.value.message
 
 
+def test_what_says_nothing_of_the_pages_may_be_nonsense(run_stage, tmp_path):
+    with pikepdf.open(scan(tmp_path / "a.pdf")) as pdf:
+        pdf.Root.MarkInfo = 7
+        pdf.save(tmp_path / "odd.pdf")
+    assert run_stage(Ocr, tmp_path / "odd.pdf").facts["pdfa"] == "2b"
+
+
 def test_only_what_readers_of_documents_raise_is_blamed_on_a_document(tmp_path):
     """The same error, raised by ourselves, stays ours."""
     with pytest.raises(ValueError, match="not a Dictionary") as ours:

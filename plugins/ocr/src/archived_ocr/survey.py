@@ -88,6 +88,7 @@ def look(path: Path, max_pages: int, max_megapixels: int, before: int = 0) -> Su
         form = root.get("/AcroForm")
         form = form if isinstance(form, pikepdf.Dictionary) else None
         xfa = form is not None and "/XFA" in form
+        mark = root.get("/MarkInfo")
         if bool(root.get("/NeedsRendering", False)):
             raise Refuse(
                 "The document is a dynamic XFA form: only Adobe Reader can show its content",
@@ -108,7 +109,7 @@ def look(path: Path, max_pages: int, max_megapixels: int, before: int = 0) -> Su
             javascript=_scripted(pdf),
             form_fields=fields,
             filled_fields=filled,
-            tagged=bool(root.get("/MarkInfo", pikepdf.Dictionary()).get("/Marked", False)),
+            tagged=isinstance(mark, pikepdf.Dictionary) and bool(mark.get("/Marked", False)),
             attachments=len(pdf.attachments),
             pdfa=_claim(pdf),
             repaired=any("damaged" in str(w) for w in pdf.get_warnings()),
