@@ -262,6 +262,14 @@ def test_what_a_library_stumbles_over_in_a_document_is_its_damage(run_stage, tmp
     assert "/tmp" not in refused.value.message
 
 
+def test_a_number_that_no_reader_can_hold_is_damage(run_stage, tmp_path):
+    source = signed(scan(tmp_path / "deed.pdf"), tmp_path, box=(200, 40, 340, 90))
+    source.write_bytes(source.read_bytes().replace(b"/F 132", b"/F 1000000000000"))
+    with pytest.raises(Refuse) as refused:
+        run_stage(Ocr, source)
+    assert refused.value.code == "damaged"
+
+
 def test_what_says_nothing_of_the_pages_may_be_nonsense(run_stage, tmp_path):
     with pikepdf.open(scan(tmp_path / "a.pdf")) as pdf:
         pdf.Root.MarkInfo = 7

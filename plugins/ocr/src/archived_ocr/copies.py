@@ -18,6 +18,7 @@ import pypdfium2 as pdfium
 from PIL import Image
 
 from archived.api import Refuse
+from archived_ocr import faults
 from archived_ocr.images import LARGEST_POINTS, SMALLEST_POINTS
 from archived_ocr.raster import MAX_PIXELS
 from archived_ocr.survey import Survey
@@ -296,12 +297,15 @@ def _drop_broken_metadata(pdf: pikepdf.Pdf) -> None:
 def flatten(pdf: pikepdf.Pdf) -> None:
     """Turn the appearances of fields and stamps into page content; links stay links."""
     form = pdf.Root.get("/AcroForm")
-    if isinstance(form, pikepdf.Dictionary) and form.get("/NeedAppearances", False):
-        pdf.generate_appearance_streams()
-        form.NeedAppearances = False
-    _drop_broken_annotations(pdf)
-    # "screen" drops what is hidden on the screen, as a reader would.
-    pdf.flatten_annotations("screen")
+    try:
+        if isinstance(form, pikepdf.Dictionary) and form.get("/NeedAppearances", False):
+            pdf.generate_appearance_streams()
+            form.NeedAppearances = False
+        _drop_broken_annotations(pdf)
+        # "screen" drops what is hidden on the screen, as a reader would.
+        pdf.flatten_annotations("screen")
+    except OverflowError as error:
+        raise faults.damaged("a number in a field or stamp is far too large") from error
 
 
 def strip_signatures(pdf: pikepdf.Pdf) -> None:
