@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import IO
 
 import pytest
 from place import Place, paper
 
-from archived.intake.settle import Sighting
 from archived.model.document import State
 from archived.storage import atomic
 from archived.storage.records import ArrivalState
@@ -144,16 +142,15 @@ def test_a_mount_that_numbers_its_files_afresh_brings_no_second_arrival(place, m
     from archived.intake.removal import Removal
 
     path = place.drop("a.tif", paper("a"))
-    real, held = scan._sighting, []
+    real, held = scan._seen, []
     monkeypatch.setattr(clearing, "remove_source", lambda *_: held.append(1) or Removal.CHANGED)
     place.until(lambda report: held)
     numbers = iter(range(10**6, 10**7))
 
-    def numbered(status: os.stat_result) -> Sighting:
-        seen = real(status)
-        return dataclasses.replace(seen, inode=next(numbers), device=7)
+    def numbered(*found):
+        return real(*found)._replace(inode=next(numbers), device=7)
 
-    monkeypatch.setattr(scan, "_sighting", numbered)
+    monkeypatch.setattr(scan, "_seen", numbered)
     for _ in range(3):
         place.sweep()
     assert len(place.arrivals()) == 1

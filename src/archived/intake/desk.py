@@ -81,11 +81,11 @@ class Desk:
                 del here[path]
         self._note_gone(here)
         self._note_new(here)
-        for path, watched in list(self._watched.items()):
+        for watched in list(self._watched.values()):
             if self._house.stopping():
                 break
-            if path in here:
-                self._attend(watched, here[path], report)
+            if (seen := here.get(watched.arrival.path)) is not None:
+                self._attend(watched, seen, report)
         if self._gathering is not None and not self._house.stopping():
             self._take_batches(self._gathering, here, report)
         self._record_held()
@@ -175,7 +175,8 @@ class Desk:
         if kind == watched.kind:
             return False  # its name is the same and so are the rules
         watched.kind = kind
-        return (self._rule(seen) is None) is (arrival.state is ArrivalState.IGNORED)
+        left_alone = self._rule(seen) is not None
+        return left_alone is not (arrival.state is ArrivalState.IGNORED)
 
     def _rule(self, seen: Seen) -> str | None:
         # A closed folder is no pipe or device: it is held, unless its name is a reason to pass by.
@@ -186,12 +187,13 @@ class Desk:
 
     def _attend(self, watched: Watched, seen: Seen, report: Sweep) -> None:
         """Bring one present file a step further, if it is ready."""
-        arrival, sighting = watched.arrival, seen.sighting
+        arrival = watched.arrival
         if arrival.state is ArrivalState.IGNORED:
             return
         if seen.closed:
             self._hold(watched, "folder-closed", seen.closed)
             return
+        sighting = seen.sighting
         first = unchanged_since(watched.first, sighting)
         if first is sighting:
             watched.seen = None

@@ -29,15 +29,27 @@ class FolderOffline(Exception):
 
 
 class Seen(NamedTuple):
-    """One entry that is not a folder. `path` is relative to the hot folder.
+    """One entry that is not a folder, with what `stat` said. `path` is relative to the hot folder.
 
     With one exception: a folder that cannot be looked into is an entry, and `closed` says why.
+    One flat tuple: each sweep makes one of every file that is there, and most are only counted.
     """
 
     path: bytes
     mode: int
-    sighting: Sighting
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    at: float
+    """When `stat` was asked (monotonic seconds)."""
     closed: str = ""
+
+    @property
+    def sighting(self) -> Sighting:
+        """What tells whether it changes."""
+        return Sighting(self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns, self.at)
 
 
 def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iterator[Seen]:
@@ -72,7 +84,7 @@ def _walk(root: bytes, below: bytes, *, recursive: bool, own: bytes, depth: int)
         except FileNotFoundError:
             continue
         if not stat.S_ISDIR(status.st_mode):
-            yield Seen(path, status.st_mode, _sighting(status))
+            yield _seen(path, status)
         elif recursive and not is_own(path, own):
             yield from _enter(root, path, status, own, depth + 1)
 
@@ -82,19 +94,19 @@ def _enter(
 ) -> Iterator[Seen]:
     if depth > DEEPEST:
         why = f"it lies more than {DEEPEST} folders deep"
-        yield Seen(path, status.st_mode, _sighting(status), why)
+        yield _seen(path, status, why)
         return
     try:
         yield from _walk(root, path, recursive=True, own=own, depth=depth)
     except OSError as error:
         if error.errno in _CLOSED:
-            yield Seen(path, status.st_mode, _sighting(status), error.strerror or "")
+            yield _seen(path, status, error.strerror or "")
         elif error.errno not in _GONE:
             raise  # the share is in trouble: nobody may conclude that files were taken away
 
 
-def _sighting(status: os.stat_result) -> Sighting:
-    return Sighting(
-        device=status.st_dev, inode=status.st_ino, size=status.st_size,
-        mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns, at=time.monotonic(),
+def _seen(path: bytes, status: os.stat_result, closed: str = "") -> Seen:
+    return Seen(
+        path, status.st_mode, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns,
+        status.st_ctime_ns, time.monotonic(), closed,
     )  # fmt: skip

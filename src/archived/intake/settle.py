@@ -10,10 +10,7 @@ from typing import NamedTuple
 
 
 class Sighting(NamedTuple):
-    """What `stat` said about a file, and when we asked (monotonic seconds).
-
-    A tuple, for each sweep makes one of every file that is there.
-    """
+    """What `stat` said about a file, and when we asked (monotonic seconds)."""
 
     device: int
     inode: int
