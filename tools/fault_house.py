@@ -23,15 +23,16 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # ships no types
 from fault_machine import until
-from trial import HOT, STAGES, Trial, TrialError, free_port, program, tree
+from trial import HOT, STAGES, Trial, TrialError, program, tree
 
 from archived.cli.asking import Session
 from archived.errors import ArchivedError
+from archived.testing.ports import free_port
 
 FULL = STAGES
 LIGHT = ("stamp", "seal", "replicate")
 """Where OCR is not the point."""
-STALLED = 60.0
+STALLED = 120.0
 """Seconds without any change after which a last life is given up."""
 _PATIENCE = 2.0
 """A document that waits longer than this in its last life is told to go on, as a person would."""
@@ -125,7 +126,7 @@ class House(Trial):
     def start_ready(self) -> None:
         """A life begins and answers. Raises `TrialError`."""
         self.start()
-        until(self._answers, "the daemon answers", 60)
+        until(self._answers, "the daemon answers", 120)
 
     def start_somehow(self, dice: random.Random) -> None:
         """A life that is about to be struck: mostly when it works, sometimes while it starts."""
@@ -182,7 +183,7 @@ class House(Trial):
             time.sleep(0.002)
         raise TrialError("the daemon could not be stopped with SIGSTOP")
 
-    def end(self, seconds: float = 40) -> None:
+    def end(self, seconds: float = 120) -> None:
         """End a life in order. Raises `TrialError` when it does not end well."""
         if self.process is None or self.process.poll() is not None:
             return
@@ -280,12 +281,12 @@ def living(house: House) -> Iterator[House]:
 
 def _stands(process: psutil.Process) -> bool:
     """Whether every thread is stopped, or ended."""
-    try:
-        tasks = list(Path(f"/proc/{process.pid}/task").iterdir())
-        states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks]
-    except OSError:
-        return True  # gone
-    return set(states) <= {"T", "t", "Z", "X"}
+    states = set()
+    with contextlib.suppress(OSError):  # the process is gone
+        for task in Path(f"/proc/{process.pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # this thread is, and no other
+                states.add((task / "stat").read_text().rpartition(")")[2].split()[0])
+    return states <= {"T", "t", "Z", "X"}
 
 
 def _text(path: Path) -> str:

@@ -36,7 +36,7 @@ def command(*argv: str | Path) -> None:
         raise TrialError(f"{' '.join(map(str, argv))}: {(done.stderr or done.stdout).strip()}")
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Poll. Raises `TrialError`."""
     ends = time.monotonic() + seconds
     while not condition():

@@ -217,7 +217,7 @@ def _refusal(house: House) -> list[str]:
     )  # fmt: skip
     told = []
     try:
-        words, _ = process.communicate(timeout=8)
+        words, _ = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.terminate()
         words, _ = process.communicate(timeout=60)

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -27,6 +26,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]  # ships no types
+
+from archived.testing.ports import free_port
 
 STAGES = ("ocr", "classify", "sign", "seal", "replicate")
 PLUGINS = tuple(stage for stage in STAGES if stage != "seal")
@@ -45,13 +46,6 @@ def program(name: str) -> str:
     if found is None:
         raise TrialError(f"{name} is not installed here (run: ./run setup)")
     return found
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -286,7 +280,7 @@ class Trial:
                 for each in reversed(tree(self.process.pid)):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         each.kill()
-                self.process.wait(10)
+                self.process.wait(60)
         shutil.rmtree(self._socket.parent, ignore_errors=True)
         return self.process.returncode
 
