@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from archived.errors import CatalogError
 from archived.storage.catalog import Catalog
 from archived.storage.records import Arrival, ArrivalState, DocumentRow
 from archived.testing.invariants import problems
+from archived.testing.ports import free_port
 
 BASE = """
 [archive]
@@ -66,9 +66,7 @@ class Running:
 
     def __init__(self, root: Path, toml: str) -> None:
         self.root = root
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._sockets = Path(tempfile.mkdtemp(prefix="a-"))  # a socket's path must be short
         for name in ("state", "store", "second"):
             (root / name).mkdir(exist_ok=True)
@@ -86,7 +84,7 @@ class Running:
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         try:
-            self.until(self._answers, 40, "it answers")
+            self.until(self._answers, 150, "it answers")
         except BaseException:
             self._end()
             raise
@@ -105,7 +103,7 @@ class Running:
             self._catalog.close()
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -144,7 +142,7 @@ class Running:
     def status(self) -> Any:
         """`archivectl status --json`."""
         argv = [_program("archivectl"), "--config", str(self.config), "status", "--json"]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
 

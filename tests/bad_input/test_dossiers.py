@@ -15,6 +15,8 @@ from running import Running
 from archived.model.identity import object_id
 from archived.storage.layout import key_of
 
+pytestmark = pytest.mark.timeout(240)
+
 FONT = "/usr/share/fonts/truetype/croscore/Tinos-Regular.ttf"
 TOML = """
 [plugins]
@@ -130,7 +132,7 @@ def test_an_honest_dossier_is_archived_whole_and_in_order(daemon: Running) -> No
         {"path": "thư-002.tif", "document": "letter"},
         {"path": "deed.tif", "sha256": digest, "size": len(deed)},
     ]))  # fmt: skip
-    found = daemon.wait_for("dossiers", 4, 60)
+    found = daemon.wait_for("dossiers", 4, 110)
 
     assert {e.ending for e in found.values()} == {"archived"}
     both = found["HS-1/thư-001.tif".encode()].document
@@ -156,7 +158,7 @@ def test_hostile_tickets_hold_their_dossiers_whole_and_nothing_else(daemon: Runn
             left[folder / scanned] = scan(folder / scanned, name)
         ticket(folder, said, file)
         left[folder / file] = said
-    found = daemon.wait_for("dossiers", before + len(left), 60)
+    found = daemon.wait_for("dossiers", before + len(left), 110)
 
     for name, (file, _, code) in HOSTILE.items():
         for each in ("a.tif", "b.tif", file):
@@ -166,7 +168,8 @@ def test_hostile_tickets_hold_their_dossiers_whole_and_nothing_else(daemon: Runn
     assert {path: path.read_bytes() for path in left} == left, "all of it lies where it was"
     notes = daemon.root / "dossiers" / "_archived" / "held"
     daemon.until(
-        lambda: any("b.tif (SHA-256)" in note.read_text() for note in notes.glob("*")), 30,
+        # By their names: what is being written lies beside them for a moment.
+        lambda: any("b.tif (SHA-256)" in note.read_text() for note in notes.glob("*.txt")), 60,
         "the clerk is told which file differs",
     )  # fmt: skip
     daemon.assert_balanced()
@@ -176,9 +179,9 @@ def test_fronts_and_backs_of_a_feeder_become_one_document(daemon: Running) -> No
     feeder = daemon.root / "feeder"
     fronts = scan(feeder / "stack-1.tif", "một", "ba")
     os.sync()
-    daemon.until(lambda: daemon.endings("feeder"), 20, "the fronts are on record")
+    daemon.until(lambda: daemon.endings("feeder"), 60, "the fronts are on record")
     backs = scan(feeder / "stack-2.tif", "bốn", "hai")
-    found = daemon.wait_for("feeder", 2, 60)
+    found = daemon.wait_for("feeder", 2, 110)
 
     [document] = {e.document for e in found.values()}
     assert {e.ending for e in found.values()} == {"archived"}

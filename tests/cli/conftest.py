@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from archived.cli.asking import Session
+from archived.testing.ports import free_port
 
 CONFIG = """
 [archive]
@@ -116,9 +116,8 @@ class House:
             (folder / name).mkdir(mode=0o755)
         (folder / "plugins" / "guest.py").write_text(GUEST)
         (folder / "plugins" / "guest.py").chmod(0o644)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.config = self.write("archived.toml", CONFIG.format(folder=folder, port=port))
+        text = CONFIG.format(folder=folder, port=free_port())
+        self.config = self.write("archived.toml", text)
         self.session = Session(self.config)
         """For what is only looked up on the way; a process for each would take its time."""
         self._asked: dict[tuple[str, ...], Any] = {}
@@ -149,13 +148,13 @@ class House:
             self.daemon = subprocess.Popen(
                 [script("archived"), "run", "--config", self.config], stderr=log, stdout=log
             )
-        until(lambda: b'"ready"' in (self.folder / "log").read_bytes(), self.log)
+        until(lambda: b'"ready"' in (self.folder / "log").read_bytes(), self.log, 150)
 
     def stop(self) -> int:
         """Stop the daemon in order; its exit status."""
         assert self.daemon is not None
         self.daemon.send_signal(signal.SIGTERM)
-        return self.daemon.wait(timeout=30)
+        return self.daemon.wait(timeout=60)
 
     def log(self) -> str:
         """What the daemon wrote."""
@@ -175,7 +174,7 @@ class House:
         """A console script, to its end."""
         environment = os.environ | {"ARCHIVED_CONFIG": str(config or self.config)}
         return subprocess.run(
-            [script(program), *words], capture_output=True, text=True, timeout=60,
+            [script(program), *words], capture_output=True, text=True, timeout=150,
             env=environment | more.pop("env", {}), check=False, **more,
         )  # fmt: skip
 
@@ -200,13 +199,18 @@ class House:
         """Until exactly so many documents are in each state."""
         until(lambda: self.session.ask("status")["documents"] == states, self.log)
 
+    def settle_again(self) -> None:
+        """Until nothing is in work any more."""
+        ends = {"safe", "held", "waiting"}
+        until(lambda: set(self.session.ask("status")["documents"]) <= ends, self.log)
+
 
 def script(name: str) -> str:
     """The console script that was installed beside this interpreter."""
     return str(Path(sys.executable).with_name(name))
 
 
-def until(condition: Callable[[], bool], why: Callable[[], str], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], why: Callable[[], str], seconds: float = 60) -> None:
     """Poll until it holds; fails after a while, saying why."""
     ends = time.monotonic() + seconds
     while not condition():

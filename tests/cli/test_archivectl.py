@@ -106,7 +106,6 @@ def test_explain_tells_a_clerk_what_happened_why_and_what_to_do_with_the_paper(h
         "poison-2.txt is held",
         'The file "poison-2.txt" was seen in the hot folder scans.',
         "were taken into custody",
-        "stamp ended well within a second.",
         "erratic cannot work on this document: Refused on request [erratic-refused].",
         "It is held for a person, at erratic",
         "The document is at fault",
@@ -114,6 +113,7 @@ def test_explain_tells_a_clerk_what_happened_why_and_what_to_do_with_the_paper(h
         "Keep the paper: it is not archived yet.",
     ):
         assert words in told
+    assert re.search(r"stamp ended well (within a second|after .+)\.", told)
     safe = house.ctl("explain", house.document("letter.txt")).stdout
     assert "The paper may go back to its shelf." in safe
     assert 'The file "again.txt" holds the very same bytes' in safe
@@ -224,7 +224,7 @@ def test_ctrl_c_and_a_reader_that_goes_away_leave_no_traceback(house: Any):
     os.close(read)
     cut = subprocess.run(
         argv(house, "show", house.document("letter.txt")), stdout=write,
-        stderr=subprocess.PIPE, timeout=30, check=False,
+        stderr=subprocess.PIPE, timeout=60, check=False,
     )  # fmt: skip
     os.close(write)
     assert cut.returncode == 141
@@ -263,7 +263,7 @@ def test_a_question_starts_no_heavy_library(house: Any):
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True,
-        text=True, timeout=30, check=False,
+        text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -292,7 +292,7 @@ def on_terminal(house: Any, columns: int, *words: str) -> str:
             break
         shown += piece
     os.close(ours)
-    assert process.wait(timeout=30) == 0, process.stderr and process.stderr.read()
+    assert process.wait(timeout=60) == 0, process.stderr and process.stderr.read()
     assert process.stderr is not None
     process.stderr.close()
     return shown.decode()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,11 +20,13 @@ from typing import Any
 import psutil
 import pytest
 
+from archived.testing.ports import free_port
+
 PROGRAM = Path(sys.executable).parent / "archived"
 
 
 def until(
-    condition: Callable[[], Any], what: str, seconds: float = 30.0,
+    condition: Callable[[], Any], what: str, seconds: float = 60.0,
     else_show: Callable[[], Any] = str,
 ) -> Any:  # fmt: skip
     """Poll until `condition` is true; returns what it returned."""
@@ -33,12 +35,6 @@ def until(
         assert time.monotonic() < ends, f"not within {seconds} s: {what} {else_show()}"
         time.sleep(0.03)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Box:
@@ -102,14 +98,14 @@ class Box:
                 stdout=log, stderr=subprocess.STDOUT, env=os.environ | environment,
             )  # fmt: skip
         if ready:
-            until(lambda: self.alive() and self.get("/readyz")[0] == 200, "ready")
+            until(lambda: self.alive() and self.get("/readyz")[0] == 200, "ready", 150)
 
     def alive(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"it ended: {self.log.read_text()[-3000:]}"
         return True
 
-    def end(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
+    def end(self, number: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         """Signal it and wait; returns the exit status."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -124,7 +120,7 @@ class Box:
                 return got.status, got.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             return 0, str(error)
 
     def drop(self, *names: str, folder: str = "scans", text: str = "") -> None:
@@ -150,7 +146,7 @@ class Box:
     def states(self) -> dict[str, str]:
         return {name: row[0] for name, row in self.documents().items()}
 
-    def sealed(self, *names: str, seconds: float = 20.0) -> None:
+    def sealed(self, *names: str, seconds: float = 60.0) -> None:
         """Wait until these documents are in the store."""
         until(lambda: all(self.states().get(n) in {"sealed", "safe"} for n in names),
               f"{names} sealed, not {self.documents()}", seconds)  # fmt: skip
@@ -198,7 +194,7 @@ class Box:
         """What only waits for its parent (in a container maybe for ever) is not."""
         try:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
 
     def children(self) -> list[int]:
@@ -209,6 +205,16 @@ class Box:
                 child.pid for child in psutil.Process(self.process.pid).children(recursive=True)
             ]
         return []
+
+    def fork_servers(self) -> list[int]:
+        """The daemon's fork servers, and not the steps, which are copies of them."""
+        assert self.process is not None
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a zombie too has no command line
+                if "archived.engine.forkserver" in child.cmdline():
+                    found.append(child.pid)
+        return found
 
 
 def _toml(value: Any) -> str:

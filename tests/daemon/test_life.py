@@ -24,7 +24,7 @@ def test_stopped_under_running_steps_each_document_ends_exactly_once(box, gate, 
     process.send_signal(signal.SIGTERM)
     until(lambda: box.said("daemon-stopping"), "stopping")
     (gate / "open").touch()
-    assert process.wait(25) == 0
+    assert process.wait(60) == 0
     assert box.said("daemon-stopped")
     assert all(row[2] == 0 for row in box.documents().values()), "no attempt was used up"
     box.start()
@@ -110,7 +110,8 @@ def test_a_reload_while_a_step_hangs_does_not_keep_the_daemon_from_stopping(box,
     box.reload()
     began = time.monotonic()
     assert box.end(seconds=40) == 0
-    assert time.monotonic() - began < 5, "the grace for running steps, and little more"
+    # The usual grace is twenty seconds; the step never ends by itself.
+    assert time.monotonic() - began < 15, "the grace for running steps, and little more"
     assert box.documents()["a.txt"][:3] == ("working", None, 0), "put back, no attempt used up"
 
 
@@ -151,7 +152,7 @@ def test_a_second_daemon_on_the_same_state_refuses(box):
         check=False,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         stdin=subprocess.DEVNULL,
     )
     assert second.returncode == 1
@@ -163,10 +164,11 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(box, tmp_path):
     import socket
 
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", box.port))
         taken.listen()
         box.start(ready=False)
-        assert box.process.wait(20) == 1
+        assert box.process.wait(60) == 1
     text = box.log.read_text()
     assert "cannot listen on 127.0.0.1" in text
     assert "Traceback" not in text
@@ -176,11 +178,8 @@ def test_a_killed_fork_server_comes_back_and_the_document_goes_on(box, gate, unt
     box.start()
     box.drop("a.txt")
     until((gate / "began-a.txt").exists, "the step runs")
-    servers = [
-        pid for pid in box.children()
-        if b"archived.engine.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]  # fmt: skip
-    os.kill(servers[0], signal.SIGKILL)
+    [server] = box.fork_servers()
+    os.kill(server, signal.SIGKILL)
     (gate / "open").touch()
     box.sealed("a.txt")
     assert box.said("step-broke", code="runner-lost")
@@ -195,7 +194,7 @@ def test_files_opened_by_a_process_without_standard_descriptors_do_not_take_thei
         "import structlog; structlog.get_logger().info('lost', action='x'); print('also lost')"
     )
     line = ["/bin/sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', sys.executable, "-c", code]
-    assert subprocess.run(line, check=False, timeout=20).returncode == 0
+    assert subprocess.run(line, check=False, timeout=60).returncode == 0
     assert int((tmp_path / "number").read_text()) > 2
     assert (tmp_path / "precious").read_text() == ""
 

@@ -22,7 +22,7 @@ def test_a_lost_catalog_is_refused_and_no_empty_one_is_put_in_its_place(
 
     box.start(ready=False)
     assert box.process is not None
-    assert box.process.wait(30) == 1
+    assert box.process.wait(60) == 1
     log = box.log.read_text()
     assert "there is no catalog, but there are objects in" in log
     assert "Restore the catalog from a backup" in log

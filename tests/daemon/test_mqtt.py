@@ -18,6 +18,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from archived.api import EVENTS
+from archived.testing.ports import free_port
 
 pytestmark = pytest.mark.skipif(
     not Path("/usr/sbin/mosquitto").exists(), reason="mosquitto is not installed"
@@ -49,6 +50,7 @@ class Ear:
         self.client.username_pw_set("archived", "secret")
         self.client.on_connect = lambda c, *_: c.subscribe(f"{prefix}/#", qos=1)
         self.client.on_subscribe = lambda *_: self.subscribed.set()
+        self.client.on_disconnect = lambda *_: self.subscribed.clear()
         self.client.on_message = self._heard
         self.client.reconnect_delay_set(0.1, 0.5)
         self.client.connect("127.0.0.1", port)
@@ -86,7 +88,7 @@ class Broker:
         config = [
             "per_listener_settings false", "allow_anonymous false", f"password_file {passwords}",
             "persistence true", f"persistence_location {folder}/db/", "autosave_on_changes true",
-            "autosave_interval 1", "max_queued_messages 0", "max_inflight_messages 20",
+            "autosave_interval 1", "max_queued_messages 0", "max_inflight_messages 0",
             f"listener {port} 127.0.0.1", f"listener {tls_port} 127.0.0.1",
             f"cafile {self.ca}", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key",
         ]  # fmt: skip
@@ -106,7 +108,7 @@ class Broker:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
-            self.process.wait(10)
+            self.process.wait(30)
 
 
 def _certificates(folder: Path) -> None:
@@ -148,15 +150,7 @@ def _certificates(folder: Path) -> None:
 def broker(box, tmp_path, until) -> Iterator[Broker]:
     from socket import create_connection
 
-    ports = [box.port]
-    while len(ports) < 3:
-        import socket
-
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            if (port := probe.getsockname()[1]) not in ports:
-                ports.append(port)
-    broker = Broker(tmp_path / "broker", *ports[1:])
+    broker = Broker(tmp_path / "broker", free_port(), free_port())
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "password").chmod(0o600)
     box.tables["mqtt"] = {
@@ -170,9 +164,11 @@ def broker(box, tmp_path, until) -> Iterator[Broker]:
             return True
         return False
 
-    until(listens, "the broker listens")
-    yield broker
-    broker.end()
+    try:
+        until(listens, "the broker listens")
+        yield broker
+    finally:
+        broker.end()
 
 
 @pytest.fixture
@@ -194,7 +190,7 @@ def _all_heard(box, ear, until) -> list[int]:
         known = {event["sequence"] for event in ear.events}
         return [row[0] for row in box.rows("SELECT sequence FROM outbox") if row[0] not in known]
 
-    until(done, "every event was heard", 20.0, missing)
+    until(done, "every event was heard", else_show=missing)
     return [event["sequence"] for event in ear.events]
 
 
@@ -254,6 +250,8 @@ def test_a_broker_killed_and_restarted_under_load_misses_nothing(box, broker, ea
         box.drop(name)
         if number in {10, 25}:
             until(lambda: box.rows("SELECT count(*) FROM document")[0][0] > 3, "under load")
+            # What a broker took and had nobody to give to dies with it: that is not ours to mend.
+            until(ear.subscribed.is_set, "somebody listens")
             broker.end(signal.SIGKILL)
             until(lambda: box.metric("archived_mqtt_connected") == {(): 0}, "noticed")
             broker.start()
@@ -273,6 +271,7 @@ def test_a_broker_that_is_down_or_refuses_us_does_not_hold_up_a_document(
     box.start()
     box.drop("a.txt")
     box.sealed("a.txt")
+    until(lambda: box.said("mqtt-lost"), "the log says so")
     assert "Connection refused" in box.said("mqtt-lost")[0]["why"]
     assert box.get("/readyz")[0] == 200
     broker.start()
@@ -303,7 +302,7 @@ def test_a_broker_that_hangs_does_not_keep_the_daemon_from_stopping(box, broker,
     box.sealed("b.txt")
     began = time.monotonic()
     assert box.end() == 0
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 15
     broker.process.send_signal(signal.SIGCONT)
     box.start()
     _all_heard(box, ear, until)

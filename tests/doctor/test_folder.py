@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,14 +31,16 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A hot folder that other users can reach."""
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_uid == os.geteuid() and not each.stat().st_mode & stat.S_IXOTH:
-            each.chmod(each.stat().st_mode | stat.S_IXOTH)
-    path = tmp_path / "Phòng Văn thư"
-    path.mkdir(mode=0o755)
-    return path
+def folder() -> Iterator[Path]:
+    """A hot folder that other users can reach.
+
+    Not below pytest's folders: each pytest that starts on this machine closes them to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="archived-doctor-") as reached:
+        Path(reached).chmod(0o755)
+        path = Path(reached) / "Phòng Văn thư"
+        path.mkdir(mode=0o755)
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,7 @@ def mounted(point: Path, *words: str | Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", point], check=True)
 
 
-def until(there: Callable[[], bool], seconds: float = 10) -> None:
+def until(there: Callable[[], bool], seconds: float = 60) -> None:
     """Poll until it is so."""
     deadline = time.monotonic() + seconds
     while not there():
@@ -108,7 +111,7 @@ def test_an_ordinary_folder_is_trusted_and_its_table_can_be_loaded(ordinary: Sai
     assert table.mode == ("events" if heard else "auto")
     if heard:
         assert said.facts["events"] == ["created", "modified", "closed", "moved", "deleted"]
-        assert 0 <= said.facts["event_delay"] < 3
+        assert 0 <= said.facts["event_delay"] < 60
     if os.geteuid() == 0:
         assert said.of["user"]["verdict"] == "not established"  # root's rights are nobody else's
 
@@ -146,7 +149,7 @@ def test_whatever_ends_it_nothing_stays_in_the_folder(folder: Path, number: int,
     )  # fmt: skip
     until(lambda: len(names(folder)) > 3)
     running.send_signal(number)
-    assert running.wait(10) == status
+    assert running.wait(60) == status
     until(lambda: names(folder) == [])
 
 
@@ -301,7 +304,7 @@ def odd_mount(folder: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
         subprocess.run(["umount", "--lazy", folder], check=True)
         server.send_signal(signal.SIGCONT)
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def _has_fusepy(python: str) -> bool:

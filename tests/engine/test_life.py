@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import resource
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -20,15 +22,21 @@ from archived.engine.runner import LocalRunner
 from archived.errors import PluginError
 from archived.model.outcome import Ending
 
+LONGER = (1.0, 5.0, 25.0)
+"""Deadlines, one after the other: a busy machine may need more than a second to start a child."""
+
 
 async def test_at_the_deadline_the_step_dies_with_all_it_started(runner, ask, tmp_path, mentioning):
-    request = ask("hang", seconds=1.0, text=str(tmp_path))
-    began = time.monotonic()
-    done = await runner.run(request)
-    assert (done.ending, done.code) == (Ending.BROKE, "timed-out"), done
-    assert time.monotonic() - began < 3
+    for seconds in LONGER:
+        request = ask("hang", seconds=seconds, text=str(tmp_path))
+        began = time.monotonic()
+        done = await runner.run(request)
+        assert (done.ending, done.code) == (Ending.BROKE, "timed-out"), done
+        assert time.monotonic() - began < seconds + 10, "it sleeps for a quarter of an hour"
+        assert mentioning(request.folder) == [], "also those that made a session of their own"
+        if (tmp_path / "ready").exists():
+            break
     assert (tmp_path / "ready").exists(), "it had started its children"
-    assert mentioning(request.folder) == [], "also those that made a session of their own"
 
 
 async def test_what_a_finished_step_leaves_running_is_killed_before_its_end_is_told(
@@ -44,6 +52,7 @@ async def test_what_a_finished_step_leaves_running_is_killed_before_its_end_is_t
 
 
 async def test_fifty_steps_one_after_another_leak_nothing(servers, runner, ask):
+    gc.collect()  # what other tests left open shall not be closed while we count
     fds = _fds(os.getpid())
     [server] = servers()
     theirs = _fds(server)
@@ -143,11 +152,17 @@ async def test_a_stuck_fork_server_does_not_hold_up_the_deadline_for_ever(
     servers, runner, ask, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("archived.engine.runner.GRACE", 0.5)
-    request = ask("hang", seconds=1.0, text=str(tmp_path))
-    running = asyncio.create_task(runner.run(request))
-    await _until((tmp_path / "ready").exists)
     [server] = servers()
-    os.kill(server, signal.SIGSTOP)
+    for seconds in LONGER:
+        request = ask("hang", seconds=seconds, text=str(tmp_path))
+        running = asyncio.create_task(runner.run(request))
+        await _until((tmp_path / "ready").exists)
+        os.kill(server, signal.SIGSTOP)
+        if datetime.now(UTC) < request.deadline:
+            break
+        os.kill(server, signal.SIGCONT)  # it was too late: nothing was left to be held up
+        await running
+        (tmp_path / "ready").unlink()
     assert (await running).code == "runner-lost"
 
 
@@ -243,7 +258,7 @@ def _exists(pid: int) -> bool:
     """Alive; what only waits for its parent (in a container maybe for ever) is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -269,8 +284,8 @@ def _children_of(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children()]
 
 
-async def _until(condition, seconds: float = 10) -> None:
+async def _until(condition, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "not so within ten seconds"
+        assert time.monotonic() < until, f"not so within {seconds} seconds"
         await asyncio.sleep(0.005)

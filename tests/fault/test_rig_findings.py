@@ -171,8 +171,10 @@ def test_what_a_dead_fork_server_left_is_found_although_proc_cannot_be_read_at_o
         return real(self)
 
     left = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: "of-this-test"})
+    while b"of-this-test" not in Path(f"/proc/{left.pid}/environ").read_bytes():
+        pass  # it is just becoming that program
     monkeypatch.setattr(Path, "iterdir", out_of_files)
 
     _kill_marked("of-this-test")
 
-    assert (failed, left.wait(5)) == ([Path("/proc")], -9)
+    assert (failed, left.wait(60)) == ([Path("/proc")], -9)

@@ -30,10 +30,11 @@ def fuzz_child(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("fuzz_child")
 
 
+@pytest.mark.timeout(300)
 def test_every_damaged_scan_costs_its_own_step_at_most(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, ROOT / "tools" / "fuzz.py", "--seed", "20260301", "--cases", "120",
-         "--seconds", "60", "--timeout", "15", "--work", tmp_path, "--keep", tmp_path / "kept"],
+         "--seconds", "200", "--timeout", "60", "--work", tmp_path, "--keep", tmp_path / "kept"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -113,7 +114,8 @@ async def test_a_code_that_is_written_down_nowhere_is_a_finding(
 
 def _bench(fuzz_child: ModuleType, root: Path, faults: dict[str, object]) -> object:
     options = {"erratic": {"i_know_what_this_does": True, **faults}}
-    return fuzz_child.Bench(root / "bench", options, 2.0, 1 << 30, sources=ERRATIC)
+    seconds = 2.0 if faults.get("fault") == "hang" else 60.0
+    return fuzz_child.Bench(root / "bench", options, seconds, 1 << 30, sources=ERRATIC)
 
 
 def _case(fuzz_child: ModuleType) -> object:

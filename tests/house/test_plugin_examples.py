@@ -65,7 +65,7 @@ def tested(folder: Path) -> str:
     """What pytest says about the tests that stand on the page."""
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "."]
     ran = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=100
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=200
     )
     assert ran.returncode == 0, ran.stdout
     return ran.stdout
@@ -128,7 +128,7 @@ def test_hook_register_commands(folder: Path, tmp_path: Path) -> None:
     )
     Catalog.open(tmp_path / "catalog.db").close()
     command = [str(PROGRAMS / "archivectl"), "--config", str(config), "waiting"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
 
 

@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from archived.testing.ports import free_port
 
 if TYPE_CHECKING:
     from conftest import House
@@ -65,15 +66,10 @@ class Trial:
         """Run one command line of a block; its output."""
         ran = subprocess.run(
             shlex.split(self.here(line)), env=self.environment, capture_output=True,
-            text=True, timeout=100, cwd=self.folder, check=False,
+            text=True, timeout=200, cwd=self.folder, check=False,
         )  # fmt: skip
         assert ran.returncode == 0, f"{line}\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def blocks(house: House, heading: str) -> list[tuple[str, str]]:
@@ -111,7 +107,7 @@ def archive_one(trial: Trial, run: str) -> Path:
         )  # fmt: skip
     try:
         (trial.folder / "scans" / "letter.txt").write_text(f"a letter, {time.time_ns()}\n")
-        ends = time.monotonic() + 60
+        ends = time.monotonic() + 150
         while True:
             found = list(trial.folder.glob("store/ocfl/*/*/*/*/v1/content/metadata/stamp.txt"))
             if found:
@@ -121,7 +117,7 @@ def archive_one(trial: Trial, run: str) -> Path:
             time.sleep(0.1)
     finally:
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(timeout=60) == 0, log.read_text()
+        assert daemon.wait(timeout=150) == 0, log.read_text()
 
 
 def test_the_first_configuration_is_fit(house: House, trial: Trial) -> None:
@@ -134,6 +130,7 @@ def test_the_first_configuration_is_fit(house: House, trial: Trial) -> None:
     assert run == f"archived run --config {_PLACE}/archived.toml"
 
 
+@pytest.mark.timeout(400)
 def test_the_first_plugin_works_as_a_file_and_as_a_package(house: House, trial: Trial) -> None:
     """Checked, shown in the sample configuration, tested, run by a real daemon, and installed."""
     (_, code), (_, config), (_, lines), (_, test), (_, pytest_line), (_, project), (_, install) = (

@@ -116,7 +116,7 @@ class Place:
         """One sweep."""
         return self.desk.sweep()
 
-    def until(self, condition: Callable[[Sweep], object], seconds: float = 10) -> Sweep:
+    def until(self, condition: Callable[[Sweep], object], seconds: float = 60) -> Sweep:
         """Sweep until a condition on the sweep's report holds."""
         give_up = time.monotonic() + seconds
         while not condition(report := self.desk.sweep()):

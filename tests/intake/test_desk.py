@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -410,17 +411,17 @@ place.catalog.close()
 
 
 @ROOT_ONLY
-def test_without_rights_files_are_held_or_stuck_never_lost_or_taken_in_twice(tmp_path_factory):
+def test_without_rights_files_are_held_or_stuck_never_lost_or_taken_in_twice():
     here = Path(__file__).resolve()
     if not all(folder.stat().st_mode & 0o001 for folder in here.parents):
         pytest.skip(f"another user cannot read this checkout: {here.parent}")
-    base = tmp_path_factory.mktemp("rights")
-    for folder in (base, *base.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o711)
-        if folder.name.startswith("pytest-of"):
-            break
-    root = base / "root"
+    # Not below pytest's folders: each pytest that starts on this machine closes them to others.
+    with tempfile.TemporaryDirectory(prefix="archived-rights-") as base:
+        Path(base).chmod(0o711)
+        _without_rights(Path(base) / "root")
+
+
+def _without_rights(root: Path) -> None:
     (root / "hot" / "locked").mkdir(parents=True)
     (root / "hot" / "closed").mkdir()
     os.chown(root, 65534, 65534)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ def program(name: str) -> str:
 
 def ran(*command: str | Path) -> str:
     """What a program said; fails with it when the program does."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -62,14 +63,14 @@ class Prometheus:
     def get(self, path: str, **arguments: str) -> Any:
         words = urllib.parse.urlencode(arguments)
         with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.port}/api/v1/{path}?{words}", timeout=10
+            f"http://127.0.0.1:{self.port}/api/v1/{path}?{words}", timeout=30
         ) as answer:
             return json.load(answer)["data"]
 
     def answers(self) -> bool:
         try:
             return bool(self.get("targets"))
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def query(self, expression: str) -> list[Any]:

@@ -26,7 +26,7 @@ def test_both_kinds_of_address_are_understood(tmp_path, abstract):
     address = f"@archived-{secrets.token_hex(8)}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.bind("\0" + address[1:] if abstract else address)
-        line.settimeout(5)
+        line.settimeout(30)
         notifier = Notifier(address)
         notifier.ready("ok")
         notifier.alive("two steps")
@@ -48,29 +48,31 @@ def test_nobody_to_tell_is_no_trouble(tmp_path):
         began = time.monotonic()
         for _ in range(2000):  # nobody reads: the queue is full long before
             notifier.alive("ok")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20, "a line that waits for its reader waits for ever"
 
 
 def test_figures_that_come_late_do_not_hold_up_a_scrape(monkeypatch):
-    monkeypatch.setattr(figures, "PATIENCE", 0.2)
+    monkeypatch.setattr(figures, "PATIENCE", 60)
     metrics, go, asked = Metrics(), threading.Event(), []
 
     def take() -> Snapshot:
         asked.append(len(asked))
         if len(asked) > 1:
-            go.wait(20)
+            go.wait(60)
         return Snapshot({"archived_ledger_sequence": {(): float(len(asked))}})
 
     metrics.watch(take)
     assert "archived_ledger_sequence 1.0" in metrics.exposition().decode()
+    monkeypatch.setattr(figures, "PATIENCE", 0.2)
     began = time.monotonic()
     for _ in range(3):
         assert "archived_ledger_sequence 1.0" in metrics.exposition().decode(), "the last ones"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert len(asked) == 2, "one read at a time, however many scrapes"
     ages = [line for line in metrics.exposition().decode().splitlines()
             if line.startswith("archived_snapshot_age_seconds ")]  # fmt: skip
     assert float(ages[0].split()[1]) > 0.5
+    monkeypatch.setattr(figures, "PATIENCE", 60)
     go.set()
     metrics.exposition()
     assert "archived_ledger_sequence 3.0" in metrics.exposition().decode()
@@ -87,12 +89,12 @@ def test_a_part_that_takes_long_gets_a_tenth_of_the_time():
             pass
         return {"archived_ledger_sequence": {(): float(len(asked))}}
 
-    ends, quick = time.monotonic() + 0.3, 0
-    while time.monotonic() < ends:
-        assert metrics.paced("slow", slow)["archived_ledger_sequence"] == {(): 1.0}
+    began, quick = time.monotonic(), 0
+    while quick < 100:
+        assert metrics.paced("slow", slow)["archived_ledger_sequence"] == {(): float(len(asked))}
         quick += metrics.paced("quick", lambda: {"x": {(): 1.0}}) is not None
-    assert (asked, quick > 100) == (["slow"], True)
-    ends = time.monotonic() + 5
+    assert len(asked) <= 1 + (time.monotonic() - began) / 2, "two tenths of two seconds"
+    ends = time.monotonic() + 60
     while len(asked) < 2:
         assert time.monotonic() < ends
         metrics.paced("slow", slow)

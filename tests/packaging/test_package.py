@@ -65,7 +65,7 @@ def test_the_folders_and_groups_are_those_the_unit_and_the_configuration_name():
     "script", [*DEBIAN.glob("*.post*"), ROOT / "packaging/bundle/install.sh"], ids=lambda p: p.name
 )
 def test_the_shell_scripts_are_shell(script):
-    subprocess.run(["sh", "-n", script], check=True, timeout=10)
+    subprocess.run(["sh", "-n", script], check=True, timeout=60)
 
 
 def test_nothing_removes_the_archive():
@@ -131,7 +131,7 @@ def test_two_bundles_of_the_same_files_are_the_same(tmp_path):
         made.append((tmp_path / f"{number}.tar").read_bytes())
     assert made[0] == made[1]
     subprocess.run(
-        ["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"], cwd=folder, check=True, timeout=10
+        ["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"], cwd=folder, check=True, timeout=60
     )
 
 

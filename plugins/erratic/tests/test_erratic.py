@@ -53,7 +53,7 @@ class Attempt:
     pid: int
     answer: int
 
-    def status(self, within: float = 20.0) -> int:
+    def status(self, within: float = 60.0) -> int:
         ends = time.monotonic() + within
         while time.monotonic() < ends:
             done, status = os.waitpid(self.pid, os.WNOHANG)
@@ -319,7 +319,7 @@ def lives(pid: int) -> bool:
     return state not in "ZX"
 
 
-def wait_until(true: Any, within: float = 20.0) -> None:
+def wait_until(true: Any, within: float = 60.0) -> None:
     ends = time.monotonic() + within
     while not true():
         assert time.monotonic() < ends, "it did not happen in time"

@@ -72,7 +72,7 @@ def test_children_left_behind_are_gone_with_the_step(leave_group, drill):
     children = drill("leave-children", duration="10 min", leave_group=leave_group).facts["children"]
 
     assert len(children) == 3
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while any(lives(child) for child in children):
         assert time.monotonic() < ends, "they outlived their step"
         select.select([], [], [], 0.01)

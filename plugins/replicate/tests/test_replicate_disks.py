@@ -105,7 +105,7 @@ def test_every_byte_and_every_name_is_on_the_disk_before_the_next_thing_relies_o
         said = strace.stderr.readline()
         os.write(writing, b"x")
         _, status = os.waitpid(child, 0)
-        strace.communicate(timeout=20)
+        strace.communicate(timeout=60)
     if "attached" not in said:
         pytest.skip(f"strace may not look on here: {said.strip()}")
     assert status == 0

@@ -314,6 +314,6 @@ def openssl(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]
                 argv.append(str(path))
             else:
                 argv.append(str(argument))
-        return subprocess.run(argv, capture_output=True, check=False, timeout=20)
+        return subprocess.run(argv, capture_output=True, check=False, timeout=60)
 
     return run

@@ -206,7 +206,7 @@ def test_the_throwaway_key_is_private_labelled_and_visible_in_the_facts(make_pdf
     folder = tmp_path / "demo"
     made = subprocess.run(
         [sys.executable, "-m", "archived_sign.throwaway", str(folder)],
-        capture_output=True, text=True, check=True, timeout=30,
+        capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     p12, passphrase, root = map(Path, made.stdout.split())
     for path in (p12, passphrase, root):
@@ -244,7 +244,7 @@ def test_importing_the_plugin_loads_no_heavy_library():
     )
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={"PATH": os.environ["PATH"]}, timeout=30,
+        env={"PATH": os.environ["PATH"]}, timeout=60,
     ).stdout  # fmt: skip
     assert printed.strip() == "[]"
 

@@ -22,7 +22,7 @@ from archived_sign.verdict import judge
 
 def pdfsig(path: Path) -> str:
     return subprocess.run(
-        ["pdfsig", str(path)], capture_output=True, text=True, check=False, timeout=20
+        ["pdfsig", str(path)], capture_output=True, text=True, check=False, timeout=60
     ).stdout
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -16,10 +17,11 @@ REPLY = "application/timestamp-reply"
 
 
 @pytest.fixture
-def closed_port() -> str:
+def closed_port() -> Iterator[str]:
+    """Taken, so that nobody else is given it, and nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}/"
+        yield f"http://127.0.0.1:{probe.getsockname()[1]}/"
 
 
 def stamped_by(pki, request: tsp.TimeStampReq) -> bytes:
@@ -113,7 +115,7 @@ def test_a_server_that_never_answers_is_down_after_the_timeout(pki, make_pdfa, s
     release = threading.Event()
 
     def answer(body, headers):
-        release.wait(20)
+        release.wait(60)
         return 503, "text/plain", b""
 
     url = http_server(answer)
