@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     good, tell = False, True
     try:
         need()
-        world = _prepare(work, (given.package or _build()).resolve(), began)
+        package = given.package or _build()
+        _say(began, "a package to test", "given" if given.package else "of the last commit")
+        world = _prepare(work, package.resolve(), began)
         try:
             world.box.boot()
             _say(began, "a Debian 12 boots in a container", "")
