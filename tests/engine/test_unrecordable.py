@@ -44,6 +44,14 @@ class Says:
         """Nothing to stop."""
 
 
+def scheduler_of(world: World, tell: Callable[[StepEnded], None]) -> Scheduler:
+    return Scheduler(
+        world.spool, world.store, world.catalog,
+        Sealer(world.spool, world.store, world.catalog, ""),
+        clock=world.now, wake=asyncio.Event(), tell=tell,
+    )  # fmt: skip
+
+
 async def worked(root: Path, runner: Says) -> DocumentRow:
     """The one document, after the scheduler has nothing more to do with it."""
     world, ended = World(root), asyncio.Event()
@@ -54,11 +62,7 @@ async def worked(root: Path, runner: Says) -> DocumentRow:
         if step.ending != "finished" or step.stage == "after":
             ended.set()
 
-    scheduler = Scheduler(
-        world.spool, world.store, world.catalog,
-        Sealer(world.spool, world.store, world.catalog, ""),
-        clock=world.now, wake=asyncio.Event(), tell=tell,
-    )  # fmt: skip
+    scheduler = scheduler_of(world, tell)
     scheduler.use(STRICT, {"cpu": runner}, {"cpu": 1})
     work = asyncio.create_task(scheduler.run())
     await asyncio.wait_for(ended.wait(), 20)
@@ -89,6 +93,38 @@ async def test_what_cannot_be_recorded_costs_an_attempt(
     assert row.reason is not None
     assert row.reason.startswith("what the stage returned cannot be recorded: ")
     assert "\n" not in row.reason
+
+
+class Stubborn(Says):
+    """Its step ends when it is to stop, and then it breaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.told = asyncio.Event(), asyncio.Event()
+
+    async def run(self, request: Any, on_progress: Any = None, on_log: Any = None) -> Outcome:
+        self.began.set()
+        await self.told.wait()
+        return DONE
+
+    async def stop(self, grace: float = 0.0) -> None:
+        self.told.set()
+        raise RuntimeError("no connection")
+
+
+async def test_a_runner_that_breaks_at_its_stop_costs_no_step(tmp_path: Path) -> None:
+    world, runner = World(tmp_path), Stubborn()
+    (world.hot / "page.pdf").write_bytes(CONTENT)
+    world.sweep()
+    scheduler = scheduler_of(world, lambda _: None)
+    scheduler.use(STRICT, {"cpu": runner}, {"cpu": 1})
+    work = asyncio.create_task(scheduler.run())
+    await asyncio.wait_for(runner.began.wait(), 20)
+    await scheduler.stop(0)
+    await asyncio.wait_for(work, 20)
+    (row,) = world.catalog.documents()
+    assert (row.running, row.position) == (None, 1)
+    world.catalog.close()
 
 
 def file(role: str) -> Made:

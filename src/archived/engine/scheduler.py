@@ -186,7 +186,9 @@ class Scheduler:
         """Start nothing more; what runs ends or is put back; everything that ended is on record."""
         self._stopping = True
         self._wake.set()
-        await asyncio.gather(*(runner.stop(grace) for runner in self._runners.values()))
+        # A plug-in's runner may fail to stop: what has ended is put on record all the same.
+        stops = (runner.stop(grace) for runner in self._runners.values())
+        await asyncio.gather(*stops, return_exceptions=True)
         if self._tasks:
             await asyncio.wait(self._tasks.values())
 
