@@ -83,6 +83,12 @@ class Odd(Stage[Options]):
     def leave_at_once(self):
         os._exit(0)
 
+    def leave_after_a_fork(self):
+        if os.fork() == 0:
+            raise RuntimeError("of the child")
+        os.wait()
+        os._exit(0)
+
     def signal(self):
         os.kill(os.getpid(), self.options.number)
 

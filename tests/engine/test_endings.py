@@ -66,6 +66,7 @@ async def test_a_step_sees_its_own_folder_few_variables_and_no_strange_descripto
         ("fail", Ending.BROKE, "stage-error", r"RuntimeError: cannot \udce9 do"),
         ("leave", Ending.BROKE, "stage-error", "SystemExit"),
         ("leave-at-once", Ending.BROKE, "stage-error", "status 0 and without a result"),
+        ("leave-after-a-fork", Ending.BROKE, "stage-error", "status 0 and without a result"),
         ("segfault", Ending.BROKE, "crashed", "SIGSEGV"),
         ("no-result", Ending.BROKE, "bad-output", "returned str"),
         ("outside", Ending.BROKE, "bad-output", "/etc/hostname lies outside"),

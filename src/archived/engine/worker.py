@@ -47,7 +47,7 @@ def serve(
     are the writing ends of pipes, for JSON lines and for what the stage prints; `hand` is a socket
     for the listener of its births (`sandbox.confine`).
     """
-    status = 70  # EX_SOFTWARE
+    status, own = 70, os.getpid()  # EX_SOFTWARE
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
@@ -68,7 +68,8 @@ def serve(
             outcome = attempt(
                 registry, job["request"], lambda f: _say(reply, {"progress": round(f, 4)})
             )
-            _reply(reply, outcome)
+            if os.getpid() == own:  # what a stage forks falls out of it, too, and is not the step
+                _reply(reply, outcome)
         status = 0
     except BaseException:  # noqa: BLE001 - the last line of defence: said on stderr, exit status 70
         traceback.print_exc()
