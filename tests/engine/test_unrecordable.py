@@ -65,9 +65,9 @@ async def worked(root: Path, runner: Says) -> DocumentRow:
     scheduler = scheduler_of(world, tell)
     scheduler.use(STRICT, {"cpu": runner}, {"cpu": 1})
     work = asyncio.create_task(scheduler.run())
-    await asyncio.wait_for(ended.wait(), 20)
+    await asyncio.wait_for(ended.wait(), 100)
     await scheduler.stop(0)
-    await asyncio.wait_for(work, 20)
+    await asyncio.wait_for(work, 100)
     (row,) = world.catalog.documents()
     assert row.running is None
     assert problems(world.state, world.root / "store") == []
@@ -119,9 +119,9 @@ async def test_a_runner_that_breaks_at_its_stop_costs_no_step(tmp_path: Path) ->
     scheduler = scheduler_of(world, lambda _: None)
     scheduler.use(STRICT, {"cpu": runner}, {"cpu": 1})
     work = asyncio.create_task(scheduler.run())
-    await asyncio.wait_for(runner.began.wait(), 20)
+    await asyncio.wait_for(runner.began.wait(), 100)
     await scheduler.stop(0)
-    await asyncio.wait_for(work, 20)
+    await asyncio.wait_for(work, 100)
     (row,) = world.catalog.documents()
     assert (row.running, row.position) == (None, 1)
     world.catalog.close()

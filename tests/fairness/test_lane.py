@@ -57,9 +57,9 @@ async def test_a_lane_outside_its_hours_starts_nothing_and_says_until_when(tmp_p
 
     clock[0] = opens
     work = asyncio.create_task(scheduler.run())
-    await asyncio.wait_for(runner.ran.wait(), 20)
+    await asyncio.wait_for(runner.ran.wait(), 100)
     assert scheduler.closed() == {}
 
     await scheduler.stop(0)
-    await asyncio.wait_for(work, 20)
+    await asyncio.wait_for(work, 100)
     world.catalog.close()

@@ -13,21 +13,23 @@ from threading import Thread
 
 from monitoring_daemon import conftest_of_plugin
 
+from archived.testing.ports import free_port
+
 signing = conftest_of_plugin("sign")
 pki, make_pdfa = signing.pki, signing.make_pdfa
 SAYS = Path(sys.executable).parent / "archivectl"
 
 
 @contextmanager
-def authority(pki, port: int = 0) -> Iterator[int]:
-    """Answers by RFC 3161 on loopback; yields its port."""
+def authority(pki, port: int) -> Iterator[None]:
+    """Answers by RFC 3161 on a port of loopback."""
     known = signing.AnimatorArchStore({signing.ArchLabel("bench"): pki.architecture})
     app = signing.Animator(known, with_web_ui=False)
     server = signing.make_server("127.0.0.1", port, app)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield server.port
+        yield
     finally:
         server.shutdown()
         thread.join()
@@ -42,7 +44,7 @@ def said(box, command: str, name: str) -> str:
     """What `archivectl` says about a document, in one line."""
     words = [SAYS, "--config", box.config, command, box.documents()[name][3]]
     done = subprocess.run(
-        words, capture_output=True, text=True, check=True, timeout=30,
+        words, capture_output=True, text=True, check=True, timeout=150,
         env=os.environ | {"LC_ALL": "C.UTF-8", "LANGUAGE": ""},
     )  # fmt: skip
     return " ".join(done.stdout.split())
@@ -56,7 +58,8 @@ def test_latency_and_pending_signatures_show_as_they_are(box, until, pki, make_p
     box.tables["pipeline.paper"]["stages"] = ["stamp", "sign", "seal"]
     box.tables["stage.sign"] = pki.key_options()
     with ExitStack() as answering:
-        port = answering.enter_context(authority(pki))
+        port = free_port()  # it goes and comes back
+        answering.enter_context(authority(pki, port))
         stamp = {"url": f"http://127.0.0.1:{port}/bench/tsa/tsa", "tries": 1,
                  "when_down": "sign-without"}  # fmt: skip
         box.tables["stage.sign.timestamp"] = stamp
@@ -81,7 +84,7 @@ def test_latency_and_pending_signatures_show_as_they_are(box, until, pki, make_p
     # As the runbook says.
     named = subprocess.run(
         ["grep", "-rl", "--include=record.json", '"pending": "B-T"', box.folder / "store"],
-        capture_output=True, text=True, check=True, timeout=30,
+        capture_output=True, text=True, check=True, timeout=150,
     ).stdout.splitlines()  # fmt: skip
     assert len(named) == 1
     assert box.documents()["unstamped.pdf"][3] in named[0]
