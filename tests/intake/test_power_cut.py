@@ -6,8 +6,10 @@ call here, so that the instant between "in the spool" and "on record" is among t
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from place import Place, paper
 from power import cut
 from sqlalchemy import event
 
+from archived.errors import ArchivedError
 from archived.model.document import State
 from archived.storage import atomic
 
@@ -128,6 +131,40 @@ def test_the_power_may_go_at_any_call_of_an_admission(tmp_path: Path, name: str)
         if not went:
             break
     assert calls > 15, "an admission and a removal are that many durable calls"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=errno.errorcode.get)
+@pytest.mark.parametrize("name", PREPARED)
+def test_a_disk_may_fail_once_at_any_call_of_an_admission(
+    tmp_path: Path, name: str, number: int, monkeypatch: pytest.MonkeyPatch
+):
+    """The same daemon goes on; what it does then is done once."""
+    template = prepare(tmp_path / "template", name)
+    # One error number has the even calls, the other the odd ones.
+    for calls in itertools.count(start=number % 2, step=4 if name == "dossier" else 2):
+        root = tmp_path / str(calls)
+        copy(template, root)
+        left = [calls]
+
+        def fuse(_: str, path: Path, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == -1:
+                raise OSError(number, os.strerror(number), str(path))
+
+        place = opened(root, name)
+        monkeypatch.setattr(atomic, "fuse", fuse)
+        try:
+            place.quiet()
+        except (OSError, ArchivedError):  # a sweep that broke off; the next one comes
+            place.quiet()
+        monkeypatch.setattr(atomic, "fuse", None)
+        place.recover()
+        place.catalog.close()
+        in_order(root, name, template.dropped.copy())
+        shutil.rmtree(root)
+        if left[0] >= 0:
+            break
+    assert calls > 15
 
 
 @pytest.mark.parametrize("first", [6, 9, 11, 12, 14])
