@@ -105,7 +105,7 @@ def no_second_history(catalog: Path, store: Store) -> None:
     raise CatalogError(
         f"{catalog}: there is no catalog, but there are objects in {store.root}",
         hint=f"nothing was made or changed. Is the right disk mounted? Restore the catalog from a "
-        f"backup (cp BACKUP/{catalog.name} {catalog}), then or else make it from the store: "
+        f"backup (cp BACKUP/{catalog.name} {catalog}), then, or at once without a backup: "
         "archived rebuild; or, if this is to be a new archive, give it a store of its own",
         code="catalog-lost",
     )

@@ -237,6 +237,6 @@ def _damaged(path: Path, words: str) -> CatalogError:
         f"{path}: the catalog cannot be read or written ({words.splitlines()[0]})",
         hint="nothing was changed. Look at the disk (dmesg); move the file aside and keep it, and "
         f"{path.name}-wal and {path.name}-shm with it; restore the catalog from a backup: "
-        f"cp BACKUP/{path.name} {path}, then or else make it from the store: archived rebuild; the "
+        f"cp BACKUP/{path.name} {path}, then, or at once without a backup: archived rebuild; the "
         "sealed objects in the store are not touched by this",
     )

@@ -83,7 +83,7 @@ def _refuse_a_lost_catalog(store: Store, catalog: Catalog) -> None:
         raise CatalogError(
             f"{catalog.path}: the catalog is empty, but there are objects in {store.root}",
             hint=f"nothing was changed in the store. Restore the catalog from a backup: "
-            f"cp BACKUP/{catalog.path.name} {catalog.path}; then or else make it from the store: "
+            f"cp BACKUP/{catalog.path.name} {catalog.path}; then, or at once without a backup: "
             "archived rebuild; or, if this is to be a new archive, give it a store of its own",
             code="catalog-lost",
         )
