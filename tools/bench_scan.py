@@ -1,7 +1,9 @@
-"""What a hot folder full of files that stay costs: `python tools/bench_scan.py [COUNT] [KIND...]`.
+"""What a hot folder full of files that stay costs: `./run bench sweep [COUNT] [KIND...]`.
 
 Fills a folder with files that are ignored, held, or cannot be removed after they were taken into
-custody, and sweeps it: the first time, later, and after a restart. Tells seconds and memory.
+custody, and sweeps it: the first time, later, and after a restart. Later sweeps take turns with
+programs that only look at the same tree, so that a busy machine slows all of them: what counts is
+the ratio, in seconds of processor.
 """
 
 from __future__ import annotations
@@ -9,8 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
+import statistics
+import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,13 +73,64 @@ def fill(folder: Path, count: int, suffix: str) -> None:
         os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
 
 
-def timed(what: str, desk: Desk) -> None:
-    """One sweep, told on a line."""
-    before, began, cpu = memory(), time.monotonic(), time.process_time()
-    report = desk.sweep()
-    took, cpu = time.monotonic() - began, time.process_time() - cpu
+def timed(what: str, work: Callable[[], object]) -> float:
+    """Tell seconds and memory on a line; returns seconds of processor, ended children's too."""
+    before, began, cpu = memory(), time.monotonic(), processor()
+    work()
+    took, cpu = time.monotonic() - began, processor() - cpu
     print(f"{what:36} {took:7.2f} s, {cpu:6.2f} s of processor, {memory() - before:+5.0f} MiB to "
-          f"{memory():.0f}, {len(report.stuck)} stuck")  # fmt: skip
+          f"{memory():.0f}", flush=True)  # fmt: skip
+    return cpu
+
+
+def processor() -> float:
+    """Seconds of processor that this process and its ended children have used."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def look(folder: Path) -> None:
+    """The least that any scan does: every name, and `lstat` of each."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            entry.stat(follow_symlinks=False)
+            if entry.is_dir(follow_symlinks=False):
+                look(Path(entry.path))
+
+
+def rounds(what: str, desk: Desk, count: int) -> None:
+    """Later sweeps and the others, in turn; tells the median and what a sweep costs beside it."""
+    folder = desk.card.path
+    peers = {
+        "scandir and lstat": lambda: look(folder),
+        "find -newer": lambda: quietly("find", folder, "-newer", folder),
+        "rsync --list-only": lambda: quietly("rsync", "-r", "--list-only", f"{folder}/"),
+    }
+    arms: dict[str, Callable[[], object]] = {
+        name: work
+        for name, work in peers.items()
+        if " -" not in name or shutil.which(name.split()[0])
+    }
+    arms[what] = desk.sweep
+    used: dict[str, list[float]] = {name: [] for name in arms}
+    for _ in range(count):
+        for name, work in arms.items():
+            began = processor()
+            work()
+            used[name].append(processor() - began)
+    ours = used.pop(what)
+    print(f"{what:36} {statistics.median(ours):6.2f} s of processor (median of {count})")
+    for name, theirs in used.items():
+        ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        print(
+            f"    beside {name:25} {statistics.median(theirs):6.2f} s: {ratio:.1f} times",
+            flush=True,
+        )
+
+
+def quietly(*command: str | Path) -> None:
+    """Run a program for what it costs; what it tells is thrown away."""
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
 def stuck(catalog: Catalog, folder: Path, count: int) -> None:
@@ -98,9 +155,10 @@ def stuck(catalog: Catalog, folder: Path, count: int) -> None:
 
 def main() -> None:
     """Fill, sweep, tell."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="./run bench sweep", description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=100_000)
     parser.add_argument("kinds", nargs="*", default=list(KINDS), help="ignored, held, stuck")
+    parser.add_argument("--rounds", type=int, default=5, help="later sweeps (5)")
     asked = parser.parse_args()
     count = asked.count
     for kind in asked.kinds:
@@ -117,10 +175,9 @@ def main() -> None:
             else:
                 fill(root / "hot", count, KINDS[kind])
             desk = Desk(card, catalog, spool, House())
-            for sweep in ("first", "second", "third", "fourth"):
-                timed(f"{count} {kind}, {sweep} sweep", desk)
-            again = Desk(card, catalog, spool, House())
-            timed(f"{count} {kind}, after a restart", again)
+            timed(f"{count} {kind}, first sweep", desk.sweep)
+            rounds(f"{count} {kind}, later sweeps", desk, asked.rounds)
+            timed(f"{count} {kind}, after a restart", Desk(card, catalog, spool, House()).sweep)
             catalog.close()
 
 
