@@ -104,6 +104,24 @@ def test_a_report_says_when_the_service_does_not_run(new_house: Any, shelf: Path
     assert {path.stat().st_mode & 0o777 for path in shelf.iterdir()} == {0o640}
 
 
+def test_a_written_report_does_not_name_what_is_secret(house: Any, shelf: Path, tmp_path: Path):
+    config = tmp_path / "archived.toml"
+    config.write_text(
+        house.config.read_text().replace("[hotfolder.late]", '[hotfolder.late]\nsecrecy = "mật"')
+    )
+    config.chmod(0o644)
+    ran = house.ctl("--config", str(config), "report", "--into", str(shelf))
+    assert ran.returncode == 0, ran.stderr
+    slow = house.document("slow.txt")
+    for line in ran.stdout.split():
+        told = Path(line).read_text("utf-8-sig")
+        assert "poison-1.txt" in told
+        assert "slow.txt" not in told
+        assert "The tide is out" not in told
+        assert slow in told
+        assert "tide-out" in told, "the code is no secret"
+
+
 def test_what_cannot_be_written_is_said(house: Any, tmp_path: Path):
     ran = house.ctl("report", "--into", str(tmp_path / "nowhere"))
     assert ran.returncode == 2

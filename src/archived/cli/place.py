@@ -1,4 +1,4 @@
-"""Where the daemon's socket, catalog and store are: four keys of the configuration, read quickly.
+"""Where the daemon's socket, catalog and store are: a few keys of the configuration, read quickly.
 
 Loading the whole configuration loads every plug-in; a question to the daemon needs none. Checks
 nothing: that is the daemon's and `archived check`'s.
@@ -7,7 +7,7 @@ nothing: that is the daemon's and `archived check`'s.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import cached_property
@@ -16,6 +16,7 @@ from typing import Any
 
 from archived.errors import ConfigError
 from archived.locale import _
+from archived.model.secrecy import Level, level
 
 DEFAULT_CONFIG = Path("/etc/archived/archived.toml")
 ENVIRONMENT = "ARCHIVED_CONFIG"
@@ -38,6 +39,8 @@ class Place:
     store: Path
     socket: Path
     timezone: str
+    open_folders: frozenset[str] = frozenset()
+    """The hot folders whose papers are of no level of secrecy."""
 
     @property
     def catalog(self) -> Path:
@@ -62,7 +65,8 @@ def chosen(config: Path | None) -> Path:
 
 def find(config: Path) -> Place:
     """Read `config` and `conf.d/*.toml` beside it. Raises `ConfigError` when they are no TOML."""
-    said = _said(config)
+    files = _files(config)
+    said = _said(files)
     value = {key: said.get(key, default) for key, default in DEFAULTS.items()}
     return Place(
         config=config,
@@ -70,17 +74,33 @@ def find(config: Path) -> Place:
         store=Path(value["store", "path"]),
         socket=Path(value["control", "socket"]),
         timezone=value["archive", "timezone"],
+        open_folders=frozenset(_open_folders(files)),
     )
 
 
-def _said(config: Path) -> dict[tuple[str, str], str]:
-    said: dict[tuple[str, str], str] = {}
+def _files(config: Path) -> list[dict[str, Any]]:
     try:
         files = [config, *sorted((config.parent / "conf.d").glob("[!.]*.toml"))]
     except PermissionError:
         files = [config]
-    for file in files:
-        tables = _tables(file)
+    return [_tables(file) for file in files]
+
+
+def _open_folders(files: list[dict[str, Any]]) -> Iterator[str]:
+    for tables in files:
+        folders = tables.get("hotfolder")
+        for name, keys in folders.items() if isinstance(folders, dict) else ():
+            try:
+                declared = level(str(keys.get("secrecy", "")))
+            except (AttributeError, ValueError):
+                continue  # nothing that is understood: not known to be open
+            if declared is Level.OPEN:
+                yield name
+
+
+def _said(files: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    said: dict[tuple[str, str], str] = {}
+    for tables in files:
         for table, key in DEFAULTS:
             of_table = tables.get(table)
             word = of_table.get(key) if isinstance(of_table, dict) else None

@@ -53,6 +53,7 @@ def report(session: Session, day: str, into: Path | None, keep: int) -> None:
     """
     it = _gathered(session, _day(day, session.place.zone))
     if into is not None:
+        _mask(it, session.place.open_folders)
         _write(it, into, session.place.zone)
         _clear(into, date.fromisoformat(it["day"]) - timedelta(days=keep))
     elif session.as_json:
@@ -102,6 +103,18 @@ def _disk(use: str, path: Path) -> dict[str, Any]:
     except OSError as error:
         return {"use": use, "path": str(path), "free": None, "size": None, "why": error.strerror}
     return {"use": use, "path": str(path), "free": usage.free, "size": usage.total, "why": ""}
+
+
+def _mask(it: dict[str, Any], open_folders: frozenset[str]) -> None:
+    """Leave out what files of secret papers are called and what was found in them.
+
+    Also where the level is not known, as of a hot folder that is no more. Whoever may ask finds
+    the rest by the id that stands in a document's place.
+    """
+    for each in [*it["held"], *it["not_safe"], *it["held_files"], *it["differences"]]:
+        if each["hotfolder"] not in open_folders:
+            each["name"] = f"({each.get('id') or each.get('arrival') or '...'})"
+            each["reason"] = ""
 
 
 # In words ----------------------------------------------------------------------------------------
