@@ -62,7 +62,7 @@ def run(case: Case, codes: Collection[str]) -> Verdict:
     """Read one, and compare it with a folder."""
     complaints: list[str] = []
     tracemalloc.start()
-    began = time.monotonic()
+    began = time.thread_time()  # others may be at work on this machine
     ending, code = "finished", ""
     try:
         ticket = read_ticket(f"ticket.{case.extension}".encode(), case.data)
@@ -80,7 +80,7 @@ def run(case: Case, codes: Collection[str]) -> Verdict:
     except Exception as error:  # noqa: BLE001 - that it raises is the finding
         ending = "broke intake"
         complaints.append(f"the daemon's side raised {type(error).__name__}: {error}"[:300])
-    seconds, (_, memory) = time.monotonic() - began, tracemalloc.get_traced_memory()
+    seconds, (_, memory) = time.thread_time() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     if seconds > SECONDS:
         complaints.append(f"took {seconds:.1f} s")
