@@ -295,6 +295,21 @@ def test_what_is_left_alone_is_on_record_once_with_its_rule(place: Place):
     assert entries["arrival-ignored"] == 10
 
 
+def test_a_name_that_becomes_a_link_and_a_file_again_is_judged_anew_each_time(place: Place):
+    path = place.drop("scan.pdf", paper("first"))
+    place.sweep()
+    place.destroyed(path)
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+    place.sweep()
+    assert place.balance.rules == {"withdrawn": 1, "symlink": 1}
+    path.unlink()
+    place.drop("scan.pdf", paper("second"))
+    [document] = place.quiet()
+    assert place.custody(document) == paper("second")
+    assert place.balance.seen == 3
+
+
 def test_a_temporary_name_given_up_becomes_the_document(place: Place):
     part = place.drop("scan.pdf.part", paper("x"))
     place.quiet()
