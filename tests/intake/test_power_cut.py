@@ -214,6 +214,37 @@ def test_a_file_that_changes_while_the_power_goes_is_archived_whole_and_once(
     place.settle_up()
 
 
+def test_one_that_was_held_and_is_another_by_the_restart_is_adopted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its arrival is on record as present: a second one under the same name would be refused."""
+    place = Place(tmp_path, deadline="20 ms")
+    path = place.drop("a.pdf", paper("a")[:150])
+    with path.open("ab"):
+        place.until(lambda _: [a.code for a in place.arrivals()] == ["still-open"])
+
+    class PowerCut(BaseException):
+        pass
+
+    def fuse(operation: str, file: Path) -> None:
+        if operation == "commit" and list(place.spool.documents.iterdir()):
+            raise PowerCut
+
+    monkeypatch.setattr(atomic, "fuse", fuse)
+    with pytest.raises(PowerCut):
+        place.until(lambda _: False)
+    monkeypatch.setattr(atomic, "fuse", None)
+    place.drop("a.pdf", paper("scanned again"))
+
+    assert len(place.recover().adopted) == 1
+    place.new_desk()
+    documents = place.quiet()
+
+    assert [place.custody(each) for each in documents] == [paper("a")[:150], paper("scanned again")]
+    assert place.balance.seen == 2
+    place.settle_up()
+
+
 def test_a_spool_folder_that_lost_its_bytes_is_never_adopted(tmp_path: Path):
     """A removal cut short leaves a note without its file: that is no document."""
     place = Place(tmp_path)

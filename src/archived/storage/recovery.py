@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from archived import AGENT
-from archived.errors import ArchivedError, CatalogError, SpoolError
-from archived.model.document import Happened, State
+from archived.errors import ArchivedError, CatalogError, SpoolError, StoreError
+from archived.model.document import ARCHIVED, Happened, State
 from archived.model.identity import object_id, readable
 from archived.model.plan import next_step
 from archived.model.policy import Limits, Verdict, interrupted, wait
@@ -64,6 +64,7 @@ def recover(
     Raises `CatalogError`, having changed nothing, when the catalog was lost.
     """
     _refuse_a_lost_catalog(store, catalog)
+    _refuse_another_store(store, catalog)
     found = Recovered()
     mended = store.repair()
     found.repaired = [str(repaired) for repaired in mended if repaired.mended]
@@ -86,6 +87,20 @@ def _refuse_a_lost_catalog(store: Store, catalog: Catalog) -> None:
             f"cp BACKUP/{catalog.path.name} {catalog.path}; then, or at once without a backup: "
             "archived rebuild; or, if this is to be a new archive, give it a store of its own",
             code="catalog-lost",
+        )
+
+
+def _refuse_another_store(store: Store, catalog: Catalog) -> None:
+    """A store without an object is not the one in which documents were sealed: its disk is not
+    mounted, say. What would be sealed into it would lie hidden below the mount, and its spool bytes
+    be gone.
+    """
+    if catalog.documents(states=sorted(ARCHIVED), limit=1) and next(store.objects(), None) is None:
+        raise StoreError(
+            f"{store.root} holds nothing of what was sealed",
+            hint="nothing was sealed or removed. Is the store's disk mounted? If it is lost, bring "
+            "its objects back from a target first (docs/operations.md)",
+            code="no-store",
         )
 
 
@@ -247,15 +262,15 @@ def _adopt_file(
     change: Change, catalog: Catalog, row: DocumentRow, file: _File, now: datetime, *, first: bool
 ) -> None:
     seen, name = catalog.arrival(file.arrival), readable(file.path)
-    arrival = (
-        seen.id if seen is not None and seen.state is ArrivalState.SEEN
-        else change.arrival_seen(
+    if seen is not None and seen.state in {ArrivalState.SEEN, ArrivalState.HELD}:
+        arrival = seen.id
+        # One that is still there is on record as such: its desk takes it away.
+        change.arrival_changed(arrival, present=_still_there(file))
+    else:  # not as present: another arrival may stand for what lies under its name by now
+        arrival = change.arrival_seen(
             hotfolder=row.hotfolder, path=file.path, name=name, device=0, inode=0,
-            size=file.kept.size, mtime_ns=0, now=now, origin=row.origin,
-        )
-    )  # fmt: skip
-    # One that is still there is on record as such: its desk takes it away.
-    change.arrival_changed(arrival, present=seen is not None and _still_there(file))
+            size=file.kept.size, mtime_ns=0, now=now, origin=row.origin, present=False,
+        )  # fmt: skip
     change.arrival_ended(
         arrival, ArrivalState.ADMITTED, now, document=row.id, sha256=file.kept.sha256,
         became=file.kept.path,

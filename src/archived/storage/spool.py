@@ -12,6 +12,7 @@ All of it is on one file system, so that a rename publishes and nothing is copie
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,11 +46,22 @@ class Spool:
         self.incoming = state / "spool" / "incoming"
         self.documents = state / "spool" / "documents"
         self.work = state / "work"
+        self._here: tuple[int, int] | None = None
+        """Which folder `documents` was when the spool was made or found."""
 
     def create(self) -> None:
         """Make the folders; those that exist are left alone."""
         for folder in (self.incoming, self.documents, self.work):
             atomic.make_folder(folder, mode=0o750)
+        self._here = _which(self.documents)
+
+    def _ask_whether_still_here(self) -> None:
+        """Bytes written below a mount that is gone would lie hidden when it is back."""
+        if self._here is not None and _which(self.documents) != self._here:
+            raise OSError(
+                errno.ESTALE, "not the state folder that archived was started with; is its disk "
+                "mounted?", str(self.documents),
+            )  # fmt: skip
 
     def folder(self, document: str) -> Path:
         """A document's folder."""
@@ -65,8 +77,9 @@ class Spool:
         or `OSError`, leaves nothing behind. The sources are only read. A crash leaves the whole
         folder or something in `incoming/`.
         """
+        self._ask_whether_still_here()
         staged = self.incoming / document
-        staged.mkdir(parents=True)
+        staged.mkdir()
         try:
             kept = [_copied(staged, file) for file in files]
             check()
@@ -104,6 +117,7 @@ class Spool:
         """
         if not made:
             return []
+        self._ask_whether_still_here()
         final = self.folder(document) / "made" / step
         if not final.exists():
             staged = self.incoming / step
@@ -167,6 +181,11 @@ class Spool:
         for entry in sorted(self.documents.iterdir()):
             if entry.is_dir():
                 yield entry.name
+
+
+def _which(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def _copied(staged: Path, file: Incoming) -> Kept:

@@ -212,6 +212,10 @@ class Store:
                 code="object-differs",
                 hint="Two documents must not share an id; a person has to look at both.",
             )
+        # Whoever gave it its name may have been stopped before that was durable.
+        atomic.fsync_tree(found.root)
+        for folder in found.root.relative_to(self.ocfl).parents:
+            atomic.fsync_folder(self.ocfl / folder)
         return _sealed(found)
 
     def add_version(
@@ -312,9 +316,9 @@ class Store:
             ) from error
         except (OSError, StoreError):
             pass  # may be there: what is in the way belongs into the verdict
-        before = self._glimpse(key)
+        adding, before = key in self._adding, self._glimpse(key)
         verdict = check_object(self.ocfl, key)
-        changing = key in self._adding or self._glimpse(key) != before
+        changing = adding or key in self._adding or self._glimpse(key) != before
         if verdict.answer is Answer.NO and changing:
             why = "a version was being added meanwhile; check again"
             return replace(verdict, answer=Answer.NOT_ESTABLISHED, problems=(why,))
