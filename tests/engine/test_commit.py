@@ -1,6 +1,8 @@
 """What ends of steps and decisions of people do to a document, on real disks and catalogs."""
 
+import errno
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from archived.engine.sealing import Sealer
 from archived.errors import NotNow
 from archived.model.document import IllegalStep, State
 from archived.model.outcome import Ending, Made, Outcome
+from archived.storage import atomic
 from archived.storage.records import DocumentRow
 from archived.testing.invariants import problems
 
@@ -120,6 +123,36 @@ def test_a_sealed_document_without_its_copies_goes_back_to_the_stages_after_the_
     world.work()
 
 
+def test_a_disk_that_fails_after_a_seal_is_on_record_undoes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.step(Sealer(world.spool, world.store, world.catalog, ""), only(world))
+
+    def fuse(operation: str, path: Path) -> None:
+        if operation == "rename" and path.name.endswith(".dropped"):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(atomic, "fuse", fuse)
+    seal(world)
+    monkeypatch.setattr(atomic, "fuse", None)
+    assert only(world).state is State.SEALED
+    assert world.spool.folder(only(world).id).exists()
+    world.restart()
+    assert not world.spool.folder(only(world).id).exists()
+
+
+def test_a_sealed_document_cannot_be_released_while_a_step_of_it_runs(world: World) -> None:
+    """Its end would move it on once more: past a stage that was never started."""
+    world.step(Sealer(world.spool, world.store, world.catalog, ""), only(world))
+    seal(world)
+    step = world.begin(only(world))
+    for skip in (True, False):
+        with pytest.raises(NotNow, match="is running"):
+            release(world, skip=skip)
+    world.end(step, DONE)
+    assert only(world).position == len(only(world).stages)
+
+
 def test_a_document_in_work_cannot_be_released(world: World) -> None:
     with pytest.raises(IllegalStep):
         release(world, skip=True)
@@ -159,6 +192,21 @@ def test_a_later_artifact_of_the_same_role_and_name_takes_the_place_of_the_earli
 
     assert [(a.role, a.name, a.main) for a in again] == [
         ("original", "0001.pdf", False), ("text", "document.txt", True),
+    ]  # fmt: skip
+
+
+def test_what_takes_the_place_of_the_main_artifact_is_worked_on_in_its_place(world: World) -> None:
+    (original,) = world.catalog.originals(only(world).id)
+    access = replace(original, role="access", name="document.pdf", step="one", main=True)
+    better = replace(access, step="two", main=False)
+    for artifact in (access, better):
+        with world.catalog.transaction() as change:
+            change.add_artifacts([artifact])
+
+    again = world.catalog.artifacts(only(world).id)
+
+    assert [(a.role, a.step, a.main) for a in again] == [
+        ("original", None, False), ("access", "two", True),
     ]  # fmt: skip
 
 

@@ -84,6 +84,20 @@ def test_the_master_is_kept_until_its_last_part_is_at_rest_and_then_sealed(
     assert (of_part.master, of_part.dossier) == (object_id(master(world).id), "HS-2")
 
 
+def test_a_master_does_not_wait_for_copies_that_nobody_makes(tmp_path: Path) -> None:
+    world = Dividing(tmp_path)
+    world.copies = 1
+    (world.hot / "batch.pdf").write_bytes(CONTENT)
+    world.sweep()
+    world.work()
+    found = {(d.name, d.state, d.code) for d in world.catalog.documents()}
+    assert found == {
+        (name, State.SEALED, "copies-missing")
+        for name in ("batch.pdf", "part 1", "part 2", "part 3")
+    }
+    world.catalog.close()
+
+
 def test_a_held_part_keeps_the_master_waiting_and_a_refused_one_does_not(world: Dividing) -> None:
     world.advance(master(world))
     first, second, third = parts(world)

@@ -8,6 +8,7 @@ working copy go. Breaking that loses a document. Everything else here is bookkee
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -111,8 +112,9 @@ def seal(
         described = description.findable(facts, document.dossier, document.given or {})
         change.index_words(document.id, document.name, described, words)
         state = advance(change, deck, document.id, now)
-    spool.drop(step.document)  # 3
-    spool.end_work(step.id)
+    with suppress(OSError):  # it is sealed and on record: what is left goes at the next start
+        spool.drop(step.document)  # 3
+        spool.end_work(step.id)
     return state
 
 
@@ -131,6 +133,8 @@ def release(
     kind = "document-released" if skip else "document-retried"
     with catalog.transaction() as change:
         row = change.document(document)
+        if row.running is not None:
+            raise NotNow(f"a step of document {document} is running; decide when it has ended")
         position = _where_to_go_on(change, row, skip=skip)
         stage = next_step(row.stages, position)
         sealed = is_sealed(row.stages, row.position)
@@ -282,6 +286,7 @@ def _judge_safety(change: Change, document: DocumentRow, now: datetime) -> State
             reason=f"{copies} of {document.copies} wanted copies were verified",
             hint="let a stage of this pipeline make copies, or lower its wanted number of copies",
         )  # fmt: skip
+        division.let_master_go_on(change, document, now)
         return document.state
     state = change.move(document, Happened.COPIES_VERIFIED, now, safe_at=now)
     change.record(

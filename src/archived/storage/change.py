@@ -154,16 +154,20 @@ class Change:
         return self._connection.execute(found.limit(1)).one_or_none() is not None
 
     def add_artifacts(self, artifacts: Sequence[ArtifactRow]) -> None:
-        """New artifacts; each supersedes the current one with its role and name, and main."""
+        """New artifacts; each supersedes the current one with its role and name, and main. What
+        supersedes the main artifact is main in its place: every document has one.
+        """
         for artifact in artifacts:
             same = (t.artifact.c.role == artifact.role) & (t.artifact.c.name == artifact.name)
             of_document = t.artifact.c.document == artifact.document
+            was_main = select(t.artifact.c.id).where(of_document, same, t.artifact.c.main)
+            main = artifact.main or self._connection.execute(was_main).first() is not None
             self._connection.execute(
                 update(t.artifact).where(of_document, same).values(current=False)
             )
-            if artifact.main:
+            if main:
                 self._connection.execute(update(t.artifact).where(of_document).values(main=False))
-            self._connection.execute(insert(t.artifact).values(**asdict(artifact)))
+            self._connection.execute(insert(t.artifact).values(**asdict(artifact) | {"main": main}))
 
     def replace_work(
         self, document: str, artifacts: Sequence[ArtifactRow], steps: Sequence[StepRow]
