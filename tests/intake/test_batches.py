@@ -223,12 +223,12 @@ def test_a_ticket_that_is_gone_when_it_is_read_stops_nobody(
     place.drop("alone.pdf")
     place.destroyed(gone)
 
-    def vanish(path: object, *more: object) -> int:
+    def vanish(path: object, *more: object, **by_name: object) -> int:
         if str(path).endswith("ticket.json"):
             opened.append(path)
             if len(opened) == 3:  # looked at, asked for a writer, and then it is read
                 gone.unlink()
-        return real(path, *more)
+        return real(path, *more, **by_name)
 
     real, opened = gathering.os.open, []
     monkeypatch.setattr(gathering.os, "open", vanish)
@@ -272,6 +272,24 @@ def test_a_mark_that_comes_after_the_dossier_is_left_alone_by_name(place: Place)
     place.drop("HS-1/.done", b"")
     place.quiet()
     assert [a.code for a in place.arrivals()] == [None, "mark-alone"]
+
+
+def test_a_mark_that_was_left_alone_is_looked_at_again_when_it_is_written_anew(
+    place: Place,
+) -> None:
+    dossiers(place, 'closed_by = ["mark"]')
+    mark = place.drop("HS/.done", b"")
+    alone = [("ignored", "mark-alone")]
+    place.until(lambda _: [(a.state, a.code) for a in place.arrivals()] == alone)
+    place.new_desk()
+    place.sweep()
+    assert len(place.arrivals()) == 1, "a restart makes nothing new of it"
+
+    place.drop("HS/a.pdf")
+    place.destroyed(mark)
+    place.drop("HS/.done", b"now")
+    place.until(lambda report: report.admitted)
+    assert (len(place.documents()), place.left()) == (1, [])
 
 
 def test_a_dossier_that_does_not_fit_on_the_disk_waits_whole(place: Place) -> None:

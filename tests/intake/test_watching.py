@@ -209,6 +209,20 @@ def test_a_sub_folder_that_vanishes_while_we_walk_is_passed_over(tmp_path: Path)
     assert [seen.path for seen in walk] == [b"c/scan.pdf"]
 
 
+def test_a_link_in_place_of_a_folder_leads_nobody_elsewhere_while_we_walk(tmp_path: Path):
+    hot, elsewhere = tmp_path / "hot", tmp_path / "elsewhere"
+    for name in ("hot/sub/a", "hot/sub/inner/b", "elsewhere/inner/key"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = []
+    for seen in scan(hot):
+        found.append(seen.path)
+        if seen.path == b"sub/a":
+            (hot / "sub").rename(hot / "was")
+            (hot / "sub").symlink_to(elsewhere)
+    assert found == [b"sub/a", b"sub/inner/b"]
+
+
 def test_a_folder_that_is_not_there_or_none_is_offline(tmp_path: Path):
     with pytest.raises(FolderOffline, match="No such file"):
         list(scan(tmp_path / "nothing"))

@@ -172,6 +172,9 @@ class Desk:
                 arrival, seen.sighting, path,
                 lambda: self._house.find_bytes(document, arrival.became),
             )  # fmt: skip
+        if arrival.code == "mark-alone":  # not its name decided, but what lay beside it
+            known = (arrival.size, arrival.mtime_ns)
+            return known != (seen.sighting.size, seen.sighting.mtime_ns)
         if kind == watched.kind:
             return False  # its name is the same and so are the rules
         watched.kind = kind

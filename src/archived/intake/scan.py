@@ -11,6 +11,8 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,8 @@ from archived.intake.settle import Sighting
 DEEPEST = 64
 """Folders nested deeper than this are not entered; the folder itself is reported."""
 
+_LONGEST = 4094
+"""Bytes of a path that the kernel takes (PATH_MAX), without the slash between and the zero."""
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 _CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
 
@@ -60,8 +64,11 @@ def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iter
     A sub-folder that vanishes while we walk is passed over: the next scan will tell. One that may
     not be read, or lies too deep, is reported as closed: what is in it is neither seen nor gone.
     """
+    folder = os.fsencode(root)
+    walk = _Walk(recursive, own, _LONGEST - len(folder))
     try:
-        yield from _walk(os.fsencode(root), b"", recursive=recursive, own=own, depth=0)
+        with _opened(folder) as handle:
+            yield from walk.below(handle, b"", 0)
     except OSError as error:
         raise FolderOffline(f"{root}: {error.strerror}") from error
 
@@ -74,35 +81,54 @@ def mount_point(path: Path) -> Path:
     return path
 
 
-def _walk(root: bytes, below: bytes, *, recursive: bool, own: bytes, depth: int) -> Iterator[Seen]:
-    with os.scandir(os.path.join(root, below)) as entries:  # noqa: PTH118 - bytes names
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        path = below + b"/" + entry.name if below else entry.name
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        if not stat.S_ISDIR(status.st_mode):
-            yield _seen(path, status)
-        elif recursive and not is_own(path, own):
-            yield from _enter(root, path, status, own, depth + 1)
-
-
-def _enter(
-    root: bytes, path: bytes, status: os.stat_result, own: bytes, depth: int
-) -> Iterator[Seen]:
-    if depth > DEEPEST:
-        why = f"it lies more than {DEEPEST} folders deep"
-        yield _seen(path, status, why)
-        return
+@contextmanager
+def _opened(name: bytes, above: int | None = None) -> Iterator[int]:
+    """A folder, by its name in the one above it: whoever puts a link in the place of either leads
+    nobody elsewhere.
+    """
+    follow = 0 if above is None else os.O_NOFOLLOW
+    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=above)
     try:
-        yield from _walk(root, path, recursive=True, own=own, depth=depth)
-    except OSError as error:
-        if error.errno in _CLOSED:
-            yield _seen(path, status, error.strerror or "")
-        elif error.errno not in _GONE:
-            raise  # the share is in trouble: nobody may conclude that files were taken away
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    recursive: bool
+    own: bytes
+    longest: int
+    """Bytes of a path below the hot folder that can still be opened by name."""
+
+    def below(self, handle: int, folder: bytes, depth: int) -> Iterator[Seen]:
+        with os.scandir(handle) as entries:
+            found = sorted((os.fsencode(entry.name), entry) for entry in entries)
+        for name, entry in found:
+            path = folder + b"/" + name if folder else name
+            if len(path) > self.longest:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                yield _seen(path, status)
+            elif self.recursive and not is_own(path, self.own):
+                yield from self._enter(handle, path, status, depth + 1)
+
+    def _enter(self, above: int, path: bytes, status: os.stat_result, depth: int) -> Iterator[Seen]:
+        if depth > DEEPEST:
+            yield _seen(path, status, f"it lies more than {DEEPEST} folders deep")
+            return
+        try:
+            with _opened(path.rpartition(b"/")[2], above) as handle:
+                yield from self.below(handle, path, depth)
+        except OSError as error:
+            if error.errno in _CLOSED:
+                yield _seen(path, status, error.strerror or "")
+            elif error.errno not in _GONE:
+                raise  # the share is in trouble: nobody may conclude that files were taken away
 
 
 def _seen(path: bytes, status: os.stat_result, closed: str = "") -> Seen:
