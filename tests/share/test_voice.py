@@ -6,6 +6,7 @@ import errno
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +49,21 @@ def test_a_receipt_matches_the_bytes_and_the_ledger(told):
     told.sweep()
     [sheet] = told.catalog.balance()
     assert (sheet.seen, sheet.unaccounted) == (4, 0), "no answer was taken for a scan"
+
+
+def test_every_page_of_a_document_of_many_files_has_its_receipt(told):
+    told.drop("1.txt")
+    [document] = told.catalog.documents()
+    [original] = told.catalog.originals(document.id)
+    [arrival] = told.catalog.arrivals()
+    more = range(2, 121)
+    with told.catalog.transaction() as change:
+        change.add_artifacts([replace(original, name=f"{n:04}.txt", main=False) for n in more])
+        change.arrivals_seen(
+            [replace(arrival, path=b"%d.txt" % n, name=f"{n}.txt", present=False) for n in more]
+        )
+    told.speak()
+    assert set(receipts(told)) == {f"{n}.txt" for n in (1, *more)}
 
 
 def test_a_reason_says_what_to_do_quotes_nothing_and_goes_when_released(told):

@@ -176,7 +176,9 @@ class Voice:
 
     def _give_receipts(self, document: DocumentRow) -> None:
         """A receipt for each file that became this document and has none yet."""
-        arrivals = asked.arrivals_of(self._catalog, document.id)
+        # As many as may have come at once, and no more: one file may be repeated for ever.
+        files = sum(a.step is None for a in self._catalog.artifacts(document.id))
+        arrivals = asked.arrivals_of(self._catalog, document.id, max(files, 100))
         missing = [
             a for a in arrivals
             if not self._shelf.has(RECEIPTS, names.receipt(a.path, document.id, a.id) + ".json")
