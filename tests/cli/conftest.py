@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -226,8 +227,22 @@ def new_house(tmp_path: Path) -> House:
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house at work: 2 safe (one arrived twice), 2 held, 1 waiting, 1 file too large."""
-    it = House(tmp_path_factory.mktemp("house"))
+    """The house `at_work` that tests share; some of them decide about its documents."""
+    with at_work(tmp_path_factory.mktemp("house")) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def house_to_count(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house `at_work` of this module's own, where nobody decides anything."""
+    with at_work(tmp_path_factory.mktemp("house")) as it:
+        yield it
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[House]:
+    """A house with 2 documents safe (one arrived twice), 2 held, 1 waiting, 1 file too large."""
+    it = House(folder)
     it.start()
     try:
         it.drop("letter.txt", b"a letter\n")
