@@ -42,10 +42,11 @@ def seal(world: World) -> None:
     world.step(sealer, only(world))
 
 
-def release(world: World, *, skip: bool) -> State:
+def release(world: World, *, skip: bool, held_for: str | None = None) -> State:
     return commit.release(
-        world.catalog, DECK, only(world).id, "lan", "looked at the paper", world.now(), skip=skip
-    )
+        world.catalog, DECK, only(world).id, "lan", "looked at the paper", world.now(), skip=skip,
+        held_for=held_for,
+    )  # fmt: skip
 
 
 def test_a_refused_document_is_held_with_its_reason_and_never_retried_by_itself(
@@ -151,6 +152,14 @@ def test_a_sealed_document_cannot_be_released_while_a_step_of_it_runs(world: Wor
             release(world, skip=skip)
     world.end(step, DONE)
     assert only(world).position == len(only(world).stages)
+
+
+def test_what_was_decided_about_one_hold_does_not_fall_on_the_next(world: World) -> None:
+    world.end(world.begin(only(world)), REFUSED)
+    with pytest.raises(NotNow, match="not held for another by now"):
+        release(world, skip=True, held_for="another")
+    assert only(world).state is State.HELD
+    assert release(world, skip=True, held_for="encrypted") is State.WORKING
 
 
 def test_a_document_in_work_cannot_be_released(world: World) -> None:

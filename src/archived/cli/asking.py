@@ -74,12 +74,13 @@ class Session:
             raise ArchivedError(wrong["message"], hint=wrong["hint"], code=wrong["code"])
         return said
 
-    def decide(self, what: str, document: str, note: str) -> Any:
-        """Tell the daemon a person's decision."""
+    def decide(self, what: str, document: str, note: str, code: str | None = None) -> Any:
+        """Tell the daemon a person's decision; with a code, only if that is what holds it."""
         who = os.environ.get("SUDO_USER", "")
         return self.tell(
-            "POST", f"/v1/{what}/{quote(document, safe='')}", {"operator": who, "note": note}
-        )
+            "POST", f"/v1/{what}/{quote(document, safe='')}",
+            {"operator": who, "note": note, "code": code},
+        )  # fmt: skip
 
     def _from_catalog(self, question: str, said: Mapping[str, str], down: DaemonDown) -> Any:
         from archived.observe.answers import Answers

@@ -25,16 +25,18 @@ def retry(session: Session, document: str, note: str) -> None:
 @click.command("release")
 @DOCUMENT
 @click.option("--note", required=True, metavar="WORDS", help="Why; kept in the ledger for ever.")
+@click.option("--code", metavar="CODE", help="Only if this is what holds it, as you saw it.")
 @click.pass_obj
-def release(session: Session, document: str, note: str) -> None:
+def release(session: Session, document: str, note: str, code: str | None) -> None:
     """Let a held or waiting document go on without the stage that stopped it.
 
     DOC is its id, or enough of the beginning or end of it. Whatever the stage should have done is
-    not done: a document released past sign is archived unsigned.
+    not done: a document released past sign is archived unsigned. With --code it is not released
+    when somebody else did so before and something else holds it now.
     """
     if not note.strip():
         raise click.UsageError(_("--note: say why, in a few words"))
-    _decide(session, "release", document, note)
+    _decide(session, "release", document, note, code)
 
 
 @click.command("refuse")
@@ -51,9 +53,9 @@ def refuse(session: Session, document: str, note: str) -> None:
     _decide(session, "refuse", document, note)
 
 
-def _decide(session: Session, what: str, typed: str, note: str) -> None:
+def _decide(session: Session, what: str, typed: str, note: str, code: str | None = None) -> None:
     before = session.ask_daemon("resolve", {"document": typed})
-    answer = session.decide(what, before["id"], note)
+    answer = session.decide(what, before["id"], note, code)
     if session.as_json:
         shown.as_json({"document": before["id"], "state": answer["state"], "was": before["state"]})
         return

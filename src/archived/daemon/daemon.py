@@ -377,7 +377,9 @@ class Daemon:
             "plugins": [asdict(plugin) for plugin in self.settings.plugins.catalogue()],
         }
 
-    async def decide(self, what: str, document: str, operator: str, note: str) -> Any:
+    async def decide(
+        self, what: str, document: str, operator: str, note: str, held_for: str | None
+    ) -> Any:
         """Carry out a person's decision: `retry`, `release` or `refuse`."""
         document = await asyncio.to_thread(self.answers.resolve, document)
         if what == "refuse":
@@ -387,7 +389,7 @@ class Daemon:
         elif what in {"retry", "release"}:
             state = await asyncio.to_thread(
                 release, self.catalog, self.scheduler.deck, document, operator, note,
-                self.house.now(), skip=what == "release",
+                self.house.now(), skip=what == "release", held_for=held_for,
             )  # fmt: skip
         else:
             raise ArchivedError(f"{what!r} is not a decision", code="bad-question")

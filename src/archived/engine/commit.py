@@ -120,9 +120,12 @@ def seal(
 
 def release(
     catalog: Catalog, deck: Deck, document: str, operator: str, note: str, now: datetime, *,
-    skip: bool,
+    skip: bool, held_for: str | None = None,
 ) -> State:  # fmt: skip
     """A person decides that a held or waiting document goes on.
+
+    `held_for`: the code they decided about. Somebody else may have released it meanwhile, and what
+    holds it by now is not what they looked at: `NotNow` then.
 
     `skip`: past the stage that held it (`release`); otherwise the same stage is tried again, with
     its attempts counted afresh (`retry`). A document held at intake has no stage behind its hold
@@ -135,6 +138,11 @@ def release(
         row = change.document(document)
         if row.running is not None:
             raise NotNow(f"a step of document {document} is running; decide when it has ended")
+        if held_for is not None and row.code != held_for:
+            raise NotNow(
+                f"document {document} is not held for {held_for} by now",
+                hint=f"look at it again: archivectl explain {document}",
+            )
         position = _where_to_go_on(change, row, skip=skip)
         stage = next_step(row.stages, position)
         sealed = is_sealed(row.stages, row.position)

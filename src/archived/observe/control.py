@@ -37,7 +37,9 @@ class Controlled(Protocol):
     """What can be asked of the daemon."""
 
     def ask(self, question: str, arguments: dict[str, str]) -> Any: ...
-    async def decide(self, what: str, document: str, operator: str, note: str) -> Any: ...
+    async def decide(
+        self, what: str, document: str, operator: str, note: str, held_for: str | None
+    ) -> Any: ...
     async def reload(self) -> list[str]: ...
 
 
@@ -94,8 +96,10 @@ class Control:
             raise ArchivedError("the request's body must be a JSON object", code="bad-question")
         operator = _operator(request, str(body.get("operator", "")))
         what, document = request.match_info["what"], request.match_info["document"]
-        note = str(body.get("note", ""))
-        return web.json_response(await self._daemon.decide(what, document, operator, note))
+        note, code = str(body.get("note", "")), body.get("code")
+        held_for = None if code is None else str(code)
+        decided = await self._daemon.decide(what, document, operator, note, held_for)
+        return web.json_response(decided)
 
 
 def _operator(request: web.Request, says: str) -> str:

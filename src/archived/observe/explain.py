@@ -300,7 +300,8 @@ class _Standing:
     def choices(self) -> list[Choice]:
         document, stage = self.document, self.stage
         retry = f"archivectl retry {document.id}"
-        release = f"archivectl release {document.id} --note {_('WHY')}"
+        code = f" --code {document.code}" if document.code else ""
+        release = f"archivectl release {document.id}{code} --note {_('WHY')}"
         if stage is None:
             after_seal = document.state is State.SEALED and document.stages[-1] != SEAL
             means = _("do what comes after the seal once more, to make the copies")
