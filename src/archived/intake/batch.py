@@ -173,10 +173,13 @@ def _dossier(path: bytes, rules: Rules) -> bytes | None:
     return b"/".join(parts[: rules.depth])
 
 
-def _batch(files: Sequence[Lying], rules: Rules, folder: bytes | None = None) -> Batch:
-    tickets = [f for f in files if _is_ticket(f.path, rules)]
-    marks = [f for f in files if _is_mark(f.path, rules)]
-    rest = [f for f in files if f not in tickets and f not in marks]
+def _batch(files: Iterable[Lying], rules: Rules, folder: bytes | None = None) -> Batch:
+    tickets: list[Lying] = []
+    marks: list[Lying] = []
+    rest: list[Lying] = []
+    for file in files:
+        is_ticket, is_mark = _is_ticket(file.path, rules), _is_mark(file.path, rules)
+        (tickets if is_ticket else marks if is_mark else rest).append(file)
     return Batch(tuple(rest), folder, tuple(tickets), tuple(marks))
 
 
@@ -202,9 +205,11 @@ def _loose(files: Sequence[Lying], rules: Rules) -> Iterator[Batch]:
 
 def _by_stem(batch: Batch, rules: Rules) -> Iterator[Batch]:
     marks = {bare(mark.path[: -len(MARK)]): mark for mark in batch.marks}
+    of = by_path(batch.files)
     for group in groups_of(batch.files, rules):
         mark = marks.pop(bare(group.stem), None)
-        yield Batch(tuple(files_of(batch.files, group.members)), marks=(mark,) if mark else ())
+        files = tuple(of[path] for path in group.members)
+        yield Batch(files, marks=(mark,) if mark else ())
     for mark in marks.values():
         yield Batch((), marks=(mark,))
 
@@ -215,10 +220,9 @@ def groups_of(files: Sequence[Lying], rules: Rules) -> list[Group]:
     return group_pages(paths) if rules.numbered else [Group(path, (path,)) for path in paths]
 
 
-def files_of(files: Sequence[Lying], paths: Iterable[bytes]) -> Iterator[Lying]:
-    """The files at these paths, in the order of `paths`."""
-    by_path = {file.path: file for file in files}
-    return (by_path[path] for path in paths)
+def by_path(files: Iterable[Lying]) -> dict[bytes, Lying]:
+    """The files under their paths: made once for a batch, which may hold thousands."""
+    return {file.path: file for file in files}
 
 
 def bare(stem: bytes) -> bytes:

@@ -22,7 +22,7 @@ from archived.intake.batch import (
     Unit,
     Waits,
     bare,
-    files_of,
+    by_path,
     groups_of,
 )
 from archived.intake.groups import Group, SidesDiffer, interleave
@@ -57,7 +57,7 @@ def _dossier_decision(batch: Batch, rules: Rules, ticket: Ticket | None) -> Deci
     if ticket is not None:
         return _by_ticket(batch, rules, ticket)
     if batch.marks or ("quiet" in rules.closed_by and batch.still >= rules.quiet):
-        units = tuple(_unit(batch.files, group) for group in groups_of(_by_path(batch), rules))
+        units = _units(batch, groups_of(_by_path(batch), rules))
         return _closes(batch, units, _code(batch))
     if "quiet" not in rules.closed_by and batch.still >= rules.deadline:
         how = " or ".join(sorted(rules.closed_by))
@@ -82,18 +82,20 @@ def _by_ticket(batch: Batch, rules: Rules, ticket: Ticket) -> Decision:
     given = {"dossier": dossier} if dossier else {}
     if not ticket.files:
         groups = groups_of(_by_path(batch), rules)
-        units = tuple(replace(_unit(batch.files, group), given=given) for group in groups)
+        units = tuple(replace(unit, given=given) for unit in _units(batch, groups))
         return _closes(batch, units, code)
     received = received_names(ticket, present)
+    of = by_path(batch.files)
     units = tuple(
-        _listed_unit(batch, listed, received, given) for listed in ticket.documents
+        _listed_unit(batch, of, listed, received, given) for listed in ticket.documents
     )  # fmt: skip
     return _closes(batch, units, code)
 
 
 def _listed_unit(
-    batch: Batch, listed: Sequence[Listed], received: Mapping[str, str], given: Mapping[str, Any]
-) -> Unit:
+    batch: Batch, of: Mapping[bytes, Lying], listed: Sequence[Listed],
+    received: Mapping[str, str], given: Mapping[str, Any],
+) -> Unit:  # fmt: skip
     prefix = (batch.folder or b"") + b"/"
     paths = tuple(prefix + os.fsencode(received[each.path]) for each in listed)
     said = {key: value for each in reversed(listed) for key, value in each.given.items()}
@@ -101,7 +103,7 @@ def _listed_unit(
     known = {"pages": sum(p for p in pages if p is not None)} if None not in pages else {}
     name = prefix + os.fsencode(listed[0].document) if listed[0].document else paths[0]
     return Unit(
-        paths, name, _first_held(files_of(batch.files, paths)), given={**said, **known, **given},
+        paths, name, _first_held(of[path] for path in paths), given={**said, **known, **given},
         listed=tuple(listed),
     )  # fmt: skip
 
@@ -113,7 +115,7 @@ def _pages_decision(batch: Batch, rules: Rules) -> Decision:
     wait = max(_wait_for(group, rules) for group in groups)
     if not batch.marks and batch.still < wait:
         return Waits()
-    return _closes(batch, tuple(_unit(batch.files, group) for group in groups))
+    return _closes(batch, _units(batch, groups))
 
 
 def _wait_for(group: Group, rules: Rules) -> float:
@@ -129,9 +131,9 @@ def _two_passes(batch: Batch, rules: Rules) -> list[Decision]:
     """
     left = [mark for mark in batch.marks if mark.ready]
     found: list[Decision] = []
+    of = by_path(batch.files)
     passes = [
-        (group, list(files_of(batch.files, group.members)))
-        for group in groups_of(batch.files, rules)
+        (group, [of[path] for path in group.members]) for group in groups_of(batch.files, rules)
     ]
     passes.sort(key=lambda each: min((file.written, file.arrival) for file in each[1]))
     while passes:
@@ -142,7 +144,7 @@ def _two_passes(batch: Batch, rules: Rules) -> list[Decision]:
             still = min(file.still for file in files)
             if still < rules.other_side:
                 return [*found, Waits()]
-            unit = _with_problem(_unit(files, fronts), Problem("other-side-missing", _name(fronts)))
+            unit = _with_problem(_unit(of, fronts), Problem("other-side-missing", _name(fronts)))
             return [*found, _closes(Batch(tuple(files), marks=tuple(left)), (unit,))]
         backs, more = rest[0]
         if not _is_whole(backs, more, rules):
@@ -173,7 +175,8 @@ def _is_whole(group: Group, files: Sequence[Lying], rules: Rules) -> bool:
 
 
 def _collated(files: Sequence[Lying], fronts: Group, backs: Group) -> Unit:
-    first, second = _unit(files, fronts), _unit(files, backs)
+    of = by_path(files)
+    first, second = _unit(of, fronts), _unit(of, backs)
     held = first.held or second.held
     if len(first.files) == len(second.files) == 1:
         return replace(first, files=first.files + second.files, held=held, collation=TWO_PASS)
@@ -184,8 +187,14 @@ def _collated(files: Sequence[Lying], fronts: Group, backs: Group) -> Unit:
         return _with_problem(both, differ.problem)
 
 
-def _unit(files: Sequence[Lying], group: Group) -> Unit:
-    unit = Unit(group.members, _name_of(group), _first_held(files_of(files, group.members)))
+def _units(batch: Batch, groups: Iterable[Group]) -> tuple[Unit, ...]:
+    of = by_path(batch.files)
+    return tuple(_unit(of, group) for group in groups)
+
+
+def _unit(of: Mapping[bytes, Lying], group: Group) -> Unit:
+    held = _first_held(of[path] for path in group.members)
+    unit = Unit(group.members, _name_of(group), held)
     return _with_problem(unit, *group.problems)
 
 

@@ -395,8 +395,8 @@ class Desk:
         if held:
             now = self._house.now()
             with self._catalog.transaction() as change:
-                for watched, code, reason in held:
-                    record_held(change, self.card, watched.arrival, code, reason, now)
+                arrivals = [(watched.arrival, code, reason) for watched, code, reason in held]
+                record_held(change, self.card, arrivals, now)
             for watched, code, reason in held:
                 watched.arrival = replace(
                     watched.arrival, state=ArrivalState.HELD, code=code, reason=reason, ended=now

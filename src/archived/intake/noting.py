@@ -71,14 +71,23 @@ def _arrival(card: Card, seen: Seen, rule: str | None, now: datetime) -> Arrival
 
 
 def record_held(
-    change: Change, card: Card, arrival: Arrival, code: str, reason: str, now: datetime
+    change: Change, card: Card, held: Sequence[tuple[Arrival, str, str]], now: datetime
 ) -> None:
-    """A file that cannot be taken in stays where it is, and a person must act."""
-    change.arrival_ended(arrival.id, ArrivalState.HELD, now, code=code, reason=reason)
-    facts = {"arrival": arrival.id, "hotfolder": card.name, "device": arrival.origin or card.name,
-             "name": arrival.name, "code": code, "reason": reason}  # fmt: skip
-    change.record(Entry("arrival-held", now, AGENT, facts=facts))
-    change.announce("arrival-held", now, hotfolder=card.name, facts={"code": code})
+    """Files that cannot be taken in stay where they are, each with its code and reason; a person
+    must act.
+    """
+    for arrival, code, reason in held:
+        change.arrival_ended(arrival.id, ArrivalState.HELD, now, code=code, reason=reason)
+        change.announce("arrival-held", now, hotfolder=card.name, facts={"code": code})
+    change.record(
+        *(
+            Entry("arrival-held", now, AGENT,
+                  facts={"arrival": arrival.id, "hotfolder": card.name,
+                         "device": arrival.origin or card.name, "name": arrival.name,
+                         "code": code, "reason": reason})
+            for arrival, code, reason in held
+        )
+    )  # fmt: skip
 
 
 class Removals:

@@ -71,9 +71,8 @@ class Change:
 
     def arrival_changed(self, arrival: int, **columns: Any) -> None:
         """Set columns of an arrival: its sighting, or that its file is gone."""
-        self._connection.execute(
-            update(t.arrival).where(t.arrival.c.id == arrival).values(**columns)
-        )
+        this = update(t.arrival).where(t.arrival.c.id == bindparam("this"))
+        self._connection.execute(this, {"this": arrival, **columns})
 
     def arrival_ended(
         self, arrival: int, state: ArrivalState, now: datetime, *,
@@ -243,11 +242,12 @@ class Change:
         """Queue an event; it leaves the house only if this transaction is committed."""
         if name not in EVENTS:
             raise ValueError(f"{name!r} is not an event")
+        # As parameters: with its values in it the statement is built anew for each event.
         self._connection.execute(
-            insert(t.outbox).values(
-                name=name, document=document, hotfolder=hotfolder, at=now, facts=dict(facts or {})
-            )
-        )
+            insert(t.outbox),
+            {"name": name, "document": document, "hotfolder": hotfolder, "at": now,
+             "facts": dict(facts or {})},
+        )  # fmt: skip
 
     def outbox_read(self, reader: str, sequence: int) -> None:
         """`reader` has been given every event up to `sequence`."""
