@@ -44,7 +44,7 @@ def test_a_report_has_all_there_is_to_know_in_both_languages(house: Any, shelf: 
     vietnamese, english = text.split("=" * 72)
     assert "every file that ever came is accounted for" in english
     assert "waits for a person: 2 documents and 1 file in hot folders" in english
-    assert "1 document is not safe yet" in english
+    assert "1 document is on its way and not safe yet" in english
     assert "- scans/poison-1.txt, " in english
     assert "- late/slow.txt, " in english
     assert "The tide is out [tide-out]" in english

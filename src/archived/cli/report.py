@@ -136,7 +136,12 @@ def _tell(it: dict[str, Any], zone: tzinfo) -> None:
     for file in it["held_files"]:
         why = shown.reason(file["reason"], file["code"])
         shown.line(f"- {file['hotfolder']}/{file['name']}: {why} [{file['code']}]")
-    _list(_("Not safe yet: the paper stays out of its box"), it["not_safe"], _unsafe(it), zone)
+    _list(
+        _("On the way and not safe yet: the paper stays out of its box"),
+        it["not_safe"],
+        _unsafe(it),
+        zone,
+    )
     _copies(it["copies"], zone)
     _disks(it["disks"])
 
@@ -157,7 +162,11 @@ def _in_short(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
     waits = for_a_person(it["documents"].get("held", 0), (), len(it["held_files"]))
     yield _("waits for a person: {what}").format(what=waits or _("nothing")), ""
     count = _unsafe(it)
-    told = ngettext("{count} document is not safe yet", "{count} documents are not safe yet", count)
+    told = ngettext(
+        "{count} document is on its way and not safe yet",
+        "{count} documents are on their way and not safe yet",
+        count,
+    )
     yield told.format(count=count), ""
 
 
