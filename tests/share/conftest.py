@@ -117,8 +117,8 @@ def answers(hot: Path) -> dict[str, bytes]:
     """Path below the answers' folder -> content."""
     top, found = hot / "_archived", {}
     for path in sorted(top.rglob("*")):
-        if path.is_file():
-            # A daemon that is at it writes beside and renames.
+        # A daemon that is at it writes beside and renames.
+        if path.is_file() and not path.name.startswith(atomic.SCRATCH_PREFIX):
             with contextlib.suppress(FileNotFoundError):
                 found[path.relative_to(top).as_posix()] = path.read_bytes()
     return found
