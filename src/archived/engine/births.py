@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 
 from archived.engine import syscalls
-from archived.engine.child import children_of
+from archived.engine.descent import children_of
 
 
 class TooMany(Exception):

@@ -26,7 +26,8 @@ from typing import Any, NoReturn
 from archived.engine import births, sandbox, worker
 from archived.engine.births import Births, TooMany
 from archived.engine.boundary import LOG_LIMIT, REPLY_LIMIT
-from archived.engine.child import Child, own_children
+from archived.engine.child import Child
+from archived.engine.descent import own_children
 from archived.engine.registry import Registry, load_plugins, preload
 from archived.errors import PluginError
 

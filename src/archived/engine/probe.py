@@ -20,7 +20,7 @@ from pathlib import Path
 
 from archived.engine.births import Births, TooMany, take_listener
 from archived.engine.boundary import PROCESSES_LIMIT, Limits
-from archived.engine.child import own_children
+from archived.engine.descent import own_children
 from archived.engine.landlock import Access
 from archived.engine.reach import machine
 from archived.engine.sandbox import adopt_orphans, confine
