@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize(
     ("fault", "rounds"),
-    [("batches", 2), ("power-ext4", 2), ("calls", 3), ("full-bytes", 1), ("catalog", 3)],
+    [("power-ext4", 2), ("calls", 3), ("full-bytes", 1), ("catalog", 3)],
 )
 def test_nothing_is_lost_and_nothing_doubled_when(
     fault: str, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
