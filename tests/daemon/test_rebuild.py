@@ -18,6 +18,8 @@ import pytest
 from archived.daemon.serving import only_one
 from archived.model.identity import object_id
 from archived.storage import layout
+from archived.storage.catalog import Catalog
+from archived.storage.store import Store
 from archived.testing import invariants
 
 Wait = Callable[..., Any]
@@ -357,6 +359,24 @@ def test_a_rebuild_that_is_killed_leaves_no_catalog_that_could_be_taken_for_one(
 
 def full_python(box: Any) -> str:
     return str(Path(box.command()[0]).with_name("python"))
+
+
+def test_what_is_left_of_another_catalog_is_never_mixed_into_the_new_one(archive: Any) -> None:
+    archive.write()
+    state = archive.folder / "state"
+    Store(archive.folder / "store").create()
+    state.mkdir()
+    (state / "catalog.db-wal").write_bytes(b"of another catalog")
+    refused = _rebuild(archive)
+    assert refused.returncode == 1
+    assert "aside together" in refused.stderr
+    assert [path.name for path in state.glob("catalog*")] == ["catalog.db-wal"]
+
+    (state / "catalog.db-wal").unlink()
+    Catalog.open(state / "catalog.db").close()
+    refused = _rebuild(archive)
+    assert refused.returncode == 1
+    assert "the catalog is empty" in refused.stderr
 
 
 def test_it_is_not_done_beside_a_daemon_or_as_another_user(archive: Any) -> None:

@@ -14,7 +14,7 @@ import click
 from archived.cli import place, shown
 from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM
-from archived.errors import ArchivedError
+from archived.errors import ArchivedError, CatalogError
 from archived.locale import _, ngettext
 
 if TYPE_CHECKING:
@@ -49,13 +49,12 @@ def rebuild(session: Session) -> None:
 
 def _as_its_owner(state: Path) -> None:
     """Files made by another user would keep the daemon from starting."""
+    from archived.daemon.serving import unusable
+
     try:
         owner = state.stat().st_uid
     except OSError as error:
-        raise ArchivedError(
-            f"{state}: cannot be used ({error.strerror})",
-            hint="make the folder and give it to the user that runs archived", code="no-state",
-        ) from error  # fmt: skip
+        raise unusable(state, error) from error
     if os.geteuid() != owner:
         import pwd
 
@@ -80,6 +79,7 @@ def _rebuilt(settings: Settings, final: Path) -> Rebuilt:
     # A catalog that holds only some of the objects must not be taken for the catalog.
     path = final if final.exists() else final.with_name(f"{final.name}.unfinished")
     if path != final:
+        _no_log_of(final)
         for leftover in path.parent.glob(f"{path.name}*"):
             atomic.remove_file(leftover)
     promises = Promises(
@@ -88,14 +88,33 @@ def _rebuilt(settings: Settings, final: Path) -> Rebuilt:
     )
     catalog = Catalog.open(path)
     try:
+        if path == final and catalog.ledger_head().sequence == 0:
+            raise _in_the_way(final, "the catalog is empty")
         done = rebuild(
             spool, store, catalog, deck(settings), promises, datetime.now(UTC), _progress
         )
     finally:
         catalog.close()
     if path != final:
+        _no_log_of(path)
         atomic.move_file(path, final)
     return done
+
+
+def _no_log_of(catalog: Path) -> None:
+    """SQLite would write a log that is left of one catalog into whatever has its name next; and a
+    catalog whose own log is not folded into it yet is not whole without it."""
+    log = catalog.with_name(f"{catalog.name}-wal")
+    if log.exists():
+        raise _in_the_way(catalog, f"{log.name} is there without its catalog")
+
+
+def _in_the_way(catalog: Path, why: str) -> CatalogError:
+    return CatalogError(
+        f"{catalog}: {why}",
+        hint=f"nothing was made or changed. Move {catalog.name}, {catalog.name}-wal and "
+        f"{catalog.name}-shm aside together and keep them, then: archived rebuild",
+    )
 
 
 def _progress(objects: int) -> None:

@@ -77,10 +77,7 @@ def only_one(state: Path) -> Iterator[None]:
         state.mkdir(parents=True, exist_ok=True)
         handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise ArchivedError(
-            f"{state}: cannot be used ({error.strerror})",
-            hint="make the folder and give it to the user that runs archived", code="no-state",
-        ) from error  # fmt: skip
+        raise unusable(state, error) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,6 +89,14 @@ def only_one(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def unusable(state: Path, error: OSError) -> ArchivedError:
+    """The state folder is not there, or not for us."""
+    return ArchivedError(
+        f"{state}: cannot be used ({error.strerror})",
+        hint="make the folder and give it to the user that runs archived", code="no-state",
+    )  # fmt: skip
 
 
 def no_second_history(catalog: Path, store: Store) -> None:

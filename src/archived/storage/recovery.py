@@ -83,9 +83,10 @@ def _refuse_a_lost_catalog(store: Store, catalog: Catalog) -> None:
     if catalog.ledger_head().sequence == 0 and next(store.objects(), None) is not None:
         raise CatalogError(
             f"{catalog.path}: the catalog is empty, but there are objects in {store.root}",
-            hint=f"nothing was changed in the store. Restore the catalog from a backup: "
-            f"cp BACKUP/{catalog.path.name} {catalog.path}; then, or at once without a backup: "
-            "archived rebuild; or, if this is to be a new archive, give it a store of its own",
+            hint="nothing was changed in the store. Move this catalog aside. Restore it from a "
+            f"backup: cp BACKUP/{catalog.path.name} {catalog.path}; then, or at once without a "
+            "backup: archived rebuild; or, if this is to be a new archive, give it a store of its "
+            "own",
             code="catalog-lost",
         )
 
