@@ -1,6 +1,6 @@
 """The whole appliance, tested as one: `./run appliance`.
 
-Boots a Debian 12 in a container, installs the package, configures servers from the shipped
+Boots a Debian 12 or 13 in a container, installs the package, configures servers from the shipped
 examples, and uses it from outside with real clients. Prints a table of promises; ends with 0 when
 all were kept, 1 when one was broken, and 77 when this machine cannot hold the test.
 """
@@ -24,6 +24,7 @@ import appliance_later as later
 import appliance_packages as packages
 from appliance_box import ApplianceError, Box, NotHere, need
 from appliance_world import World
+from debian_releases import RELEASES, Release, of_this_machine
 
 from archived.testing import samples
 from archived.testing.samples.catalogue import generator_version
@@ -48,12 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     good, tell = False, True
     try:
         need()
-        package = given.package or _build()
+        release = RELEASES[given.release]
+        package = given.package or _build(release)
         _say(began, "a package to test", "given" if given.package else "of the last commit")
-        world = _prepare(work, package.resolve(), began)
+        world = _prepare(work, release, package.resolve(), began)
         try:
             world.box.boot()
-            _say(began, "a Debian 12 boots in a container", "")
+            _say(began, f"a Debian {release.number} boots in a container", "")
             good = _steps(world, given.until)
             _keep_journal(world)
         finally:
@@ -78,22 +80,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if good else 1
 
 
-def _build() -> Path:
+def _build(release: Release) -> Path:
     """The package of the last commit."""
-    into = ROOT / ".cache" / "appliance" / "package"
+    into = ROOT / ".cache" / "appliance" / f"package-{release.suite}"
     shutil.rmtree(into, ignore_errors=True)
-    command = [sys.executable, str(ROOT / "tools/deb.py"), "--fast", "--into", str(into)]
-    subprocess.run(command, check=True, timeout=1800)
+    command = [sys.executable, str(ROOT / "tools/deb.py"), "--fast", "--release", release.suite,
+               "--into", str(into)]  # fmt: skip
+    done = subprocess.run(command, check=False, timeout=1800)
+    if done.returncode == CANNOT:
+        raise NotHere(f"no package for Debian {release.number} can be built here")
+    if done.returncode:
+        raise SystemExit(f"the package for Debian {release.number} was not built")
     return next(into.glob("archived_*.deb"))
 
 
-def _prepare(work: Path, package: Path, began: float) -> World:
+def _prepare(work: Path, release: Release, package: Path, began: float) -> World:
     desk = work / "desk"
     desk.mkdir()
     (desk / "events").touch()
     print(f"{package.name}, in {work}", flush=True)
-    base = packages.base(package, ROOT / ".cache" / "appliance")
-    _say(began, "a Debian 12 with the servers, from the cache or made now", base.name)
+    base = packages.base(release, package, ROOT / ".cache" / "appliance")
+    _say(began, f"a Debian {release.number} with the servers, from the cache or made now",
+         base.name)  # fmt: skip
     packages.unpack(base, work / "root")
     older, holds, changed = packages.previous(package, ROOT, work)
     _say(began, "the machine's files and the package before this one", "")
@@ -160,6 +168,11 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument(
         "--package", type=Path, help="the package to test (one is built from the last commit)"
     )
+    here = of_this_machine()
+    options.add_argument(
+        "--release", choices=RELEASES, default=here.suite if here else "bookworm",
+        help="the Debian release (this machine's)",
+    )  # fmt: skip
     options.add_argument("--keep", action="store_true", help="leave the machine's files behind")
     options.add_argument("--until", default="", metavar="STEP", help="the last step that is made")
     return options.parse_args(argv)

@@ -60,7 +60,7 @@ password_file /etc/mosquitto/passwords
 
 
 def install(world: World) -> str:
-    """One command installs it on a bare Debian 12, and a scan put into the inbox is sealed."""
+    """One command installs it on a bare Debian, and a scan put into the inbox is sealed."""
     world.install(world.previous)
     world.until_ready()
     into_the_inbox(world)

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from appliance_box import ApplianceError, NotHere, tool
+from debian_releases import Release
 
-SUITE = "bookworm"
 SYSTEM = (
     "adduser", "apt-utils", "ca-certificates", "dbus", "e2fsprogs", "iproute2", "procps",
     "python3", "systemd-sysv",
@@ -34,22 +34,22 @@ def dependencies(package: Path) -> list[str]:
     return sorted({name for name in names if name})
 
 
-def base(package: Path, cache: Path) -> Path:
+def base(release: Release, package: Path, cache: Path) -> Path:
     """A tar of Debian with the servers and all that the package needs, but without it.
 
     Raises `NotHere`.
     """
     wanted = sorted({*SYSTEM, *SERVERS, *dependencies(package)})
     digest = hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:16]
-    made = cache / f"base-{digest}.tar"
+    made = cache / f"base-{release.suite}-{digest}.tar"
     if not made.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        for old in cache.glob("base-*.tar"):
+        for old in cache.glob(f"base-{release.suite}-*.tar"):
             old.unlink()
         unfinished = made.with_name("unfinished.tar")
         try:
             tool("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(wanted)}",
-                 SUITE, unfinished, within=1200)  # fmt: skip
+                 release.suite, unfinished, within=1200)  # fmt: skip
         except ApplianceError as error:
             raise NotHere(f"a Debian to install it on cannot be made: {error}") from error
         unfinished.rename(made)

@@ -1,6 +1,9 @@
-"""Build the Debian package out of tree: `dist/archived_VERSION_amd64.deb`.
+"""Build the Debian package out of tree: `dist/archived_VERSION+debN_amd64.deb`.
 
-Everything that is downloaded is pinned with its hash. Two builds of one commit give the same file.
+One source gives a package for each Debian release: the release's own Python is compiled for and
+depended on, so its number is part of the version. The package of another release than this
+machine's is built in a clean root of that release. Everything that is downloaded is pinned with
+its hash. Two builds of one commit give the same file. Beside it lies its bill of materials.
 """
 
 from __future__ import annotations
@@ -12,12 +15,23 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
+import clean_root
+import debian_releases
+import install_locked
+from debian_releases import RELEASES, Release
+
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON = "/usr/bin/python3.11"
-"""The interpreter the package depends on; the build uses no other."""
+LOCKS = {"wheels": "runtime.txt", "sbom-wheels": "sbom.txt"}
+"""Folder in the source tree -> the lock whose wheels are put there; debian/rules needs no network."""
+TOOLS = ("debhelper", "dpkg-dev", "fakeroot", "python3-venv")
+"""Debian packages that a clean root needs to build ours."""
+CANNOT = 77
+"""Exit status when this machine cannot hold a clean root."""
+SBOM = "usr/share/doc/archived/archived.cdx.json"
 
 
 def run(command: list[str], **named: object) -> None:
@@ -43,22 +57,6 @@ def export(into: Path, commit: str) -> None:
         if (ROOT / name).exists():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, into / name, follow_symlinks=False)
-
-
-def wheels(requirements: Path) -> Path:
-    """The pinned wheels, downloaded once for each list; pip checks every hash."""
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
-    folder = ROOT / ".cache" / "deb" / f"wheels-{digest}"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        run([
-            sys.executable, "-m", "pip", "download", "-qq", "--require-hashes", "--no-deps",
-            "--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.11",
-            *(f"--platform=manylinux_2_{n}_x86_64" for n in range(36, 16, -1)),
-            "--platform=manylinux2014_x86_64", "-r", str(requirements), "-d", str(folder),
-        ])  # fmt: skip
-        (folder / "complete").touch()
-    return folder
 
 
 def own_wheels(source: Path, into: Path) -> None:
@@ -90,33 +88,75 @@ def version_of(source: Path) -> str:
     return version
 
 
-def renamed(source: Path, suffix: str) -> None:
-    """Give the package a version of its own, for trials of upgrades."""
+def renamed(source: Path, release: Release, suffix: str) -> None:
+    """Name the release in the package's version, and a `suffix` for trials of upgrades."""
     changelog = source / "debian/changelog"
     text = changelog.read_text()
-    changelog.write_text(re.sub(r"\(([^)]+)\)", rf"(\1{suffix})", text, count=1))
+    version = rf"(\1+deb{release.number}{suffix}) {release.suite};"
+    changelog.write_text(re.sub(r"\(([^)]+)\) \w+;", version, text, count=1))
 
 
-def build(folder: Path, *, commit: str, suffix: str, fast: bool) -> Path:
-    """Build in `folder`; returns the package's file."""
+def build(folder: Path, release: Release, *, commit: str, suffix: str, fast: bool) -> Path:
+    """Build in `folder`; returns the package's file. Raises `install_locked.NotInstalled`."""
     source = folder / "archived"
     export(source, commit)
     shutil.copytree(source / "packaging/debian", source / "debian")
     version_of(source)
-    if suffix:
-        renamed(source, suffix)
-    (source / "wheels").mkdir()
-    for wheel in wheels(source / "requirements/runtime.txt").glob("*.whl"):
-        shutil.copy2(wheel, source / "wheels")
+    renamed(source, release, suffix)
+    for name, lock in LOCKS.items():
+        downloaded = install_locked.download(
+            [sys.executable], source / "requirements" / lock, ROOT / ".cache/deb", release.python
+        )
+        shutil.copytree(downloaded, source / name, ignore=shutil.ignore_patterns("locked.sum"))
     own_wheels(source, source / "wheels")
     for old in folder.glob("archived_*"):
         old.unlink()
-    packing = "-Zzstd -z1" if fast else "-Zxz"
-    run(
-        ["dpkg-buildpackage", "-us", "-uc", "-b", "-rfakeroot"],
-        cwd=source, env={**os.environ, "ARCHIVED_DEB_PACKING": packing},
-    )  # fmt: skip
+    assembled(source, release, "-Zzstd -z1" if fast else "-Zxz")
     return next(folder.glob("archived_*.deb"))
+
+
+def assembled(source: Path, release: Release, packing: str) -> None:
+    """Run dpkg-buildpackage: here, or in a clean root of a release that this machine does not run.
+
+    Raises `clean_root.NotHere` when such a root cannot be made or entered.
+    """
+    # -d: Build-Depends imply a C compiler; nothing is compiled, and what is used is in TOOLS.
+    command = ["dpkg-buildpackage", "-us", "-uc", "-b", "-d", "-rfakeroot"]
+    environment = {"ARCHIVED_DEB_PACKING": packing}
+    if debian_releases.of_this_machine() == release:
+        run(command, cwd=source, env={**os.environ, **environment})
+        return
+    clean_root.need()
+    tar = clean_root.root(release.suite, TOOLS, ROOT / ".cache/roots")
+    with tempfile.TemporaryDirectory(prefix="archived-deb-", dir="/var/tmp") as scratch:
+        root = Path(scratch) / "root"
+        clean_root.unpack(tar, root)
+        try:
+            status = clean_root.run(
+                root, command, env=environment, folder="/build/archived",
+                binds=[clean_root.Bind(source.parent, "/build", writable=True)],
+            )  # fmt: skip
+        finally:
+            clean_root.remove(root)
+    if status:
+        raise SystemExit(f"dpkg-buildpackage ended with {status} in a root of {release.suite}")
+
+
+def built_again(folder: Path, release: Release, *, commit: str, suffix: str, fast: bool) -> Path:
+    """A second build that must be the same: another folder, time zone, umask and process number."""
+    before = os.umask(0o027)
+    os.environ["TZ"] = "Asia/Ho_Chi_Minh"
+    try:
+        return build(folder, release, commit=commit, suffix=suffix, fast=fast)
+    finally:
+        os.umask(before)
+        del os.environ["TZ"]
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:
@@ -133,14 +173,34 @@ def main() -> None:
                         help="where the package goes (dist)")  # fmt: skip
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "deb", metavar="FOLDER",
                         help="where it is built (build/deb)")  # fmt: skip
+    parser.add_argument("--twice", action="store_true",
+                        help="build it again elsewhere, and fail unless both are one file")  # fmt: skip
+    here = debian_releases.of_this_machine()
+    parser.add_argument("--release", choices=RELEASES, default=here and here.suite,
+                        help="Debian release it is for (this machine's)")  # fmt: skip
     given = parser.parse_args()
-    made = build(given.build.absolute(), commit=given.commit, suffix=given.suffix,
-                 fast=given.fast)  # fmt: skip
+    if not given.release:
+        raise SystemExit(f"this machine runs no known release: give --release {'|'.join(RELEASES)}")
+    release = RELEASES[given.release]
+    how = {"commit": given.commit, "suffix": given.suffix, "fast": given.fast}
+    try:
+        made = build(given.build.absolute() / release.suite, release, **how)
+        if given.twice:
+            again = built_again(given.build.absolute() / "again" / release.suite, release, **how)
+            if sha256(again) != sha256(made):
+                raise SystemExit(f"two builds of one commit differ: compare {made} and {again}")
+            print(f"built twice, the same file: {sha256(made)}")
+    except install_locked.NotInstalled as failure:
+        raise SystemExit(f"{failure.detail}\nthe package was not built: {failure}") from None
+    except clean_root.NotHere as why:
+        print(f"a package for {release.suite} cannot be built on this machine: {why}")
+        sys.exit(CANNOT)
     given.into.mkdir(parents=True, exist_ok=True)
     target = given.into / made.name
     shutil.copy2(made, target)
-    digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    print(f"{target}  {target.stat().st_size:,} bytes\nsha256 {digest}")
+    materials = target.with_suffix(".cdx.json")
+    shutil.copyfile(made.parent / "archived/debian/archived" / SBOM, materials)
+    print(f"{target}  {target.stat().st_size:,} bytes\nsha256 {sha256(target)}\n{materials}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PYTHON = "/usr/bin/python3.11"
+from deb_tree import PYTHON, packages_of
+
 PLACES = {
     "bash": "bash-completion/completions/{0}",
     "zsh": "zsh/vendor-completions/_{0}",
@@ -28,7 +29,7 @@ print(script(cli, sys.argv[2], sys.argv[3]))
 def main() -> None:
     """`deb_shell.py LIB SHARE`."""
     lib, share = (Path(word) for word in sys.argv[1:])
-    packages = lib / "lib/python3.11/site-packages"
+    packages = packages_of(lib)
     for program in ("archived", "archivectl"):
         for shell, place in PLACES.items():
             asked = subprocess.run(

@@ -1,21 +1,28 @@
 """Lay out the package's Python environment from wheels: nothing in it tells where it was built.
 
-Run by debian/rules with Debian's own Python; needs nothing but `venv`.
+Run by debian/rules with Debian's own Python; needs nothing but `venv`. Writes beside it a bill of
+materials (CycloneDX 1.6, by cyclonedx-bom) and, from that, the list of licences.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from email.parser import HeaderParser
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
-PYTHON = "/usr/bin/python3.11"
+import install_locked
+
+VERSION = ".".join(map(str, sys.version_info[:2]))
+PYTHON = f"/usr/bin/python{VERSION}"
+"""The interpreter the package depends on; the build uses no other."""
 HOME = "/usr/lib/archived"
 """Where the environment lies on the machine it is installed on."""
 LAUNCHERS = {"archived": "archived.cli.archived", "archivectl": "archived.cli.archivectl"}
@@ -23,20 +30,16 @@ LOCAL = "/usr/local/lib/archived/plugins"
 """Where the administrator's own plug-ins lie; `archived.cli.extending` puts them there."""
 
 
-def pip_install(wheels: Path, requirements: Path, target: Path) -> None:
+def pip_install(pip: Path, wheels: Path, locks: Path, target: Path) -> None:
     """Install the pinned wheels, their hashes checked once more, and our own beside them."""
-    environment = target.parent / "pip"
-    subprocess.run([PYTHON, "-m", "venv", str(environment)], check=True)
-    pip = [
-        str(environment / "bin/python"), "-m", "pip", "install", "--quiet", "--no-index",
-        "--no-deps", "--no-compile", "--no-warn-script-location", "--disable-pip-version-check",
-        "--find-links", str(wheels), "--target", str(target),
-    ]  # fmt: skip
-    subprocess.run([*pip, "--require-hashes", "-r", str(requirements)], check=True)
+    words = ["--no-index", "--no-compile", "--no-warn-script-location",
+             "--find-links", wheels, "--target", target]  # fmt: skip
+    install_locked.install([pip], locks / "runtime.txt", folder=target, words=words)
     own = sorted({re.match(r"archived[a-z_]*", w.name)[0].replace("_", "-")  # type: ignore[index]
                   for w in wheels.glob("archived*.whl")})  # fmt: skip
-    subprocess.run([*pip, *own], check=True)
-    shutil.rmtree(environment)
+    subprocess.run(
+        [pip, "-m", "pip", "install", *install_locked.QUIET, "--no-deps", *words, *own], check=True
+    )
 
 
 def tidied(packages: Path) -> None:
@@ -78,34 +81,102 @@ def compiled(lib: Path) -> None:
     )  # fmt: skip
 
 
-def bundled(packages: Path) -> str:
-    """One line for each distribution: name, version, licence."""
+def bill_of_materials(lib: Path, source: Path, into: Path) -> None:
+    """Write what the environment holds as CycloneDX JSON, and compare it with what lies there."""
+    scratch = source / "sbom-environment"
+    subprocess.run([PYTHON, "-m", "venv", str(scratch)], check=True)
+    install_locked.install(
+        [scratch / "bin/python"], source / "requirements/sbom.txt", folder=scratch,
+        words=["--no-index", "--find-links", source / "sbom-wheels"],
+    )  # fmt: skip
+    subprocess.run(
+        [str(scratch / "bin/cyclonedx-py"), "environment", "--sv", "1.6", "--output-reproducible",
+         "--pyproject", str(source / "pyproject.toml"), "-o", str(into), str(lib / "bin/python3")],
+        check=True,
+    )  # fmt: skip
+    shutil.rmtree(scratch)
+    completed(into, packages_of(lib))
+    told = {(part["name"], part["version"]) for part in components(into)}
+    here = {(each.name, each.version) for each in distributions(path=[str(packages_of(lib))])}
+    if told != here:
+        raise SystemExit(f"the bill of materials differs from what is there: {told ^ here}")
+
+
+def completed(materials: Path, packages: Path) -> None:
+    """Add what cyclonedx-bom leaves out: licences stated in free text, libraries inside wheels.
+
+    The libraries come from the wheels' own bills (PEP 770) and become parts of the component.
+    """
+    told = json.loads(materials.read_text("utf-8"))
+    installed = {each.name: each for each in distributions(path=[str(packages)])}
+    for part in [told["metadata"]["component"], *told["components"]]:
+        stated = (installed[part["name"]].metadata.get("License") or "").strip()
+        if not part.get("licenses") and stated:
+            part["licenses"] = [{"license": {"name": stated.splitlines()[0]}}]
+        notes = packages.glob(f"{re.sub('[-.]+', '_', part['name'])}-*.dist-info/sboms/*.json")
+        inside = [each for note in sorted(notes)
+                  for each in json.loads(note.read_text("utf-8")).get("components", [])]  # fmt: skip
+        for each in inside:  # their references mean nothing here, and may not be unique
+            each.pop("bom-ref", None)
+        if inside:
+            part["components"] = inside
+    materials.write_text(json.dumps(told, indent=2, sort_keys=True, ensure_ascii=False), "utf-8")
+
+
+def components(materials: Path) -> list[dict[str, Any]]:
+    """Every distribution that a bill of materials names, ours included."""
+    told = json.loads(materials.read_text("utf-8"))
+    found = {part["name"]: part for part in [told["metadata"]["component"], *told["components"]]}
+    return [found[name] for name in sorted(found, key=str.lower)]
+
+
+def licences(materials: Path) -> str:
+    """One line for each distribution: name, version, licence as its author states it.
+
+    `SystemExit` for a licence that may not be in the process, and for none.
+    """
     lines = []
-    for metadata in packages.glob("*.dist-info/METADATA"):
-        said = HeaderParser().parsestr(metadata.read_text("utf-8"))
-        classifiers = [c.rpartition(" :: ")[2] for c in said.get_all("Classifier", [])
-                       if c.startswith("License ::")]  # fmt: skip
-        short = (said.get("License") or "").strip().splitlines()
-        licence = said.get("License-Expression") or ", ".join(classifiers) or (short or ["?"])[0]
-        lines.append(f"{said['Name']} {said['Version']}: {licence}\n")
-    return "".join(sorted(lines, key=str.lower))
+    for part in components(materials):
+        stated = [
+            each.get("expression") or each["license"].get("id") or each["license"]["name"]
+            for each in part.get("licenses", [])
+        ]
+        # A classifier says again, and less exactly, what an identifier has said.
+        exact = [each for each in stated if " :: " not in each] or stated
+        named = ", ".join(each.rpartition(" :: ")[2] for each in exact)
+        if not named or re.search(r"(?<!L)GPL", named):
+            raise SystemExit(f"{part['name']}: its licence may not be bundled: {named or 'none'}")
+        lines.append(f"{part['name']} {part['version']}: {named}\n")
+    return "".join(lines)
+
+
+def packages_of(lib: Path) -> Path:
+    """Where the distributions lie."""
+    return lib / f"lib/python{VERSION}/site-packages"
 
 
 def main() -> None:
-    """`deb_tree.py WHEELS REQUIREMENTS LIB LIST`."""
-    wheels, requirements, lib, listed = (Path(word).absolute() for word in sys.argv[1:])
-    packages = lib / "lib/python3.11/site-packages"
-    pip_install(wheels, requirements, packages)
+    """`deb_tree.py LIB DOC`: lay out the environment below LIB, the lists below DOC."""
+    lib, doc = (Path(word).absolute() for word in sys.argv[1:])
+    source = Path(__file__).resolve().parent.parent
+    packages = packages_of(lib)
+    pip = source / "pip-environment"
+    subprocess.run([PYTHON, "-m", "venv", str(pip)], check=True)
+    pip_install(pip / "bin/python", source / "wheels", source / "requirements", packages)
     tidied(packages)
+    environment(lib)
+    install_locked.check([pip / "bin/python", "-m", "pip", "--python", lib / "bin/python3"],
+                         "runtime.txt")  # fmt: skip
+    shutil.rmtree(pip)
+    doc.mkdir(parents=True, exist_ok=True)
+    bill_of_materials(lib, source, doc / "archived.cdx.json")
+    (doc / "bundled.txt").write_text(licences(doc / "archived.cdx.json"), "utf-8")
     (packages / "archived-local.pth").write_text(
         f'import site; site.addsitedir("{LOCAL}")\n', "utf-8"
     )
-    environment(lib)
     compiled(lib)
-    listed.parent.mkdir(parents=True, exist_ok=True)
-    listed.write_text(bundled(packages), "utf-8")
     at = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
-    for path in [*lib.rglob("*"), listed]:
+    for path in [*lib.rglob("*"), *doc.iterdir()]:
         os.utime(path, (at, at), follow_symlinks=False)
 
 

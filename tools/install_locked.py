@@ -126,10 +126,10 @@ def download(python: Sequence[str | Path], lock: Path, into: Path, version: str)
     return folder
 
 
-def check(python: Sequence[str | Path], lock: str) -> None:
-    """Every requirement of what is installed is installed too, else `NotInstalled`."""
+def check(pip: Sequence[str | Path], lock: str) -> None:
+    """Every requirement of what `pip` sees installed is installed too, else `NotInstalled`."""
     done = subprocess.run(
-        [*map(str, python), "-m", "pip", "--disable-pip-version-check", "check"],
+        [*map(str, pip), "--disable-pip-version-check", "check"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
@@ -223,7 +223,7 @@ def _make(folder: Path, locks: Sequence[Path], projects: Sequence[Path]) -> None
             python, "install", *QUIET, "--no-deps", "--no-build-isolation", *editable,
             lock="the project itself", folder=folder,
         )  # fmt: skip
-    check(python, locks[-1].name)
+    check([*python, "-m", "pip"], locks[-1].name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

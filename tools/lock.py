@@ -100,7 +100,7 @@ def main() -> None:
     extra = (REQUIREMENTS / "dev.in").read_text().splitlines()
     constraint = ["--constraint", str(REQUIREMENTS / "runtime.txt")]
     compile_to("dev", runtime() + testing() + extra, *constraint, *more)
-    for name in ("build", "ocfl", "servers", "dashboard"):  # environments of their own
+    for name in ("build", "dashboard", "ocfl", "sbom", "servers"):  # environments of their own
         needs = (REQUIREMENTS / f"{name}.in").read_text().splitlines()
         compile_to(name, needs, *more)
 
