@@ -46,7 +46,7 @@ def base(release: Release, package: Path, cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         for old in cache.glob(f"base-{release.suite}-*.tar"):
             old.unlink()
-        unfinished = made.with_name("unfinished.tar")
+        unfinished = made.with_name(f"unfinished-{release.suite}.tar")
         try:
             tool("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(wanted)}",
                  release.suite, unfinished, within=1200)  # fmt: skip

@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "deb", metavar="FOLDER",
                         help="where it is built (build/deb)")  # fmt: skip
     parser.add_argument("--twice", action="store_true",
-                        help="build it again elsewhere, and fail unless both are one file")  # fmt: skip
+                        help="build it again elsewhere; fail unless both are one file")  # fmt: skip
     here = debian_releases.of_this_machine()
     parser.add_argument("--release", choices=RELEASES, default=here and here.suite,
                         help="Debian release it is for (this machine's)")  # fmt: skip

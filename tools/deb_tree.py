@@ -32,13 +32,14 @@ LOCAL = "/usr/local/lib/archived/plugins"
 
 def pip_install(pip: Path, wheels: Path, locks: Path, target: Path) -> None:
     """Install the pinned wheels, their hashes checked once more, and our own beside them."""
-    words = ["--no-index", "--no-compile", "--no-warn-script-location",
-             "--find-links", wheels, "--target", target]  # fmt: skip
+    words: list[str | Path] = ["--no-index", "--no-compile", "--no-warn-script-location",
+                               "--find-links", wheels, "--target", target]  # fmt: skip
     install_locked.install([pip], locks / "runtime.txt", folder=target, words=words)
     own = sorted({re.match(r"archived[a-z_]*", w.name)[0].replace("_", "-")  # type: ignore[index]
                   for w in wheels.glob("archived*.whl")})  # fmt: skip
     subprocess.run(
-        [pip, "-m", "pip", "install", *install_locked.QUIET, "--no-deps", *words, *own], check=True
+        [pip, "-m", "pip", "install", *install_locked.QUIET, "--no-deps", *map(str, words), *own],
+        check=True,
     )
 
 
@@ -110,12 +111,12 @@ def completed(materials: Path, packages: Path) -> None:
     told = json.loads(materials.read_text("utf-8"))
     installed = {each.name: each for each in distributions(path=[str(packages)])}
     for part in [told["metadata"]["component"], *told["components"]]:
-        stated = (installed[part["name"]].metadata.get("License") or "").strip()
+        stated = str(installed[part["name"]].metadata.json.get("license", "")).strip()
         if not part.get("licenses") and stated:
             part["licenses"] = [{"license": {"name": stated.splitlines()[0]}}]
         notes = packages.glob(f"{re.sub('[-.]+', '_', part['name'])}-*.dist-info/sboms/*.json")
-        inside = [each for note in sorted(notes)
-                  for each in json.loads(note.read_text("utf-8")).get("components", [])]  # fmt: skip
+        bills = [json.loads(note.read_text("utf-8")) for note in sorted(notes)]
+        inside = [each for bill in bills for each in bill.get("components", [])]
         for each in inside:  # their references mean nothing here, and may not be unique
             each.pop("bom-ref", None)
         if inside:

@@ -1,8 +1,9 @@
 """Install exactly what a lock file pins, with pip: the five environments, the package's tree.
 
 A lock (`requirements/*.txt`, written by tools/lock.py) is complete, so nothing is resolved: pip
-gets `--no-deps --require-hashes`, and `pip check` then proves that nothing is missing. A resolver must not be asked: that of pip 23.0.1 (Debian 12) takes the newest release of a
-distribution that another one names with an extra, although the lock pins it without the extra.
+gets `--no-deps --require-hashes`, and `pip check` then proves that nothing is missing. A resolver
+must not be asked: that of pip 23.0.1 (Debian 12) takes the newest release of a distribution that
+another one names with an extra, although the lock pins it without the extra.
 
 Needs Python 3.11 or newer and its `venv`, nothing else. An interrupted call leaves an environment
 without its mark, and the next call makes it afresh.
@@ -18,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +31,8 @@ MARK = "locked.sum"
 """Written last into an environment; holds what it was made from."""
 SECONDS = "30"
 """How long pip waits for a registry to go on with an answer, unless PIP_DEFAULT_TIMEOUT says."""
-FREE = 700 * 1024 * 1024
-"""Bytes that the largest environment needs while it is made."""
+NOTHING = 8 * 1024 * 1024
+"""Free bytes below which a failure is taken for a full disk's."""
 
 CAUSES = (
     (
@@ -49,9 +51,9 @@ CAUSES = (
         r"NewConnectionError|NameResolutionError|Temporary failure in name resolution"
         r"|Name or service not known|ConnectTimeout|ReadTimeout|timed out|Network is unreachable"
         r"|Connection refused|ConnectionResetError|ProxyError|SSLError|CERTIFICATE_VERIFY_FAILED"
-        r"|RemoteDisconnected|50[0-9] (?:Server )?Error",
+        r"|RemoteDisconnected|50[0-9] (?:Server )?Error|from versions: none",
         "no-registry",
-        "no package registry answered: connect this machine to a network, or name a mirror in "
+        "no package registry answered, or none that has this: connect this machine to a network, or name a mirror in "
         "pip's own configuration. On a closed network install the bundle (docs/install.md)",
     ),
     (
@@ -81,9 +83,16 @@ def explained(said: str, *, lock: str, folder: Path) -> NotInstalled:
     """The cause of pip's failure, from what it printed."""
     detail = "\n".join(f"  pip: {line}" for line in said.strip().splitlines()[-6:])
     for pattern, code, sentence in CAUSES:
-        if re.search(pattern, said):
+        if re.search(pattern, said) or (code == "disk-full" and _is_full(folder)):
             return NotInstalled(code, sentence.format(lock=lock, folder=folder), detail)
     return NotInstalled("pip-failed", f"pip could not install {lock}", detail)
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether hardly anything is free now: ensurepip, for one, does not tell why it failed."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    places = (there, Path(tempfile.gettempdir()))
+    return any(shutil.disk_usage(place).free < NOTHING for place in places)
 
 
 def _pip(python: Sequence[str | Path], *words: str | Path, lock: str, folder: Path) -> None:
@@ -203,14 +212,9 @@ def environment(folder: Path, locks: Sequence[Path], projects: Sequence[Path] = 
 
 def _make(folder: Path, locks: Sequence[Path], projects: Sequence[Path]) -> None:
     print(f"making {folder} from {', '.join(map(str, locks))}", file=sys.stderr)
-    if (free := shutil.disk_usage(folder.parent).free) < FREE:
-        raise NotInstalled(
-            "disk-full",
-            f"{folder} needs {FREE >> 20} MiB while it is made and {free >> 20} MiB are free: "
-            "make room",
-        )
     made = subprocess.run(
-        [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, check=False
+        [str(Path(sys.executable).resolve()), "-m", "venv", str(folder)],
+        capture_output=True, text=True, check=False,
     )
     if made.returncode:
         raise explained(made.stdout + made.stderr, lock="venv", folder=folder)
@@ -231,11 +235,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("folder", type=Path, help="the environment")
     options.add_argument("lock", type=Path, nargs="+", help="lock files, in this order (*.txt)")
+    options.add_argument("--wheels", action="store_true",
+                         help="make no environment: only download the wheels into FOLDER, once")
     options.add_argument("--projects", type=Path, nargs="*", default=[], metavar="FOLDER",
                          help="folders of projects that are installed editable")  # fmt: skip
     given = options.parse_args(argv)
     try:
-        environment(given.folder, given.lock, given.projects)
+        if given.wheels:
+            for lock in given.lock:
+                download([sys.executable], lock, given.folder, ".".join(map(str, sys.version_info[:2])))
+        else:
+            environment(given.folder, given.lock, given.projects)
     except NotInstalled as failure:
         if failure.detail:
             print(failure.detail, file=sys.stderr)

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 PYTHONS = ("3.11", "3.13")
 """Those of Debian 12 and 13."""
+OTHERS = ("build", "dashboard", "ocfl", "sbom", "servers", "pip-debian12", "pip-debian13")
+"""Environments of their own, each from `requirements/NAME.in`."""
 SOURCE_ONLY = ("pairtree",)
 """What nobody offers as a wheel; built with the tools that build.txt pins."""
 OLDEST = "3.11"
@@ -52,7 +54,8 @@ def resolved(needs: list[str], python: str, wanted: Path, *more: str) -> dict[st
         "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--no-progress",
         "--python-version", python, "--python-platform", "x86_64-manylinux_2_36",
         "--only-binary", ":all:", *(f"--no-binary={name}" for name in SOURCE_ONLY),
-        "--build-constraints", str(REQUIREMENTS / "build.in"), *more, "-", "--output-file", str(wanted),
+        "--build-constraints", str(REQUIREMENTS / "build.in"), *more,
+        "-", "--output-file", str(wanted),
     ]  # fmt: skip
     subprocess.run(
         command, input="\n".join(needs), text=True, check=True, stdout=subprocess.DEVNULL
@@ -100,7 +103,7 @@ def main() -> None:
     extra = (REQUIREMENTS / "dev.in").read_text().splitlines()
     constraint = ["--constraint", str(REQUIREMENTS / "runtime.txt")]
     compile_to("dev", runtime() + testing() + extra, *constraint, *more)
-    for name in ("build", "dashboard", "ocfl", "sbom", "servers"):  # environments of their own
+    for name in OTHERS:
         needs = (REQUIREMENTS / f"{name}.in").read_text().splitlines()
         compile_to(name, needs, *more)
 
