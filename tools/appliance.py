@@ -22,6 +22,7 @@ from pathlib import Path
 import appliance_first as first
 import appliance_later as later
 import appliance_packages as packages
+import appliance_release as between
 from appliance_box import ApplianceError, Box, NotHere, need
 from appliance_world import World
 from debian_releases import RELEASES, Release, of_this_machine
@@ -37,6 +38,11 @@ STEPS: tuple[Callable[[World], str], ...] = (
     later.killed, later.hung, later.rebooted, later.mistyped, later.own_plugin, first.events,
     later.reported, later.removed, later.purged, later.installed_again,
 )  # fmt: skip
+IN_PLACE: tuple[Callable[[World], str], ...] = (
+    first.install, first.servers, first.configure, first.deliver, between.release_upgraded,
+    between.package_changed, between.old_python_removed,
+)  # fmt: skip
+"""The steps where one Debian release is installed over another."""
 SCANS = 36
 
 
@@ -50,13 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         need()
         release = RELEASES[given.release]
+        older = RELEASES[given.upgrade_from] if given.upgrade_from else None
         package = given.package or _build(release)
+        previous = (given.previous or _build(older)).resolve() if older else None
         _say(began, "a package to test", "given" if given.package else "of the last commit")
-        world = _prepare(work, release, package.resolve(), began)
+        world = _prepare(work, older or release, package.resolve(), previous, began)
+        world.release, world.before = release.suite, (older or release).suite
         try:
             world.box.boot()
-            _say(began, f"a Debian {release.number} boots in a container", "")
-            good = _steps(world, given.until)
+            _say(began, f"a Debian {(older or release).number} boots in a container", "")
+            good = _steps(world, IN_PLACE if older else STEPS, given.until)
             _keep_journal(world)
         finally:
             if world.watching:
@@ -94,16 +103,22 @@ def _build(release: Release) -> Path:
     return next(into.glob("archived_*.deb"))
 
 
-def _prepare(work: Path, release: Release, package: Path, began: float) -> World:
+def _prepare(
+    work: Path, release: Release, package: Path, given: Path | None, began: float
+) -> World:
+    """The machine of `release` before it boots. `given`: the package it has before `package`."""
     desk = work / "desk"
     desk.mkdir()
     (desk / "events").touch()
     print(f"{package.name}, in {work}", flush=True)
-    base = packages.base(release, package, ROOT / ".cache" / "appliance")
+    base = packages.base(release, given or package, ROOT / ".cache" / "appliance")
     _say(began, f"a Debian {release.number} with the servers, from the cache or made now",
          base.name)  # fmt: skip
     packages.unpack(base, work / "root")
-    older, holds, changed = packages.previous(package, ROOT, work)
+    if given:
+        older, holds, changed = given, "the package for the older Debian", False
+    else:
+        older, holds, changed = packages.previous(package, ROOT, work)
     _say(began, "the machine's files and the package before this one", "")
     world = World(
         box=Box(work / "root", work / "console.txt"), folder=desk, package=package, previous=older,
@@ -130,8 +145,8 @@ def _scans(desk: Path) -> list[Path]:
     )
 
 
-def _steps(world: World, last: str) -> bool:
-    for number, step in enumerate(STEPS, start=1):
+def _steps(world: World, steps: Sequence[Callable[[World], str]], last: str) -> bool:
+    for number, step in enumerate(steps, start=1):
         began = time.monotonic()
         promise = (step.__doc__ or "").splitlines()[0]
         try:
@@ -141,7 +156,7 @@ def _steps(world: World, last: str) -> bool:
             print(f"   {step.__name__}: {type(error).__name__}: {error}", flush=True)
             if not isinstance(error, ApplianceError):
                 traceback.print_exc()
-            for each in STEPS[number:]:
+            for each in steps[number:]:
                 print(f"      -   not reached: {each.__name__}", flush=True)
             return False
         _say(began, f"{number:>2} {promise}", remark)
@@ -173,6 +188,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--release", choices=RELEASES, default=here.suite if here else "bookworm",
         help="the Debian release (this machine's)",
     )  # fmt: skip
+    options.add_argument(
+        "--upgrade-from", choices=RELEASES, metavar="SUITE",
+        help="start with this older release, then install --release over it",
+    )  # fmt: skip
+    options.add_argument(
+        "--previous", type=Path, help="the package for --upgrade-from (else the last commit's)"
+    )
     options.add_argument("--keep", action="store_true", help="leave the machine's files behind")
     options.add_argument("--until", default="", metavar="STEP", help="the last step that is made")
     return options.parse_args(argv)

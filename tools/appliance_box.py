@@ -104,6 +104,19 @@ class Box:
             self._nspawn.wait(150)
         except subprocess.TimeoutExpired as error:
             raise ApplianceError("not within 150 s: the machine went down") from error
+        self.on()
+
+    def off(self) -> None:
+        """Power off in an orderly way; the files stay and may be changed until `on`."""
+        assert self._nspawn is not None
+        self.run("systemctl", "poweroff")
+        try:
+            self._nspawn.wait(150)
+        except subprocess.TimeoutExpired as error:
+            raise ApplianceError("not within 150 s: the machine is off") from error
+
+    def on(self) -> None:
+        """Start it again; comes back when the system runs."""
         self._start()
         self._until_up()
 

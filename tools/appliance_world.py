@@ -39,6 +39,10 @@ class World:
     repository: Path
     corpus: Path
     """Real papers, where this machine has them."""
+    release: str = ""
+    """The suite of `package`."""
+    before: str = ""
+    """The suite of `previous`."""
     sent: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256 of everything a scanner was told is delivered."""
     documents_on_record: int = 0
@@ -187,6 +191,10 @@ class World:
             states = {d["name"]: (d["state"], d["code"]) for d in self.documents()}
             raise ApplianceError(f"{error}; they are {states}") from error
         return self.judge(wanted)
+
+    def until_safe_all(self) -> int:
+        """Everything that was ever sent is safe; how many documents that are."""
+        return len(self.until_safe(*(Path(name) for name in self.sent)))
 
     def judge(self, names: set[str]) -> list[dict[str, Any]]:
         """One document for each name, with its bytes; every file is accounted for."""

@@ -1,4 +1,4 @@
-"""Make one archive that installs archived on a Debian 12 without a network.
+"""Make one archive that installs archived on a Debian 12 or 13 without a network.
 
 In it: the package, every Debian package it needs down to the C library, and a script that installs
 them. Beside it: its checksum, its signature, and the public key.
@@ -13,13 +13,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import clean_root
 from deb import ROOT, run
+from debian_releases import RELEASES, Release, of_this_machine
 
 EXTRA = ("ca-certificates", "fonts-croscore", "systemd", "tesseract-ocr-eng")
 """What is installed with it though it does not depend on it."""
@@ -39,21 +42,46 @@ def made_at(deb: Path) -> int:
         return int(file.read(36)[24:36])
 
 
-def gather(deb: Path, packages: list[str], into: Path) -> None:
-    """Everything apt would fetch for a machine that has nothing at all; apt checks all hashes."""
-    cache = ROOT / ".cache" / "bundle"
-    (cache / "partial").mkdir(parents=True, exist_ok=True)
-    (cache / "status").write_text("")
-    command = [
-        "apt-get", "-o", f"Dir::State::status={cache / 'status'}",
-        "-o", f"Dir::Cache::archives={cache}", "-o", "Debug::NoLocking=1",
-        "-o", "APT::Sandbox::User=root", "-y", "--no-install-recommends", "install",
-        str(deb), *packages,
-    ]  # fmt: skip
-    told = subprocess.run([*command, "--print-uris"], check=True, capture_output=True, text=True)
-    names = re.findall(r"^'[^']+' (\S+\.deb) \d+", told.stdout, re.MULTILINE)
-    run([*command, "--download-only", "-qq"])
-    for name in names:
+_GATHER = """
+set -eu
+deb=$1; cache=$2; shift 2
+mkdir -p "$cache/partial"
+: >"$cache/status"
+apt() {
+    apt-get -o Dir::State::status="$cache/status" -o Dir::Cache::archives="$cache" \\
+        -o Debug::NoLocking=1 -o APT::Sandbox::User=root -y --no-install-recommends "$@"
+}
+apt --print-uris install "$deb" "$@" >"$cache/wanted"
+apt --download-only -qq install "$deb" "$@"
+"""
+"""Everything apt would fetch for a machine that has nothing at all; apt checks all hashes."""
+
+
+def gather(deb: Path, release: Release, packages: list[str], into: Path) -> None:
+    """Fetch what a package and `packages` need of Debian, here or in a root of their release."""
+    cache = ROOT / ".cache" / "bundle" / release.suite
+    cache.mkdir(parents=True, exist_ok=True)
+    script = ["sh", "-c", _GATHER, "gather"]
+    if of_this_machine() == release:
+        run([*script, str(deb), str(cache), *packages])
+    else:
+        clean_root.need()
+        binds = [clean_root.Bind(deb, f"/deb/{deb.name}"),
+                 clean_root.Bind(cache, "/cache", writable=True),
+                 *clean_root.fetching_binds(os.environ)]  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="archived-bundle-", dir="/var/tmp") as scratch:
+            root = Path(scratch) / "root"
+            clean_root.unpack(clean_root.root(release.suite, (), ROOT / ".cache/roots"), root)
+            script[2] = "apt-get -qq update\n" + script[2]
+            status = clean_root.run(
+                root, [*script, f"/deb/{deb.name}", "/cache", *packages], binds=binds,
+                env=clean_root.fetching(os.environ),
+            )  # fmt: skip
+            clean_root.remove(root)
+        if status:
+            raise SystemExit(f"apt could not fetch what {deb.name} needs in {release.suite}")
+    told = (cache / "wanted").read_text()
+    for name in re.findall(r"^'[^']+' (\S+\.deb) \d+", told, re.MULTILINE):
         if name != deb.name:
             shutil.copyfile(cache / name, into / name)
     shutil.copyfile(deb, into / deb.name)
@@ -136,25 +164,36 @@ def sign(archive: Path, key: str, environment: dict[str, str]) -> None:
          str(archive)], env=environment)  # fmt: skip
 
 
-def make(deb: Path, packages: list[str], key: str, into: Path) -> Path:
+def make(deb: Path, release: Release, packages: list[str], key: str, into: Path) -> Path:
     """The archive, unsigned; its README names the key."""
     version = field(deb, "Version")
     name = f"archived-bundle_{version}_{field(deb, 'Architecture')}"
     folder = ROOT / "build" / "bundle" / name
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "debs").mkdir(parents=True)
-    gather(deb, packages, folder / "debs")
+    gather(deb, release, packages, folder / "debs")
     index(folder / "debs")
-    shutil.copy2(ROOT / "packaging/bundle/install.sh", folder)
-    readme = (ROOT / "packaging/bundle/README.txt").read_text()
-    for mark, text in (("@VERSION@", version), ("@NAME@", name), ("@FINGERPRINT@", key)):
-        readme = readme.replace(mark, text)
-    (folder / "README.txt").write_text(readme)
+    marks = {"@VERSION@": version, "@NAME@": name, "@FINGERPRINT@": key,
+             "@NUMBER@": release.number}  # fmt: skip
+    for file in ("README.txt", "install.sh"):
+        text = (ROOT / "packaging/bundle" / file).read_text()
+        for mark, word in marks.items():
+            text = text.replace(mark, word)
+        (folder / file).write_text(text)
+    (folder / "install.sh").chmod(0o755)
     (folder / "packages.txt").write_text("".join(f"{package}\n" for package in EXTRA))
     checksums(folder)
     into.mkdir(parents=True, exist_ok=True)
     packed(folder, into / f"{name}.tar", made_at(deb))
     return into / f"{name}.tar"
+
+
+def packaged(release: Release) -> Path:
+    """The newest package for a release in dist/, which is built when there is none."""
+    wanted = f"archived_*+deb{release.number}*.deb"
+    if not any((ROOT / "dist").glob(wanted)):
+        run([sys.executable, str(ROOT / "tools/deb.py"), "--release", release.suite])
+    return max((ROOT / "dist").glob(wanted), key=lambda path: path.stat().st_mtime)
 
 
 def main() -> None:
@@ -167,10 +206,16 @@ def main() -> None:
                         help=f"GnuPG key that signs (or {KEY_VARIABLE})")  # fmt: skip
     parser.add_argument("--throwaway-key", action="store_true", help="a key made for this bundle")
     parser.add_argument("--into", type=Path, default=ROOT / "dist", metavar="FOLDER")
+    here = of_this_machine()
+    parser.add_argument("--release", choices=RELEASES, default=here and here.suite,
+                        help="Debian release it is for (this machine's)")  # fmt: skip
     given = parser.parse_args()
-    deb = given.deb or max((ROOT / "dist").glob("archived_*.deb"), key=lambda p: p.stat().st_mtime)
+    if not given.release:
+        raise SystemExit(f"this machine runs no known release: give --release {'|'.join(RELEASES)}")
+    release = RELEASES[given.release]
+    deb = given.deb or packaged(release)
     with keyring(given.key, throwaway=given.throwaway_key) as (environment, key):
-        made = make(deb.absolute(), [*EXTRA, *given.more], key, given.into.absolute())
+        made = make(deb.absolute(), release, [*EXTRA, *given.more], key, given.into.absolute())
         sign(made, key, environment)
     digest = hashlib.sha256(made.read_bytes()).hexdigest()
     made.with_name(f"{made.name}.sha256").write_text(f"{digest}  {made.name}\n")

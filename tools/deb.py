@@ -26,7 +26,7 @@ from debian_releases import RELEASES, Release
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {"wheels": "runtime.txt", "sbom-wheels": "sbom.txt"}
-"""Folder in the source tree -> the lock whose wheels are put there; debian/rules needs no network."""
+"""Folder in the source tree -> the lock whose wheels lie there; debian/rules needs no network."""
 TOOLS = ("debhelper", "dpkg-dev", "fakeroot", "python3-venv")
 """Debian packages that a clean root needs to build ours."""
 CANNOT = 77

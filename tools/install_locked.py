@@ -53,8 +53,9 @@ CAUSES = (
         r"|Connection refused|ConnectionResetError|ProxyError|SSLError|CERTIFICATE_VERIFY_FAILED"
         r"|RemoteDisconnected|50[0-9] (?:Server )?Error|from versions: none",
         "no-registry",
-        "no package registry answered, or none that has this: connect this machine to a network, or name a mirror in "
-        "pip's own configuration. On a closed network install the bundle (docs/install.md)",
+        "no package registry answered, or none that has this: connect this machine to a network, "
+        "or name a mirror in pip's own configuration. On a closed network install the bundle "
+        "(docs/install.md)",
     ),
     (
         r"No matching distribution found|Could not find a version",
@@ -214,7 +215,9 @@ def _make(folder: Path, locks: Sequence[Path], projects: Sequence[Path]) -> None
     print(f"making {folder} from {', '.join(map(str, locks))}", file=sys.stderr)
     made = subprocess.run(
         [str(Path(sys.executable).resolve()), "-m", "venv", str(folder)],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if made.returncode:
         raise explained(made.stdout + made.stderr, lock="venv", folder=folder)
@@ -235,15 +238,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("folder", type=Path, help="the environment")
     options.add_argument("lock", type=Path, nargs="+", help="lock files, in this order (*.txt)")
-    options.add_argument("--wheels", action="store_true",
-                         help="make no environment: only download the wheels into FOLDER, once")
+    options.add_argument(
+        "--wheels",
+        action="store_true",
+        help="make no environment: only download the wheels into FOLDER, once",
+    )
     options.add_argument("--projects", type=Path, nargs="*", default=[], metavar="FOLDER",
                          help="folders of projects that are installed editable")  # fmt: skip
     given = options.parse_args(argv)
     try:
         if given.wheels:
             for lock in given.lock:
-                download([sys.executable], lock, given.folder, ".".join(map(str, sys.version_info[:2])))
+                download(
+                    [sys.executable], lock, given.folder, ".".join(map(str, sys.version_info[:2]))
+                )
         else:
             environment(given.folder, given.lock, given.projects)
     except NotInstalled as failure:

@@ -15,7 +15,7 @@ fail() {
 
 [ "$(id -u)" = 0 ] || fail "only root can install packages: run it with sudo"
 . /etc/os-release
-[ "${ID:-} ${VERSION_ID:-}" = "debian 12" ] || fail "this is for Debian 12, not ${PRETTY_NAME:-this}"
+[ "${ID:-} ${VERSION_ID:-}" = "debian @NUMBER@" ] || fail "this is for Debian @NUMBER@, not ${PRETTY_NAME:-this}"
 [ "$(dpkg --print-architecture)" = amd64 ] || fail "this is for amd64, not $(dpkg --print-architecture)"
 sha256sum --quiet --strict -c SHA256SUMS || fail "the bundle is damaged: copy it again"
 
