@@ -20,6 +20,7 @@ from archived.engine.boundary import (
     outcome_to_json,
 )
 from archived.model.outcome import CopyMade, Ending, Made, Outcome, Usage
+from archived.model.review import Region, Review
 
 NOW = datetime(2026, 3, 2, 1, 30, 0, 250, tzinfo=UTC)
 REQUEST = Request(
@@ -50,6 +51,17 @@ OUTCOME = Outcome(
     tools={"t": "1"},
     copies=(CopyMade("offsite", "a/x", "cd", 3, 4, NOW),),
     notes=("n",),
+    reviews=(
+        Review(
+            "unread-content",
+            "marks that were not read",
+            "look for a stamp",
+            (
+                Region(2, (0.1, 0.25, 0.5, 1.0), "unread-marks", 0.125, "mark.png"),
+                Region(3, (0.0, 0.0, 1.0, 1.0)),
+            ),
+        ),
+    ),
     usage=Usage(1.5, 0.5, 9),
 )
 
@@ -102,6 +114,9 @@ def test_an_outcome_survives_json(outcome):
         {"made": [{"path": 1, "name": "a", "media_type": "b", "role": "c"}]},
         {"copies": [{}]},
         {"after": "soon"},
+        {"reviews": None},
+        {"reviews": [{"code": "a", "message": "b"}]},
+        {"reviews": [{"code": "a", "message": "b", "regions": [{"page": 0, "box": [0, 0, 1, 1]}]}]},
     ],
 )
 def test_an_outcome_of_another_shape_is_refused(change):

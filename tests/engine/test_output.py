@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from archived.engine.output import check_output, sniff
-from archived.model.outcome import Ending, Made, Outcome
+from archived.engine.output import check_output, check_sealed, sniff
+from archived.model.outcome import Ending, Made, Outcome, PartMade
+from archived.model.review import Region, Review
 from archived.storage.spool import Spool
 
 
@@ -131,3 +133,54 @@ def test_nothing_is_returned_twice(tmp_path):
 def test_an_unknown_beginning_is_not_guessed(tmp_path):
     (tmp_path / "f").write_bytes(b"MZ")
     assert sniff(tmp_path / "f") is None
+
+
+PICTURE = Made("metadata/mark.png", "mark.png", "image/png", "metadata")
+LOOK = Review("unread-content", "Look.", regions=(Region(1, (0, 0, 1, 1), picture="mark.png"),))
+
+
+def put(folder: Path, made: Made) -> None:
+    path = folder / made.path
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n....")
+
+
+def test_a_region_is_shown_by_a_picture_of_the_same_step(tmp_path):
+    put(tmp_path, PICTURE)
+    asked = Outcome(Ending.FINISHED, made=(PICTURE,), reviews=(LOOK,))
+    assert check_output(asked, tmp_path) is asked
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        None,
+        replace(PICTURE, name="other.png"),
+        replace(PICTURE, role="access"),
+        replace(PICTURE, media_type="application/octet-stream"),
+    ],
+)
+def test_a_region_whose_picture_is_not_there_is_refused(tmp_path, made):
+    put(tmp_path, PICTURE)
+    asked = Outcome(Ending.FINISHED, made=(made,) if made else (), reviews=(LOOK,))
+    done = check_output(asked, tmp_path)
+    assert (done.ending, done.code, done.reviews) == (Ending.BROKE, "bad-output", ())
+    assert "'mark.png'" in done.message
+
+
+def test_what_was_cut_into_parts_or_did_not_finish_asks_for_no_review(tmp_path):
+    """Its parts would go on unseen; what did not finish is held or tried again for that."""
+    look = replace(LOOK, regions=())
+    (tmp_path / "part.bin").write_bytes(b"x")
+    part = PartMade(Made("part.bin", "part.bin", "application/octet-stream", "original"), "one")
+    for asked in (
+        Outcome(Ending.FINISHED, parts=(part,), reviews=(look,)),
+        Outcome(Ending.REFUSED, "blank", "m", reviews=(look,)),
+    ):
+        assert check_output(asked, tmp_path).code == "bad-output"
+        assert check_output(replace(asked, reviews=()), tmp_path).code != "bad-output"
+
+
+def test_behind_the_seal_nobody_is_asked_to_look():
+    done = check_sealed(Outcome(Ending.FINISHED, reviews=(replace(LOOK, regions=()),)))
+    assert (done.ending, done.code) == (Ending.BROKE, "bad-output")

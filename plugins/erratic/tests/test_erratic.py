@@ -34,6 +34,7 @@ class TestErratic(StageContract):
     sample = "tiny.tif"
     options: ClassVar = {"i_know_what_this_does": True}
     reads_content = False  # it never looks into the document
+    more_codes = frozenset({"erratic-review", "unread-content"})
 
 
 def options(**chosen: Any) -> ErraticConfig:

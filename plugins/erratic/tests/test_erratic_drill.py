@@ -62,6 +62,25 @@ def test_wrong_output_is_not_taken(output, drill):
     assert broke.value.code == "bad-output"
 
 
+@pytest.mark.parametrize("code", ["erratic-review", "unread-content"])
+def test_a_review_is_an_ending_of_its_own_with_a_picture_for_each_region(code, drill):
+    done = drill("review", review_code=code, regions=3)
+
+    (review,) = done.reviews
+    assert (review.code, len(review.regions), review.regions[1].page) == (code, 3, 2)
+    pictures = {a.name: a for a in done.add if a.media_type == "image/png"}
+    assert [pictures[r.picture].size > 0 for r in review.regions] == [True] * 3
+    assert len({a.sha512 for a in pictures.values()}) == 3
+    assert done.facts == {"looked_at": 3}
+
+
+def test_more_regions_than_a_person_can_look_at_are_not_taken(drill):
+    with pytest.raises(StageBroke, match="2000") as broke:
+        drill("review", regions=2001, timeout="5 min")
+
+    assert broke.value.code == "bad-output"
+
+
 def test_facts_that_are_not_json_are_not_taken(drill):
     with pytest.raises(StageBroke):
         drill("wrong-output", output="facts-not-json")

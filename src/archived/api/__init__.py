@@ -12,6 +12,7 @@ from archived.api.options import (
     parse_duration,
     parse_size,
 )
+from archived.api.review import Region, Review
 from archived.api.sheet import Sheet, SheetError, SheetKind, check_dossier
 from archived.api.stage import (
     API_VERSION,
@@ -43,7 +44,9 @@ __all__ = [
     "Part",
     "Postpone",
     "Refuse",
+    "Region",
     "Result",
+    "Review",
     "Role",
     "Sealed",
     "SecretRef",

@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from archived.api.options import StageConfig, options_type, parse_size
+from archived.api.review import Review
 from archived.api.target import Copy, Target
 
 API_VERSION = 1
@@ -100,8 +101,9 @@ class Document:
     """How several originals are read: "" one after the other; "two-pass": the first original holds
     the fronts in order, the second the backs in reverse order."""
     answers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Code of a refusal of this stage -> what a person wrote who looked and asked to try again all
-    the same (`archivectl retry --note`). Whether that lets it go on is the stage's to say."""
+    """Code of a refusal or review of this stage -> what a person wrote who looked and asked to try
+    again all the same (`archivectl retry --note`). Whether that lets it go on is the stage's to
+    say."""
 
     def of_role(self, role: Role) -> tuple[Artifact, ...]:
         """The current artifacts with this role, in order."""
@@ -165,6 +167,9 @@ class Result:
     record and for `archivectl explain`, such as why a step left the document as it was.
     `parts`: the documents this one was cut into, in order; it is then kept as it arrived until
     every one of them is at rest, and sealed last. Only before `seal`, and without `replace_main`.
+    `reviews`: what a person must look at. The stage has finished and what it made is kept; the
+    document goes on when a person has looked, or at once where its hot folder says so. Only before
+    `seal`, and without `parts`.
     """
 
     replace_main: Artifact | None = None
@@ -174,6 +179,7 @@ class Result:
     copies: Sequence[Copy] = ()
     notes: Sequence[str] = ()
     parts: Sequence[Part] = ()
+    reviews: Sequence[Review] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from archived.api import Artifact, Document, Role, Sealed
+from archived.model import review
 from archived.model.outcome import CopyMade, Ending, Made, Outcome, PartMade, Usage
 
 REPLY_LIMIT = 4 * 2**20
@@ -217,6 +218,7 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         "copies": [{**asdict(c), "verified": c.verified.isoformat()} for c in outcome.copies],
         "notes": list(outcome.notes),
         "parts": [asdict(part) for part in outcome.parts],
+        "reviews": review.to_json(outcome.reviews),
         "usage": asdict(outcome.usage),
     }
 
@@ -257,6 +259,7 @@ def outcome_from_json(reply: Json) -> Outcome:
         ),
         notes=tuple(reply["notes"]),
         parts=parts,
+        reviews=review.from_json(reply["reviews"]),
         usage=Usage(**reply["usage"]),
     )
 

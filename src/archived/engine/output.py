@@ -31,6 +31,7 @@ _IMAGES: tuple[tuple[int, bytes, str], ...] = (
 """Offset, bytes there, media type."""
 _ALSO = {"image/jpx": "image/jp2", "image/jpm": "image/jp2", "image/x-ms-bmp": "image/bmp"}
 _SPACE = b" \t\r\n"
+_PICTURE = "image/png"
 _LONGEST = 240
 """Bytes of a name; the spool writes a number and the role before it, and a name has 255."""
 
@@ -68,16 +69,40 @@ def check_output(outcome: Outcome, folder: Path) -> Outcome:
             )
         seen.add((made.role, made.name))
         paths.add(made.path)
-    return outcome
+    return _check_pictures(outcome)
+
+
+def _check_pictures(outcome: Outcome) -> Outcome:
+    """What a person must look at is shown by files of this very step, or by none."""
+    shown = {m.name for m in outcome.made if (m.role, m.media_type) == (Role.METADATA, _PICTURE)}
+    named = {region.picture for review in outcome.reviews for region in review.regions} - {""}
+    problem = ""
+    if missing := sorted(named - shown):
+        problem = f"a region is shown by {missing[0]!r}, which is no picture among its metadata"
+    if outcome.reviews and outcome.parts:
+        problem = "it cut the document into parts and asks for a review of the whole"
+    if outcome.reviews and outcome.ending is not Ending.FINISHED:
+        problem = "it asks for a review and did not finish"
+    if not problem:
+        return outcome
+    return replace(
+        Outcome(Ending.BROKE, "bad-output", usage=outcome.usage), message=clean(problem),
+        hint="report it to the stage's author",
+    )  # fmt: skip
 
 
 def check_sealed(outcome: Outcome) -> Outcome:
-    """The same for a step behind the seal, where a document gets no more files."""
-    if outcome.ending is not Ending.FINISHED or not (outcome.made or outcome.parts):
+    """The same for a step behind the seal, where a document gets no more files and nothing that a
+    person sees in it can hold it back any more.
+    """
+    extra = outcome.made or outcome.parts or outcome.reviews
+    if outcome.ending is not Ending.FINISHED or not extra:
         return outcome
     return replace(
         Outcome(Ending.BROKE, "bad-output", usage=outcome.usage),
-        message="it made files of a document that is sealed already",
+        message="it asks for a review of a document that is sealed already"
+        if outcome.reviews
+        else "it made files of a document that is sealed already",
         hint='let this stage stand before "seal"',
     )
 

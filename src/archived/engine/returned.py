@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archived.api import Artifact, Result
+from archived.api import Artifact, Region, Result, Review
 from archived.engine.boundary import FACTS_LIMIT, PARTS_LIMIT
+from archived.model import review
 from archived.model.outcome import CopyMade, Ending, Made, Outcome, PartMade
 
 TEXT_LIMIT = 4000
@@ -29,6 +30,8 @@ def outcome_of(result: object, folder: Path) -> Outcome:
         raise BadOutput(f"the stage returned {type(result).__name__}, not a Result")
     if result.parts and result.replace_main is not None:
         raise BadOutput("a document that is cut into parts keeps its main file")
+    if result.parts and result.reviews:
+        raise BadOutput("a document that is cut into parts is looked at by its parts: no reviews")
     if len(result.parts) > PARTS_LIMIT:
         raise BadOutput(f"{len(result.parts)} parts; at most {PARTS_LIMIT} are made of a document")
     return Outcome(
@@ -48,7 +51,27 @@ def outcome_of(result: object, folder: Path) -> Outcome:
                 result.parts, _as_json([part.facts for part in result.parts]), strict=True
             )
         ),
+        reviews=_reviews(result.reviews),
     )
+
+
+def _reviews(reviews: Sequence[Review]) -> tuple[review.Review, ...]:
+    """What a person must look at. Raises `BadOutput` for what is none or beyond the limits."""
+    try:
+        return review.from_json(
+            [
+                {"code": each.code, "message": clean(str(each.message)),
+                 "hint": clean(str(each.hint)), "regions": [_region(r) for r in each.regions]}
+                for each in reviews
+            ]
+        )  # fmt: skip
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadOutput(f"a review is not what it must be: {clean(str(error))}") from error
+
+
+def _region(region: Region) -> dict[str, Any]:
+    return {"page": region.page, "box": region.box, "kind": region.kind, "share": region.share,
+            "picture": region.picture}  # fmt: skip
 
 
 def _made(artifact: Artifact, folder: Path) -> Made:

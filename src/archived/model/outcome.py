@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from archived.model.review import Review
+
 
 class Ending(StrEnum):
     """Whose fault it was."""
@@ -106,4 +108,5 @@ class Outcome:
     copies: Sequence[CopyMade] = ()
     notes: Sequence[str] = ()
     parts: Sequence[PartMade] = ()
+    reviews: Sequence[Review] = ()
     usage: Usage = Usage()

@@ -28,7 +28,9 @@ from archived.api import (
     Part,
     Postpone,
     Refuse,
+    Region,
     Result,
+    Review,
     Role,
     Sealed,
     Stage,
@@ -38,6 +40,7 @@ from archived.api import (
 )
 from archived.engine.boundary import DocumentCard, Limits, Request, asked_about
 from archived.engine.output import sniff
+from archived.model import review
 from archived.model.outcome import Ending, Made, Outcome, Usage
 from archived.model.plan import accepts
 from archived.testing.lane import lanes
@@ -282,11 +285,20 @@ def _ended(
             Part(_artifact(part.file, folder), part.name, part.dossier, part.facts)
             for part in outcome.parts
         ),
+        reviews=tuple(_review(each) for each in outcome.reviews),
         document=_after(stage, document, made, main, outcome.facts),
         folder=folder,
         usage=outcome.usage,
         log=log,
     )
+
+
+def _review(found: review.Review) -> Review:
+    regions = tuple(
+        Region(r.page, (r.box[0], r.box[1], r.box[2], r.box[3]), r.kind, r.share, r.picture)
+        for r in found.regions
+    )
+    return Review(found.code, found.message, found.hint, regions)
 
 
 def _artifact(made: Made, folder: Path) -> Artifact:

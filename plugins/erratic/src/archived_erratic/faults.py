@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from archived.api import Artifact, Context, Postpone, Refuse, Result, Role
+from archived.api import Artifact, Context, Postpone, Refuse, Region, Result, Review, Role
 from archived_erratic.options import ErraticConfig
 
 _BLOCK = 1 << 24
@@ -104,6 +106,52 @@ def _refuse(_: Context[ErraticConfig]) -> Result:
     )
 
 
+def _review(context: Context[ErraticConfig]) -> Result:
+    count = context.options.regions
+    pictures = [_picture(context, number) for number in range(1, count + 1)]
+    regions = [
+        Region(
+            number, (0.5, 0.75, 0.9, 0.95), kind="erratic-marks", share=1 / count,
+            picture=picture.name,
+        )
+        for number, picture in enumerate(pictures, start=1)
+    ]  # fmt: skip
+    note = context.new_file("erratic.txt", media_type="text/plain", role=Role.TEXT)
+    note.path.write_text("Found on request.\n")
+    return Result(
+        add=[note, *pictures],
+        facts={"looked_at": len(regions)},
+        reviews=[
+            Review(
+                context.options.review_code,
+                f"{count} places were marked, on request.",
+                "Look at the pictures; they are grey squares.",
+                regions,
+            )
+        ],
+    )
+
+
+def _picture(context: Context[ErraticConfig], number: int) -> Artifact:
+    """A grey square with a darker one in it, 64 pixels wide; each number has another grey."""
+    file = context.new_file(f"erratic-{number:04}.png", media_type="image/png")
+    light, dark = 200 - number % 50, 90
+    rows = [
+        bytes([0]) + bytes(dark if 16 <= x < 48 and 16 <= y < 48 else light for x in range(64))
+        for y in range(64)
+    ]
+    header = struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    file.path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+    return file
+
+
 def _hold_on(context: Context[ErraticConfig]) -> None:
     seconds = context.options.duration.total_seconds()
     began = time.monotonic()
@@ -164,6 +212,7 @@ _FAULTS: Mapping[str, Callable[[Context[ErraticConfig]], Result]] = {
     "wrong-output": _wrong_output,
     "postpone": _postpone,
     "refuse": _refuse,
+    "review": _review,
 }
 _OUTPUTS: Mapping[str, Callable[[Context[ErraticConfig]], Result]] = {
     "outside-folder": _outside_folder,

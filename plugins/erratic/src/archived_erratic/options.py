@@ -23,6 +23,7 @@ Fault = Literal[
     "wrong-output",
     "postpone",
     "refuse",
+    "review",
 ]
 WrongOutput = Literal[
     "outside-folder",
@@ -59,6 +60,10 @@ class ErraticConfig(StageConfig):
     """The most that `eat-memory` takes or `fill-disk` writes before it holds on."""
     children: int = Field(default=3, ge=1, le=50)
     """How many processes `leave-children` leaves behind."""
+    review_code: Literal["erratic-review", "unread-content"] = "erratic-review"
+    """The code that `review` asks for a look under; "unread-content" is that of a real reader."""
+    regions: int = Field(default=2, ge=0, le=3000)
+    """How many regions `review` names, each with a picture; more than 2000 are refused."""
     leave_group: bool = False
     """Whether those processes also leave the step's process group, to be harder to find."""
 
