@@ -19,6 +19,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "step-postponed": "A stage waits for the world; it will be tried again.",
         "step-broke": "A stage failed; it will be tried again, or the document is held.",
         "document-divided": "A document was cut into parts, which are documents of their own now.",
+        "review-required": "A stage ended well and asks that a person looks; the document is "
+        "held, or goes on where its hot folder says so.",
         "document-held": "A person must decide about a document.",
         "document-released": "A person decided that a held document goes on.",
         "document-refused": "A person decided that a held document is not archived.",

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from archived.model.outcome import Outcome
 from archived.model.plan import SEAL
 from archived.model.policy import Limits
 
@@ -55,6 +56,8 @@ class Deck:
     targets: Mapping[str, TargetCard] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     """For the core's own step."""
+    flagged: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Hot folder -> codes of reviews that do not hold its documents. All others do."""
 
     def lane_of(self, stage: str | None) -> str:
         """The lane in which a stage runs; for one that is not configured, the sealing lane.
@@ -64,6 +67,15 @@ class Deck:
         if stage is None or stage == SEAL or stage not in self.stages:
             return SEAL_LANE
         return self.stages[stage].lane
+
+    def marked(self, hotfolder: str, outcome: Outcome) -> Outcome:
+        """The outcome, each review marked by whether the hot folder lets it hold a document."""
+        if not outcome.reviews:
+            return outcome
+        codes = self.flagged.get(hotfolder, frozenset())
+        return replace(
+            outcome, reviews=tuple(replace(r, flagged=r.code in codes) for r in outcome.reviews)
+        )
 
     def limits_of(self, stage: str) -> Limits:
         """How often and how patiently a stage is tried."""

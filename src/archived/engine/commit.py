@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from archived import AGENT
-from archived.engine import division
+from archived.engine import division, review
 from archived.engine.cards import Deck
 from archived.errors import NotNow
 from archived.model import description
@@ -22,6 +22,7 @@ from archived.model.document import Happened, State
 from archived.model.outcome import Ending, Outcome
 from archived.model.plan import SEAL, is_sealed, next_step
 from archived.model.policy import Decision, Verdict
+from archived.model.review import holding
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
@@ -120,12 +121,16 @@ def seal(
 
 def release(
     catalog: Catalog, deck: Deck, document: str, operator: str, note: str, now: datetime, *,
-    skip: bool, held_for: str | None = None,
+    skip: bool, held_for: str | None = None, shown: str | None = None,
 ) -> State:  # fmt: skip
     """A person decides that a held or waiting document goes on.
 
     `held_for`: the code they decided about. Somebody else may have released it meanwhile, and what
     holds it by now is not what they looked at: `NotNow` then.
+
+    `shown`: what the person was shown of a document that a review holds; without it, or when that
+    is not what holds it by now, `NotNow`. Such a document has its stage behind it: it goes on with
+    the next one, and `retry` runs the stage again that asked.
 
     `skip`: past the stage that held it (`release`); otherwise the same stage is tried again, with
     its attempts counted afresh (`retry`). A document held at intake has no stage behind its hold
@@ -143,16 +148,26 @@ def release(
                 f"document {document} is not held for {held_for} by now",
                 hint=f"look at it again: archivectl explain {document}",
             )
-        position = _where_to_go_on(change, row, skip=skip)
+        reviewed = review.of_document(change, row)
+        if reviewed is None:
+            position = _where_to_go_on(change, row, skip=skip)
+        elif skip:
+            review.check_shown(document, reviewed, shown)
+            position = row.position
+        else:
+            position = review.try_again(change, reviewed)
         stage = next_step(row.stages, position)
         sealed = is_sealed(row.stages, row.position)
         state = change.move(
             row, Happened.RELEASED_SEALED if sealed else Happened.RELEASED, now,
-            due=now, attempts=0, postponed=0, code=None, reason=None, hint=None,
+            due=now, attempts=0, postponed=0, code=None, reason=None, hint=None, review=None,
             position=position, lane=deck.lane_of(stage),
         )  # fmt: skip
-        facts = {"note": note, "stage": next_step(row.stages, row.position), "was": row.code}
-        change.record(Entry(kind, now, operator, document=document, facts=facts))
+        at = reviewed.step.stage if reviewed else next_step(row.stages, row.position)
+        facts = {"note": note, "stage": at, "was": row.code}
+        looked_at = reviewed.facts() if reviewed and skip else {}
+        entry = Entry(kind, now, operator, document=document, facts={**facts, **looked_at})
+        change.record(entry)
         change.announce(kind, now, document=document, hotfolder=row.hotfolder, facts=facts)
         if stage is None:
             change.set_columns(document, due=None)
@@ -196,8 +211,9 @@ def _record_end(
     kept: list[Kept], parts: list[division.Part], now: datetime,
 ) -> State:  # fmt: skip
     document = _still_running(change, step)
-    change.step_ended(step.id, now, **_columns(outcome))
     artifacts = _artifacts(step, outcome, kept)
+    asked = review.columns(change, step, outcome.reviews, artifacts)
+    change.step_ended(step.id, now, **_columns(outcome), **asked)
     change.add_artifacts(artifacts)
     _record(
         change, _ENDED[outcome.ending], step, now,
@@ -206,6 +222,8 @@ def _record_end(
     )  # fmt: skip
     for copy in outcome.copies:
         _record_copy(change, document, step, copy, now)
+    if outcome.reviews:
+        review.ask(change, document, step, now)
     match decision.verdict:
         case Verdict.GO_ON if parts:
             _note_pages(change, document, step, outcome)
@@ -216,6 +234,10 @@ def _record_end(
             _note_pages(change, document, step, outcome)
             _announce(change, "step-finished", document, step, now)
             return advance(change, deck, document.id, now)
+        case Verdict.REVIEW:
+            _note_pages(change, document, step, outcome)
+            _announce(change, "step-finished", document, step, now)
+            return _hold_for_review(change, deck, document, step, outcome, now)
         case Verdict.WAIT:
             return _wait(change, document, step, outcome, decision, now)
         case Verdict.HOLD:
@@ -272,13 +294,33 @@ def _hold(
     return state
 
 
+def _hold_for_review(
+    change: Change, deck: Deck, document: DocumentRow, step: StepRow, outcome: Outcome,
+    now: datetime,
+) -> State:  # fmt: skip
+    """The stage lies behind the document, and a person before the next one."""
+    why = holding(outcome.reviews)
+    if why is None:
+        raise ValueError("no review holds this document")
+    position = document.position + 1
+    state = change.move(
+        document, Happened.STEP_HELD, now, running=None, due=None, attempts=0, postponed=0,
+        position=position, lane=deck.lane_of(next_step(document.stages, position)),
+        code=why.code, reason=why.message, hint=why.hint, review=step.id,
+    )  # fmt: skip
+    facts = {"code": why.code, "reason": why.message}
+    _record(change, "document-held", step, now, facts)
+    _announce(change, "document-held", document, step, now, code=why.code)
+    return state
+
+
 def advance(change: Change, deck: Deck, document_id: str, now: datetime) -> State:
     """Point the document at its next stage; at the end of the plan, say whether it is safe."""
     document = change.document(document_id)
     position = document.position + 1
     following = next_step(document.stages, position)
     fresh = {"position": position, "attempts": 0, "postponed": 0, "lane": deck.lane_of(following)}
-    cleared = {"code": None, "reason": None, "hint": None}
+    cleared = {"code": None, "reason": None, "hint": None, "review": None}
     if following is not None:
         change.set_columns(document_id, due=now, **fresh, **cleared)
         return document.state

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from archived.engine.sealing import read_words
-from archived.model import description, manifest
+from archived.model import description, manifest, review
 from archived.model.document import State
 from archived.model.identity import object_id, of_object
 from archived.model.manifest import Record
@@ -93,6 +93,7 @@ class Found:
                 started=step.started, ended=step.ended, ending=step.ending,
                 code=step.code or None, message=step.message or None, facts=facts or {},
                 tools=dict(step.tools), notes=list(step.notes),
+                reviews=review.to_json(step.reviews) or None,
             )  # fmt: skip
 
 

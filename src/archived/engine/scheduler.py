@@ -430,6 +430,7 @@ class Scheduler:
 
     def _commit_once(self, row: DocumentRow, step: StepRow, outcome: Outcome) -> None:
         now = self._clock()
+        outcome = self._deck.marked(row.hotfolder, outcome)
         decision = decide(
             outcome, step.attempt, row.postponed, self._deck.limits_of(step.stage), now
         )

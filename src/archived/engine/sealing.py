@@ -17,6 +17,7 @@ from archived import AGENT, __version__
 from archived.api import Role
 from archived.engine.custody import logical_path
 from archived.errors import CatalogError, StoreError
+from archived.model import review
 from archived.model.dublin import dublin_core
 from archived.model.identity import object_id, readable
 from archived.model.manifest import (
@@ -174,10 +175,14 @@ def _step(step: StepRow) -> RecordedStep:
         version=step.version, distribution=step.distribution, options_digest=step.options_digest,
         started=step.started, ended=step.ended, ending=step.ending or "", code=step.code or "",
         message=step.message or "", tools=step.tools or {}, notes=tuple(step.notes or ()),
+        reviews=review.from_json(list(step.reviews or ())),
     )  # fmt: skip
 
 
 def _decision(entry: LedgerRow) -> Decision:
     body = json.loads(entry.entry)
-    note = str(body.get("facts", {}).get("note", ""))
-    return Decision(entry.at, body["agent"], _DECISIONS[entry.kind], note)
+    facts = body.get("facts", {})
+    return Decision(
+        entry.at, body["agent"], _DECISIONS[entry.kind], str(facts.get("note", "")),
+        review.from_json(facts.get("reviews", [])), str(facts.get("step", "")),
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from types import MappingProxyType, NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from archived.model.identity import readable
+from archived.model.review import Review
 
 FORMAT = 1
 """The number in `format`. It grows when a reader of today would misread the file of tomorrow;
@@ -65,7 +66,9 @@ class RecordedFile:
 
 @dataclass(frozen=True, slots=True)
 class RecordedStep:
-    """One attempt of one stage. `ending`: as `model.outcome.Ending`, or `skipped`."""
+    """One attempt of one stage. `ending`: as `model.outcome.Ending`, or `skipped`; `superseded`
+    for one that finished and that a person had done again.
+    """
 
     id: str
     position: int
@@ -81,16 +84,22 @@ class RecordedStep:
     message: str = ""
     tools: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[str, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    """What it asked a person to look at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decided about the document: `what` is a word like `released`."""
+    """What a person decided about the document: `what` is a word like `released`. `reviews`: what
+    they were shown of it, `step`: by the step that asked.
+    """
 
     at: datetime
     who: str
     what: str
     note: str = ""
+    reviews: tuple[Review, ...] = ()
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +241,8 @@ def _of_kind(kind: Any, value: Any, where: str) -> Any:
             return bytes.fromhex(value)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
+    if kind is float and type(value) in (int, float):
+        return float(value)
     if kind is Any or (type(value) is kind and kind in (str, int, bool)):
         return value
     raise ValueError(f"{where}: {value!r} is not what belongs here")

@@ -29,6 +29,9 @@ class Ending(StrEnum):
     """Nobody's fault: the daemon stopped, or had to give the place up."""
 
 
+SUPERSEDED = "superseded"
+"""What becomes of the ending `finished` on record when a person has the step done again."""
+
 CORE_CODES: Mapping[str, str] = {
     "stage-error": "The stage raised an exception it did not explain.",
     "crashed": "The stage's process died of a signal.",

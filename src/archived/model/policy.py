@@ -1,7 +1,8 @@
 """What follows from a step's ending: an outcome, the tries so far and the limits make a verdict.
 
 Pure: the clock is handed in. Three endings, no taxonomy: the document's fault is held at once, the
-world's fault waits as long as it takes, the stage's fault is tried again and then held.
+world's fault waits as long as it takes, the stage's fault is tried again and then held. What
+finished goes on, unless a person must look first.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from archived.model.outcome import Ending, Outcome
+from archived.model.review import holding
 
 
 class Verdict(StrEnum):
@@ -19,6 +21,8 @@ class Verdict(StrEnum):
     GO_ON = "go-on"
     WAIT = "wait"
     HOLD = "hold"
+    REVIEW = "review"
+    """It finished, and a person must look before the document goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ def decide(
     """
     match outcome.ending:
         case Ending.FINISHED:
-            return Decision(Verdict.GO_ON, attempts=0)
+            held = holding(outcome.reviews) is not None
+            return Decision(Verdict.REVIEW if held else Verdict.GO_ON, attempts=0)
         case Ending.PUT_BACK:
             return Decision(Verdict.WAIT, attempts=attempts - 1, due=now)
         case Ending.POSTPONED:

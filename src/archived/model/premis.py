@@ -14,6 +14,7 @@ from typing import Any
 
 from archived.model import xmltext
 from archived.model.manifest import Record, RecordedFile, RecordedStep
+from archived.model.outcome import SUPERSEDED
 
 PREMIS_NS = "http://www.loc.gov/premis/v3"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -57,7 +58,12 @@ STAGE_EVENTS: Mapping[str, str] = MappingProxyType(
 """
 
 _OUTCOMES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"finished": ("success", "suc"), "skipped": ("warning", "war"), "postponed": ("warning", "war")}
+    {
+        "finished": ("success", "suc"),
+        SUPERSEDED: ("warning", "war"),
+        "skipped": ("warning", "war"),
+        "postponed": ("warning", "war"),
+    }
 )
 _FAILURE = ("fail", "fai")
 
@@ -174,9 +180,11 @@ def _events(record: Record, stage_events: Mapping[str, str]) -> Iterator[_Event]
     for step in record.steps:
         yield _step_event(record, step, stage_events)
     for number, decision in enumerate(record.decisions, 1):
+        looked_at = sum(len(review.regions) for review in decision.reviews)
+        shown = f"; {looked_at} regions were shown" if decision.reviews else ""
         yield _Event(
             f"{record.object}/decision/{number}", "policy assignment", decision.at,
-            f"a person decided: {decision.what}", fine, decision.note,
+            f"a person decided: {decision.what}{shown}", fine, decision.note,
             (_agent_id(decision.who, ""),), ((record.object, "source"),),
         )  # fmt: skip
     yield _Event(
@@ -190,7 +198,8 @@ def _step_event(record: Record, step: RecordedStep, stage_events: Mapping[str, s
     made = tuple((_file_id(record, f), "outcome") for f in record.files if f.step == step.id)
     kind = stage_events.get(step.stage) or ("creation" if made else "metadata extraction")
     until = f"until {step.ended.isoformat()}" if step.ended else "end not on record"
-    said = (step.ending, step.code, step.message, *step.notes)
+    asked = [f"a person must look: {r.code}, {r.message}" for r in step.reviews]
+    said = (step.ending, step.code, step.message, *step.notes, *asked)
     return _Event(
         step.id, kind, step.started,
         f"stage {step.stage}, attempt {step.attempt}, {until}; options {step.options_digest}",

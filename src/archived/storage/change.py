@@ -17,6 +17,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from archived.api.events import EVENTS
 from archived.errors import NoSuchDocument, NotNow
 from archived.model.document import Happened, State, after
+from archived.model.outcome import SUPERSEDED
 from archived.storage import ledger as chain
 from archived.storage import schema as t
 from archived.storage.records import (
@@ -144,6 +145,45 @@ class Change:
         self._connection.execute(
             update(t.step).where(t.step.c.id == step).values(ended=now, **_text_floats(columns))
         )
+
+    def step(self, step: str) -> StepRow:
+        """One attempt. Raises `NotNow` when there is none of this id."""
+        row = self._connection.execute(select(t.step).where(t.step.c.id == step)).one_or_none()
+        if row is None:
+            raise NotNow(f"no step has the id {step}")
+        return step_row(row)
+
+    def main_of(self, document: str) -> str:
+        """Role and name, with a slash between them, of what a document's pipeline works on."""
+        a = t.artifact.c
+        found = self._connection.execute(
+            select(a.role, a.name).where(a.document == document, a.main)
+        ).one()
+        return f"{found.role}/{found.name}"
+
+    def supersede_step(self, step: StepRow) -> None:
+        """A finished step is to be done again: its document is what it was before, on record.
+
+        What it made is not current any more; what that had superseded is; `worked_on` is main.
+        """
+        self._connection.execute(
+            update(t.step).where(t.step.c.id == step.id).values(ending=SUPERSEDED)
+        )
+        a, of_document = t.artifact.c, t.artifact.c.document == step.document
+        undone = select(t.step.c.id).where(
+            t.step.c.document == step.document, t.step.c.ending == SUPERSEDED
+        )
+        rows = self._connection.execute(
+            select(a.id, a.role, a.name)
+            .where(of_document, a.step.is_(None) | a.step.not_in(undone))
+            .order_by(a.id)
+        ).all()
+        current = {f"{row.role}/{row.name}": row.id for row in rows}  # the last of each name
+        this = update(t.artifact).where(of_document)
+        self._connection.execute(this.values(current=False, main=False))
+        self._connection.execute(this.where(a.id.in_(current.values())).values(current=True))
+        main = current[step.worked_on or ""]
+        self._connection.execute(this.where(a.id == main).values(main=True))
 
     def was_tried(self, document: str, position: int) -> bool:
         """Whether the stage at this place of the document's pipeline was ever started."""
@@ -290,6 +330,14 @@ def originals(connection: Connection, document: str) -> list[ArtifactRow]:
         select(t.artifact).where(a.document == document, a.role == "original").order_by(a.id)
     )
     return [artifact_row(row) for row in rows]
+
+
+def step_row(row: Any) -> StepRow:
+    """A row of `schema.step` as the house sees it."""
+    values = dict(row._mapping)
+    for column in ("wall", "cpu"):
+        values[column] = None if values[column] is None else float(values[column])
+    return StepRow(**values)
 
 
 def parts(connection: Connection, master: str) -> list[DocumentRow]:

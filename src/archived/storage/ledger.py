@@ -36,6 +36,8 @@ KINDS: Mapping[str, str] = {
     "step-broke": "A stage failed.",
     "step-put-back": "A stage was stopped with the daemon and will be started again.",
     "step-lost": "The daemon or the machine died under a stage.",
+    "review-required": "A stage ended well, and a person must look; how many regions, and whether "
+    "that holds the document.",
     "document-held": "A person must decide.",
     "document-released": "A person decided that the document goes on.",
     "document-retried": "A person asked for another try.",

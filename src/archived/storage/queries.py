@@ -15,7 +15,7 @@ from archived.model.document import COLUMN, MOVING, State
 from archived.model.fairness import Line
 from archived.storage import ledger as chain
 from archived.storage import schema as t
-from archived.storage.change import artifact_row, document_row, originals, parts
+from archived.storage.change import artifact_row, document_row, originals, parts, step_row
 from archived.storage.records import (
     Arrival,
     ArrivalState,
@@ -223,7 +223,7 @@ class Queries:
             .where(t.step.c.document == document)
             .order_by(t.step.c.started, t.step.c.id)
         )
-        return [_step(r) for r in self._rows(statement)]
+        return [step_row(r) for r in self._rows(statement)]
 
     def facts(self, document: str) -> dict[str, Mapping[str, Any]]:
         """Stage -> the facts of its last good end."""
@@ -376,10 +376,3 @@ def column_of(state: ArrivalState, document_state: str | None) -> str | None:
 def _arrival(row: Row[Any]) -> Arrival:
     values = dict(row._mapping)
     return Arrival(**(values | {"state": ArrivalState(values["state"])}))
-
-
-def _step(row: Row[Any]) -> StepRow:
-    values = dict(row._mapping)
-    for column in ("wall", "cpu"):
-        values[column] = None if values[column] is None else float(values[column])
-    return StepRow(**values)

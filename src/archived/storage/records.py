@@ -99,6 +99,7 @@ class DocumentRow:
     collation: str = ""
     owner: str = ""
     master: str | None = None
+    review: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,9 @@ class StepRow:
     wall: float | None = None
     cpu: float | None = None
     peak_memory: int | None = None
+    reviews: Sequence[Mapping[str, Any]] | None = None
+    """What a person must look at, as `model.review.to_json` writes it."""
+    worked_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

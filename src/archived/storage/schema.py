@@ -133,6 +133,7 @@ document = Table(
     ),
     Column("owner", Text, nullable=False, server_default="", comment="whose papers these are"),
     Column("master", Text, comment="the document it was cut from"),
+    Column("review", Text, comment="id of the step whose review holds it"),
     Index("document_dossier", "dossier", sqlite_where=text("dossier != ''")),
     Index("document_master", "master", sqlite_where=text("master IS NOT NULL")),
     Index("document_due", "lane", "due", sqlite_where=text("due IS NOT NULL AND running IS NULL")),
@@ -181,7 +182,7 @@ step = Table(
     Column("options_digest", Text, nullable=False),
     Column("started", Instant, nullable=False),
     Column("ended", Instant),
-    Column("ending", Text, comment="finished, skipped, refused, postponed, broke, put-back, lost"),
+    Column("ending", Text, comment="see model.outcome"),
     Column("code", Text),
     Column("message", Text),
     Column("hint", Text),
@@ -191,6 +192,8 @@ step = Table(
     Column("wall", Text, comment="seconds"),
     Column("cpu", Text, comment="seconds, children included"),
     Column("peak_memory", BigInteger, comment="bytes"),
+    Column("reviews", JSON, comment="what a person must look at"),
+    Column("worked_on", Text, comment="with reviews: role/name of the main artifact before it"),
     Index("step_document", "document", "position"),
 )
 
