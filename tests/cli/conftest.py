@@ -200,6 +200,10 @@ class House:
         """Until exactly so many documents are in each state."""
         until(lambda: self.session.ask("status")["documents"] == states, self.log)
 
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Until it holds; what the daemon wrote says why it does not."""
+        until(condition, self.log)
+
     def settle_again(self) -> None:
         """Until nothing is in work any more."""
         ends = {"safe", "held", "waiting"}
@@ -223,6 +227,12 @@ def until(condition: Callable[[], bool], why: Callable[[], str], seconds: float 
 def new_house(tmp_path: Path) -> House:
     """A house whose daemon was never started."""
     return House(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_house() -> type[House]:
+    """For tests that need a house of another shape for all of them."""
+    return House
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from world import CONTENT, DECK, LIMITS, World
 
-from archived.engine.scheduler import Scheduler, StepEnded
+from archived.engine.attempts import StepEnded
+from archived.engine.scheduler import Scheduler
 from archived.engine.sealing import Sealer
 from archived.model.document import State
 from archived.model.outcome import Ending, Made, Outcome, PartMade

@@ -14,6 +14,7 @@ import pytest
 from dividing import Dividing
 from ocfl_judge import judge
 from power import cut
+from reviewing import Reviewing
 from world import CONTENT, DECK, LIMITS, World
 
 from archived.model.document import State
@@ -119,6 +120,58 @@ def test_the_power_may_go_at_any_call_while_a_document_is_cut_into_parts(tmp_pat
             break
     assert calls > 120, "four documents are that many durable calls"
     assert judge(root / "store" / "ocfl") == []
+
+
+def reviewed_life(root: Path) -> None:
+    """A person has the stage run again once, then looks and lets the document go on."""
+    world = Reviewing(root)
+    world.restart()
+    world.sweep()
+    world.work()
+    world.retry_once()
+    world.work()
+    world.look_and_release()
+    world.work()
+    world.catalog.close()
+
+
+def test_the_power_may_go_at_any_call_while_a_person_must_look(tmp_path: Path) -> None:
+    """At a commit that holds, at a retry that puts it back, at a release that names what was
+    shown; what is held is never sealed before somebody let it go on.
+    """
+    for calls in itertools.count(start=15, step=4):
+        root = tmp_path / str(calls)
+        root.mkdir()
+        drop(root)
+        went = cut(lambda root=root: reviewed_life(root), calls)
+        no_seal_without_a_release(root)
+        reviewed_life(root)
+
+        assert problems(root / "state", root / "store") == []
+        world = Reviewing(root)
+        (row,) = world.catalog.documents()
+        assert (row.state, row.review) == (State.SAFE, None)
+        kinds = [entry.kind for entry in world.catalog.ledger_of(row.id)]
+        assert kinds.count("document-released") == kinds.count("document-retried") == 1
+        assert kinds.count("review-required") == kinds.count("document-held") == 2
+        made = [a for a in world.catalog.artifacts(row.id) if a.step]
+        assert sorted(a.name for a in made) == ["mark.png", "page.pdf", "page.txt"]
+        assert len({a.step for a in made}) == 1
+        world.catalog.close()
+        if not went:
+            break
+    assert calls > 60, "its life is that many durable calls"
+    assert judge(root / "store" / "ocfl") == []
+
+
+def no_seal_without_a_release(root: Path) -> None:
+    if not (root / "state" / "catalog.db").exists():
+        return
+    world = Reviewing(root)
+    for row in world.catalog.documents():
+        kinds = [entry.kind for entry in world.catalog.ledger_of(row.id)]
+        assert "document-released" in kinds or list(world.store.objects()) == []
+    world.catalog.close()
 
 
 def test_a_document_that_kills_the_machine_every_time_is_held(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ class World:
 
     copies = 1
     """Nobody here makes any: with 1 a document stays sealed, with 0 it is safe."""
+    flagging = DECK
+    """Says whose reviews hold nothing."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -109,10 +111,18 @@ class World:
     def end(self, step: StepRow, outcome: Outcome) -> State:
         """Let a started step end somehow."""
         row = self.catalog.document(step.document)
+        outcome = self.flagging.marked(row.hotfolder, outcome)
         decision = decide(outcome, step.attempt, row.postponed, LIMITS, self.now())
         return commit.commit_step(
             self.spool, self.catalog, DECK, step, outcome, decision, self.now()
         )
+
+    def work_once(self) -> None:
+        """One step of every document that is due."""
+        sealer = Sealer(self.spool, self.store, self.catalog, "")
+        for row in self.catalog.documents():
+            if row.due is not None:
+                self.step(sealer, row)
 
     def step(self, sealer: Sealer, row: DocumentRow) -> None:
         """One step from start to a good end."""

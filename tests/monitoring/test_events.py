@@ -58,10 +58,10 @@ def eventful(box, until, elsewhere: Path) -> None:
     box.tables["pipeline.paper"]["stages"] = ["eventful", "pictures", "seal", "replicate"]
     box.tables["intake"]["max_file_size"] = "1 KiB"
     box.start()
-    box.drop("cut.txt", "late.txt", "broken.txt", "one.txt", "two.txt", "three.txt")
+    box.drop("cut.txt", "late.txt", "broken.txt", "one.txt", "two.txt", "three.txt", "seen.txt")
     (box.hot() / ".hidden").write_text("x")
     box.drop("large.txt", text="x" * 2000)
-    held = {"broken.txt", "one.txt", "two.txt", "three.txt"}
+    held = {"broken.txt", "one.txt", "two.txt", "three.txt", "seen.txt"}
     until(lambda: {n for n, s in box.states().items() if s == "held"} == held, "held", 60,
           box.states)  # fmt: skip
     until(lambda: box.documents()["late.txt"][1] == "not-yet", "it waits", 60, box.documents)
@@ -115,6 +115,8 @@ class Eventful(Stage[Options]):
             return Result(parts=parts)
         if document.name == "late.txt" and not Path(__file__).with_name("up").exists():
             raise Postpone("not yet", code="not-yet", hint="wait", after="0.3 s")
+        if document.name == "seen.txt":
+            return Result(reviews=[Review("unread-content", "there is more on it")])
         if document.name == "broken.txt":
             raise RuntimeError("as always")
         if document.name in {"one.txt", "two.txt", "three.txt"}:

@@ -6,6 +6,7 @@ A `House` is `world.World` (hot folder, state and store on disk, no daemon) that
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from power import cut
@@ -20,6 +21,8 @@ from archived.intake.item import Route
 from archived.model.document import IllegalStep, State
 from archived.model.outcome import Ending, Made, Outcome
 from archived.model.plan import SEAL
+from archived.model.review import Region, Review
+from archived.observe.reviews import of_document
 from archived.storage import atomic
 from archived.storage.atomic import digest
 from archived.storage.ledger import verify
@@ -27,10 +30,14 @@ from archived.storage.records import Balance, DocumentRow, StepRow
 from archived.storage.recovery import Recovered, recover
 from archived.testing.invariants import problems
 
-__all__ = ["LIMITS", "STAGES", "House", "crash"]
+__all__ = ["LIMITS", "STAGES", "House", "asks", "crash"]
 
 ENDINGS = {
     "finished": Outcome(Ending.FINISHED),
+    "review": Outcome(
+        Ending.FINISHED,
+        reviews=(Review("unread-content", "look", regions=(Region(1, (0.0, 0.0, 1.0, 1.0)),)),),
+    ),
     "refused": Outcome(Ending.REFUSED, "wrong-paper", "a person must look", "look"),
     "postponed": Outcome(Ending.POSTPONED, "server-away", "nobody answers", "wait"),
     "broke": Outcome(Ending.BROKE, "stage-error", "it raised", "report it"),
@@ -71,24 +78,32 @@ class House(World):
             sealed = Sealer(self.spool, self.store, self.catalog, "").seal(row, step)
             assert not isinstance(sealed, Outcome), sealed
             return commit.seal(self.spool, self.catalog, DECK, step, *sealed, self.now())
+        sealed = self.catalog.document(step.document).object_key is not None
+        if how == "review" and not asks(step.stage, sealed=sealed):
+            return self.finish(step, "finished")
         outcome = ENDINGS[how]
-        if how == "finished" and step.stage == "note":
+        if how in {"finished", "review"} and step.stage == "note":
             folder = self.spool.start_work(step.id)
             (folder / "note.txt").write_text(f"a note of attempt {step.attempt}")
             made = (Made("note.txt", "note.txt", "text/plain", "text"),)
-            outcome = Outcome(Ending.FINISHED, made=made, facts={"pages": 1})
+            outcome = replace(outcome, made=made, facts={"pages": 1})
         return self.end(step, outcome)
 
     # What a person does ----------------------------------------------------------------------
 
     def decide(self, document: str, what: str) -> bool:
-        """`release`, `retry` or `refuse`; whether the program agreed."""
+        """`release` (looking first, where that is asked for), `release-unseen`, `retry` or
+        `refuse`; whether the program agreed.
+        """
         try:
             if what == "refuse":
                 commit.refuse(self.catalog, document, "anna", "", self.now())
-            else:
-                commit.release(self.catalog, DECK, document, "anna", "", self.now(),
-                               skip=what == "release")  # fmt: skip
+                return True
+            row = self.catalog.document(document)
+            asked = of_document(self.catalog, row) if what == "release" else []
+            shown = next((str(each["shown"]) for each in asked if each["holds"]), None)
+            commit.release(self.catalog, DECK, document, "anna", "", self.now(),
+                           skip=what != "retry", shown=shown)  # fmt: skip
         except (NotNow, IllegalStep):
             return False
         return True
@@ -125,6 +140,11 @@ class House(World):
             for path in root.rglob("*")
             if path.is_file() and not path.is_symlink()
         }
+
+
+def asks(stage: str, *, sealed: bool) -> bool:
+    """Whether a stage may ask for a look: none does that behind the seal."""
+    return stage != SEAL and not sealed
 
 
 def crash(root: Path, action: Callable[[House], object], calls: int) -> bool:

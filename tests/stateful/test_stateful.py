@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from by_hand import LIMITS, STAGES, House, crash
+from by_hand import LIMITS, STAGES, House, asks, crash
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -41,7 +41,10 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 MORE = int(os.environ.get("ARCHIVED_STATEFUL", "0"))
 NAMES = st.sampled_from(["a.pdf", "b.pdf", "sub/c.pdf", "thư.pdf", "~$open.pdf", ".part.pdf"])
 PAPERS = st.integers(0, 3)
-HOW = st.sampled_from(["finished"] * 4 + ["refused", "postponed", "broke", "put-back"])
+HOW = st.sampled_from(
+    ["finished"] * 4 + ["review", "review", "refused", "postponed", "broke", "put-back"]
+)
+DECISIONS = st.sampled_from(["release", "release-unseen", "retry", "retry", "refuse"])
 MEANWHILE = st.sampled_from(["nothing", "vanish", "write"])
 WHERE = st.integers(0, 45)
 """The durable call before which the power goes; past the last one nothing happens."""
@@ -66,6 +69,8 @@ class Known:
     position: int
     attempts: int
     running: bool = False
+    reviewed: bool = False
+    """A review holds it, or did when somebody refused it."""
 
 
 class Archive(RuleBasedStateMachine):
@@ -170,12 +175,14 @@ class Archive(RuleBasedStateMachine):
         self.a_step_ends(data, how)
 
     @precondition(lambda self: self._resting())
-    @rule(data=st.data(), what=st.sampled_from(["release", "retry", "retry", "refuse"]))
+    @rule(data=st.data(), what=DECISIONS)
     def a_person_decides(self, data: st.DataObject, what: str) -> None:
         document = data.draw(st.sampled_from(self._resting()), label="document")
         was = self.known[document]
         if not self.house.decide(document, what):
             return
+        assert what != "release-unseen" or not was.reviewed, "it went on and nobody had looked"
+        assert (what, was.state) != ("release", State.REFUSED) or not was.reviewed
         row = self.house.catalog.document(document)
         if what == "refuse":
             assert was.state is State.HELD
@@ -187,7 +194,10 @@ class Archive(RuleBasedStateMachine):
         assert row.position <= was.position + 1, "no more than one stage is passed over"
         skipped = STAGES[was.position : row.position]
         assert "seal" not in skipped, "the seal is never passed over"
-        self._is(document, state=row.state, position=row.position, attempts=0)
+        if was.reviewed:
+            back = 1 if what == "retry" else 0
+            assert row.position == was.position - back, "a look passes over nothing"
+        self._is(document, state=row.state, position=row.position, attempts=0, reviewed=False)
 
     # Crashes ------------------------------------------------------------------------------------
 
@@ -207,12 +217,12 @@ class Archive(RuleBasedStateMachine):
         self._crash(lambda house: [house.look() for _ in range(3)], calls, meanwhile=live_on)
 
     @precondition(lambda self: self._due())
-    @rule(calls=WHERE, data=st.data())
-    def the_power_goes_under_a_step(self, calls: int, data: st.DataObject) -> None:
+    @rule(calls=WHERE, data=st.data(), how=st.sampled_from(["finished", "review"]))
+    def the_power_goes_under_a_step(self, calls: int, data: st.DataObject, how: str) -> None:
         document = data.draw(st.sampled_from(self._due()), label="document")
 
         def work(house: House) -> None:
-            house.finish(house.begin(house.catalog.document(document)), "finished")
+            house.finish(house.begin(house.catalog.document(document)), how)
 
         was = self.known[document]
         self._crash(work, calls, moved=document, may_be={
@@ -220,6 +230,21 @@ class Archive(RuleBasedStateMachine):
             (was.position, was.attempts + 1),
             (was.position + 1, 0),
         })  # fmt: skip
+
+    @precondition(lambda self: self._resting())
+    @rule(calls=st.integers(0, 2), data=st.data(), what=DECISIONS)
+    def the_power_goes_under_a_decision(self, calls: int, data: st.DataObject, what: str) -> None:
+        document = data.draw(st.sampled_from(self._resting()), label="document")
+        was = self.known[document]
+        self._crash(lambda house: house.decide(document, what), calls, moved=document, may_be={
+            (was.position, was.attempts),
+            *((position, 0) for position in (was.position - 1, was.position, was.position + 1)),
+        })  # fmt: skip
+        now = self.known[document]
+        self.refused[was.content] += (was.state, now.state) == (State.HELD, State.REFUSED)
+        assert now.reviewed <= was.reviewed
+        if what == "release-unseen" and was.reviewed:
+            assert now == was
 
     @rule(calls=st.integers(0, 12), then=MEANWHILE,
           name=NAMES, number=PAPERS)  # fmt: skip
@@ -255,7 +280,7 @@ class Archive(RuleBasedStateMachine):
         for document, was in self.known.items():
             row = rows[document]
             found = Known(was.content, row.state, row.position, row.attempts,
-                          row.running is not None)  # fmt: skip
+                          row.running is not None, row.review is not None)  # fmt: skip
             assert found == was, f"{document}: {found} instead of {was}"
             assert sha256(self.house.original(document)) == was.content
 
@@ -375,7 +400,8 @@ class Archive(RuleBasedStateMachine):
         if moved:
             row = self.house.catalog.document(moved)
             assert (row.position, row.attempts) in may_be, (row, may_be)
-            self._is(moved, state=row.state, position=row.position, attempts=row.attempts)
+            self._is(moved, state=row.state, position=row.position, attempts=row.attempts,
+                     reviewed=row.review is not None)  # fmt: skip
 
     def _adopted(self) -> list[str]:
         """Documents that a recovery found in the spool alone, now or when it was cut short."""
@@ -389,7 +415,13 @@ class Archive(RuleBasedStateMachine):
 def after(was: Known, how: str) -> Known:
     """What a document is after its running step ended like that."""
     now = replace(was, running=False)
+    if how == "review" and not asks(STAGES[was.position], sealed=was.state is State.SEALED):
+        how = "finished"
     match how:
+        case "review":
+            return replace(
+                now, state=State.HELD, position=was.position + 1, attempts=0, reviewed=True
+            )
         case "finished":
             sealed = STAGES[was.position] == "seal" or was.state is State.SEALED
             state = State.SEALED if sealed else State.WORKING

@@ -14,6 +14,7 @@ from archived.cli import (
     house,
     ledger,
     report,
+    reviews,
 )
 from archived.cli.completion import completion
 from archived.cli.group import Ctl
@@ -25,7 +26,7 @@ def cli() -> None:
     """Look after the archive: what came in, where it is, what waits for a person."""
 
 
-for _noun in (house, report, extending, documents, decisions, ledger, cover_sheet):
+for _noun in (house, report, extending, documents, reviews, decisions, ledger, cover_sheet):
     for _command in _noun.COMMANDS:
         cli.add_command(_command)
 cli.add_command(completion)

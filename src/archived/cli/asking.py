@@ -60,27 +60,44 @@ class Session:
 
     def tell(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One call to the daemon. Raises `DaemonDown`, or the `ArchivedError` it answers with."""
+        said = self._call(method, path, None if body is None else json.dumps(body))
+        try:
+            return json.loads(said)
+        except ValueError as error:
+            raise _down(self.place.socket, error) from error
+
+    def _call(self, method: str, path: str, body: str | None) -> bytes:
         line = _Line(self.place.socket)
         try:
-            line.request(method, path, None if body is None else json.dumps(body))
+            line.request(method, path, body)
             answer = line.getresponse()
-            said = json.loads(answer.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            said = answer.read()
+            wrong = {} if answer.status == http.client.OK else json.loads(said)["error"]
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             raise _down(self.place.socket, error) from error
         finally:
             line.close()
-        if answer.status != http.client.OK:
-            wrong = said["error"]
+        if wrong:
             raise ArchivedError(wrong["message"], hint=wrong["hint"], code=wrong["code"])
         return said
 
-    def decide(self, what: str, document: str, note: str, code: str | None = None) -> Any:
-        """Tell the daemon a person's decision; with a code, only if that is what holds it."""
+    def decide(
+        self, what: str, document: str, note: str, code: str | None = None,
+        shown: str | None = None,
+    ) -> Any:  # fmt: skip
+        """Tell the daemon a person's decision; with a code, only if that is what holds it; with
+        what was shown, only if that is what is to be looked at.
+        """
         who = os.environ.get("SUDO_USER", "")
         return self.tell(
             "POST", f"/v1/{what}/{quote(document, safe='')}",
-            {"operator": who, "note": note, "code": code},
+            {"operator": who, "note": note, "code": code, "shown": shown},
         )  # fmt: skip
+
+    def picture(self, document: str, step: str, name: str) -> bytes:
+        """A picture of what a person must look at. Raises `ArchivedError`."""
+        path = "/".join(quote(part, safe="") for part in (document, step, name))
+        return self._call("GET", f"/v1/picture/{path}", None)
 
     def _from_catalog(self, question: str, said: Mapping[str, str], down: DaemonDown) -> Any:
         from archived.observe.answers import Answers

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import click
 
 from archived.cli import shown
 from archived.cli.asking import Session
-from archived.cli.documents import DOCUMENT
+from archived.cli.documents import DOCUMENT, complete_document
+from archived.cli.exits import NOT_NOW, OK
+from archived.cli.reviews import release_shown
 from archived.locale import _, language
 
 
@@ -23,19 +28,39 @@ def retry(session: Session, document: str, note: str) -> None:
 
 
 @click.command("release")
-@DOCUMENT
+@click.argument("document", metavar="[DOC]", required=False, shell_complete=complete_document)
 @click.option("--note", required=True, metavar="WORDS", help="Why; kept in the ledger for ever.")
 @click.option("--code", metavar="CODE", help="Only if this is what holds it, as you saw it.")
+@click.option(
+    "--reviewed",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Let go on what archivectl review showed in this folder, and nothing else.",
+)
+@click.option("--dossier", metavar="CODE", help="With --reviewed: only what belongs to this.")
 @click.pass_obj
-def release(session: Session, document: str, note: str, code: str | None) -> None:
+def release(
+    session: Session, document: str | None, note: str, code: str | None, reviewed: Path | None,
+    dossier: str | None,
+) -> None:  # fmt: skip
     """Let a held or waiting document go on without the stage that stopped it.
 
     DOC is its id, or enough of the beginning or end of it. Whatever the stage should have done is
     not done: a document released past sign is archived unsigned. With --code it is not released
     when somebody else did so before and something else holds it now.
+
+    With --reviewed all documents go on that archivectl review showed in FOLDER, or those of them
+    that DOC, --code and --dossier name; with the stage after the one that asked, for that one has
+    done its work. What is not as it was shown stays held, and it ends with 5.
     """
     if not note.strip():
         raise click.UsageError(_("--note: say why, in a few words"))
+    if reviewed is not None:
+        known = document and session.ask_daemon("resolve", {"document": document})["id"]
+        whole = release_shown(session, reviewed, note, document=known, code=code, dossier=dossier)
+        sys.exit(OK if whole else NOT_NOW)
+    if document is None or dossier is not None:
+        raise click.UsageError(_("name a document, or a folder with --reviewed"))
     _decide(session, "release", document, note, code)
 
 

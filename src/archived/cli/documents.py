@@ -17,7 +17,7 @@ from archived.locale import _, language, number
 STATES = ("admitted", "working", "waiting", "divided", "held", "refused", "sealed", "safe")
 
 
-def _complete_document(
+def complete_document(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Ids that begin as typed, the newest documents' first."""
@@ -32,7 +32,7 @@ def _complete_document(
     ]
 
 
-DOCUMENT = click.argument("document", metavar="DOC", shell_complete=_complete_document)
+DOCUMENT = click.argument("document", metavar="DOC", shell_complete=complete_document)
 
 
 @click.command("documents")
@@ -160,6 +160,7 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
         steps.row(shown.moment(step["started"], zone, seconds=True), step["stage"],
                   step["attempt"], ending, wall, step["code"])  # fmt: skip
     steps.show()
+    _asked(it["steps"])
     if it["replicas"]:
         shown.heading(_("Copies"))
         copies = shown.Sheet(
@@ -172,6 +173,26 @@ def _show(it: dict[str, Any], zone: tzinfo) -> None:
         copies.show()
     what = _("{zone}; what happened, in words: archivectl explain")
     shown.line(what.format(zone=shown.zone_name(zone)), "dim")
+
+
+def _asked(steps: list[dict[str, Any]]) -> None:
+    """What a person was to look at, and whether that held the document."""
+    asked = [(step, review) for step in steps for review in step["reviews"] or ()]
+    if not asked:
+        return
+    shown.heading(_("To be looked at"))
+    sheet = shown.Sheet(
+        [_("stage"), _("code"), _("regions"), _("held it"), _("why")],
+        right=[_("regions")], give=_("why"),
+    )  # fmt: skip
+    for step, review in asked:
+        done_again = step["ending"] == "superseded"
+        held = (
+            _("no, done again") if done_again else shown.word("no" if review["flagged"] else "yes")
+        )
+        sheet.row(step["stage"], review["code"], len(review["regions"]), held,
+                  shown.reason(review["message"], review["code"]))  # fmt: skip
+    sheet.show()
 
 
 @click.command("explain")

@@ -45,7 +45,7 @@ def ending(text: str | None) -> str:
         "finished": pgettext("ending", "finished"), "skipped": pgettext("ending", "skipped"),
         "postponed": pgettext("ending", "postponed"), "refused": pgettext("ending", "refused"),
         "broke": pgettext("ending", "broke"), "put-back": pgettext("ending", "put-back"),
-        "lost": pgettext("ending", "lost"),
+        "lost": pgettext("ending", "lost"), "superseded": pgettext("ending", "superseded"),
     }  # fmt: skip
     return pgettext("ending", "running") if text is None else endings.get(text, text)
 

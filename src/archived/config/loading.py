@@ -194,6 +194,7 @@ def _inherited(folders: Mapping[str, HotFolder], intake: Intake) -> dict[str, Ho
             mode=folder.mode,
             recursive=folder.recursive,
             secrecy=folder.secrecy,
+            unread=folder.unread,
             owner=folder.owner,
             priority=folder.priority,
             device=folder.device or name,

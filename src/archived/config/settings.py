@@ -46,6 +46,7 @@ class HotFolderSetting:
     recursive: bool
     secrecy: str
     """"thường", "mật", "tối mật", "tuyệt mật", or empty when none was declared."""
+    unread: Literal["hold", "flag"]
     owner: str
     priority: int
     device: str
@@ -181,6 +182,7 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
         "mode": folder.mode,
         "recursive": folder.recursive,
         "secrecy": folder.secrecy,
+        "unread": folder.unread,
         "owner": folder.owner,
         "priority": folder.priority,
         "device": folder.device,

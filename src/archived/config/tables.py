@@ -107,6 +107,10 @@ class HotFolder(Options):
     """Highest level that may arrive here: "thường" ("open"), "mật" ("mat"), "tối mật" ("toi-mat"),
     "tuyệt mật" ("tuyet-mat"). A higher mark found on a page holds the document. Empty: the same as
     "thường"."""
+    unread: Literal["hold", "flag"] = "hold"
+    """What becomes of a document of which a stage says that it could not read all (the code
+    "unread-content"), so that its secrecy is not established: "hold" until a person has looked,
+    "flag" to record it and go on. Every other review holds."""
     owner: str = ""
     """Whose papers arrive here: the unit or office, as it is to stand in each document's record."""
     priority: int = 0

@@ -12,6 +12,7 @@ from archived.intake.desk import FolderCard
 from archived.intake.item import Route
 from archived.model.hours import LaneHours
 from archived.model.policy import Limits
+from archived.model.review import SECRECY_OPEN
 from archived.observe.share import ShareCard
 
 
@@ -25,6 +26,11 @@ def deck(settings: Settings) -> Deck:
             for name, target in settings.targets.items()
         },
         limits=limits,
+        flagged={
+            name: SECRECY_OPEN
+            for name, folder in settings.hotfolders.items()
+            if folder.unread == "flag"
+        },
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -24,12 +25,14 @@ from archived.daemon import cards
 from archived.daemon.checks import check_all
 from archived.daemon.health import Health
 from archived.daemon.house import House
+from archived.daemon.pictures import picture
 from archived.daemon.reception import FolderStatus, Reception
 from archived.daemon.serving import no_second_history, only_one
 from archived.daemon.snapshot import snapshot
+from archived.engine.attempts import StepEnded
 from archived.engine.commit import refuse, release
 from archived.engine.runner import LocalRunner
-from archived.engine.scheduler import Runner, Scheduler, StepEnded
+from archived.engine.scheduler import Runner, Scheduler
 from archived.engine.sealing import Sealer
 from archived.errors import ArchivedError, CatalogError, NotNow, PluginError
 from archived.intake.desk import Desk, Sweep
@@ -307,6 +310,8 @@ class Daemon:
         self.metrics.step_ended(ended.stage, ended.ending, ended.code, usage.wall, usage.cpu)
         if ended.ending == Ending.FINISHED:
             self.metrics.told(ended.stage, ended.facts, ended.tools)
+            for review in ended.reviews:
+                self.metrics.asked(ended.stage, review.code, held=not review.flagged)
         self.health.progressed()
         self._ring()
 
@@ -378,8 +383,9 @@ class Daemon:
         }
 
     async def decide(
-        self, what: str, document: str, operator: str, note: str, held_for: str | None
-    ) -> Any:
+        self, what: str, document: str, operator: str, note: str, *,
+        held_for: str | None, shown: str | None,
+    ) -> Any:  # fmt: skip
         """Carry out a person's decision: `retry`, `release` or `refuse`."""
         document = await asyncio.to_thread(self.answers.resolve, document)
         if what == "refuse":
@@ -389,12 +395,16 @@ class Daemon:
         elif what in {"retry", "release"}:
             state = await asyncio.to_thread(
                 release, self.catalog, self.scheduler.deck, document, operator, note,
-                self.house.now(), skip=what == "release", held_for=held_for,
+                self.house.now(), skip=what == "release", held_for=held_for, shown=shown,
             )  # fmt: skip
         else:
             raise ArchivedError(f"{what!r} is not a decision", code="bad-question")
         self.woken()
         return {"document": document, "state": str(state)}
+
+    def picture(self, document: str, step: str, name: str) -> Path:
+        """Where a picture lies that a person must look at. Blocking; raises `NotNow`."""
+        return picture(self.spool, self.store, self.catalog, document, step, name)
 
     async def reload(self) -> list[str]:
         """Read the configuration again; returns what changed, in sentences.

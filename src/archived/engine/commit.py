@@ -149,10 +149,11 @@ def release(
                 hint=f"look at it again: archivectl explain {document}",
             )
         reviewed = review.of_document(change, row)
+        if skip:
+            review.check_shown(row, reviewed, shown)
         if reviewed is None:
             position = _where_to_go_on(change, row, skip=skip)
         elif skip:
-            review.check_shown(document, reviewed, shown)
             position = row.position
         else:
             position = review.try_again(change, reviewed)

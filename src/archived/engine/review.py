@@ -13,6 +13,7 @@ from typing import Any
 
 from archived.errors import NotNow
 from archived.model import review
+from archived.model.document import State
 from archived.model.review import Review
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
@@ -83,10 +84,19 @@ def of_step(step: StepRow) -> tuple[Review, ...]:
     return review.from_json(list(step.reviews or ()))
 
 
-def check_shown(document: str, reviewed: Reviewed, shown: str | None) -> None:
-    """Raises `NotNow` unless the decision names exactly what is to be looked at."""
-    if shown == reviewed.shown:
+def check_shown(row: DocumentRow, reviewed: Reviewed | None, shown: str | None) -> None:
+    """Raises `NotNow` unless a release names exactly what is to be looked at.
+
+    Nor does it cover what somebody refused meanwhile, or what is held for something else by now.
+    """
+    document = row.id
+    if shown == (reviewed.shown if reviewed else None) and not _refused(row, reviewed):
         return
+    if _refused(row, reviewed):
+        raise NotNow(
+            f"somebody decided that document {document} is not archived",
+            hint=f"archivectl retry {document} takes it up again",
+        )
     why = (
         f"a person must look at document {document} before it is released"
         if shown is None
@@ -97,6 +107,10 @@ def check_shown(document: str, reviewed: Reviewed, shown: str | None) -> None:
         hint=f"archivectl review {document} -o FOLDER shows it; then archivectl release "
         "--reviewed FOLDER --note WHY",
     )
+
+
+def _refused(row: DocumentRow, reviewed: Reviewed | None) -> bool:
+    return reviewed is not None and row.state is State.REFUSED
 
 
 def try_again(change: Change, reviewed: Reviewed) -> int:

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import structlog
 
 from archived.engine import commit
+from archived.engine.attempts import Active, StepEnded
 from archived.engine.boundary import DocumentCard, Limits, Request, asked_about
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
 from archived.engine.custody import document_card
@@ -61,31 +62,6 @@ class Runner(Protocol):
         on_log: Callable[[str], None] | None = None,
     ) -> Outcome: ...  # fmt: skip
     async def stop(self, grace: float = 0.0) -> None: ...
-
-
-@dataclass(slots=True)
-class Active:
-    """A step being run now, for `status`."""
-
-    document: str
-    name: str
-    stage: str
-    lane: str
-    attempt: int
-    started: datetime
-    progress: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class StepEnded:
-    """Told after each attempt: for metrics and the watchdog, not for decisions."""
-
-    stage: str
-    ending: str
-    code: str
-    usage: Usage
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    tools: Mapping[str, str] = field(default_factory=dict)
 
 
 class Scheduler:
@@ -405,6 +381,7 @@ class Scheduler:
         """Judge and record. What cannot be kept on disk, or not be recorded, becomes an ending of
         its own: no document stays behind as running.
         """
+        outcome = self._deck.marked(row.hotfolder, outcome)
         try:
             await self._insist(lambda: self._commit_once(row, step, outcome))
         except (NotNow, CatalogError):
@@ -421,16 +398,15 @@ class Scheduler:
             document=row.id, stage=step.stage, attempt=step.attempt, code=outcome.code or None,
             seconds=round(outcome.usage.wall, 3),
         )  # fmt: skip
-        self._tell(
-            StepEnded(
-                step.stage, str(outcome.ending), outcome.code, outcome.usage, outcome.facts,
-                outcome.tools,
-            )
-        )  # fmt: skip
+        for review in outcome.reviews:  # its message is for those who decide, not for the log
+            _log.warning(
+                "a person must look", action="review-required", document=row.id, stage=step.stage,
+                code=review.code, regions=len(review.regions), held=not review.flagged,
+            )  # fmt: skip
+        self._tell(StepEnded.of(step, outcome))
 
     def _commit_once(self, row: DocumentRow, step: StepRow, outcome: Outcome) -> None:
         now = self._clock()
-        outcome = self._deck.marked(row.hotfolder, outcome)
         decision = decide(
             outcome, step.attempt, row.postponed, self._deck.limits_of(step.stage), now
         )

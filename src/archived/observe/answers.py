@@ -16,6 +16,7 @@ from archived.errors import ArchivedError, CatalogError, LedgerError, NoSuchDocu
 from archived.locale import speaking
 from archived.model import description
 from archived.model.document import State
+from archived.observe import reviews
 from archived.observe.account import Asked, balance_sheet, zone_of
 from archived.observe.copies import copies
 from archived.observe.explain import explain
@@ -47,6 +48,8 @@ class Answers:
             "resolve": self._resolve,
             "show": self._show,
             "explain": self._explain,
+            "reviews": self._reviews,
+            "review": self._review,
             "search": self._search,
             "account": self._account,
             "copies": self._copies,
@@ -174,6 +177,15 @@ class Answers:
                 zone=zone_of(arguments.get("zone", "UTC")),
             )
         return {"document": row.id, "name": row.name, "state": row.state, **asdict(story)}
+
+    def _reviews(self, arguments: Arguments) -> Any:
+        limit = min(_MOST, _number(arguments, "limit", 100))
+        rows = reviews.waiting(self._catalog, arguments, limit)
+        return {"documents": [_brief(row) for row in rows]}
+
+    def _review(self, arguments: Arguments) -> Any:
+        row = self._catalog.document(self.resolve(arguments.get("document", "")))
+        return {"document": _brief(row), "steps": reviews.of_document(self._catalog, row)}
 
     def _search(self, arguments: Arguments) -> Any:
         words = arguments.get("words", "")

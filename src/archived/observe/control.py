@@ -38,8 +38,16 @@ class Controlled(Protocol):
 
     def ask(self, question: str, arguments: dict[str, str]) -> Any: ...
     async def decide(
-        self, what: str, document: str, operator: str, note: str, held_for: str | None
+        self,
+        what: str,
+        document: str,
+        operator: str,
+        note: str,
+        *,
+        held_for: str | None,
+        shown: str | None,
     ) -> Any: ...
+    def picture(self, document: str, step: str, name: str) -> Path: ...
     async def reload(self) -> list[str]: ...
 
 
@@ -51,6 +59,7 @@ class Control:
         self._daemon = daemon
         app = web.Application(middlewares=[_explained])
         app.router.add_get("/v1/{question}", self._ask)
+        app.router.add_get("/v1/picture/{document}/{step}/{name}", self._picture)
         app.router.add_post("/v1/reload", self._reload)
         app.router.add_post("/v1/{what}/{document}", self._decide)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
@@ -96,10 +105,20 @@ class Control:
             raise ArchivedError("the request's body must be a JSON object", code="bad-question")
         operator = _operator(request, str(body.get("operator", "")))
         what, document = request.match_info["what"], request.match_info["document"]
-        note, code = str(body.get("note", "")), body.get("code")
-        held_for = None if code is None else str(code)
-        decided = await self._daemon.decide(what, document, operator, note, held_for)
+        decided = await self._daemon.decide(
+            what, document, operator, str(body.get("note", "")),
+            held_for=_text(body.get("code")), shown=_text(body.get("shown")),
+        )  # fmt: skip
         return web.json_response(decided)
+
+    async def _picture(self, request: web.Request) -> web.StreamResponse:
+        named = (request.match_info[part] for part in ("document", "step", "name"))
+        path = await asyncio.to_thread(self._daemon.picture, *named)
+        return web.FileResponse(path)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _operator(request: web.Request, says: str) -> str:

@@ -104,6 +104,8 @@ def _steps(steps: Sequence[StepRow]) -> list[Told]:
     for step in steps:
         at = step.ended or step.started
         told.append(Told(at, _step(step)))
+        if step.reviews:
+            told.append(Told(at, _asked(step)))
         if step.ending == "finished":
             noted = _("{stage} notes: {note}")
             told += [
@@ -111,6 +113,27 @@ def _steps(steps: Sequence[StepRow]) -> list[Told]:
                 for note in step.notes or ()
             ]
     return told
+
+
+def _asked(step: StepRow) -> str:
+    """What a person is to look at, in one sentence for each review."""
+    said = []
+    for review in step.reviews or ():
+        shape = (
+            _("{stage} asks that a person looks, at {places}: {why} It was recorded and goes on.")
+            if review.get("flagged")
+            else _("{stage} asks that a person looks, at {places}: {why}")
+        )
+        why = f"{reason_in_words(review['message'], review['code'])} [{review['code']}]."
+        said.append(shape.format(stage=step.stage, places=_places(review), why=why))
+    return " ".join(said)
+
+
+def _places(review: Mapping[str, Any]) -> str:
+    count = len(review.get("regions", ()))
+    if not count:
+        return _("the whole document")
+    return ngettext("{count} region", "{count} regions", count).format(count=count)
 
 
 def _step(step: StepRow) -> str:
@@ -132,6 +155,8 @@ def _ended(step: StepRow) -> str:
             return _("It was sealed: its object is complete and durable in the store.")
         case "finished":
             return _("{stage} ended well{took}.")
+        case "superseded":
+            return _("{stage} ended well{took}; it was to be done again.")
         case "skipped":
             return _("{stage} was passed over: {notes}")
         case "postponed":
@@ -173,6 +198,8 @@ def _recorded(kind: str, facts: Mapping[str, Any], *, past: bool) -> str:
                 "{stage} cut it into {count} document.", "{stage} cut it into {count} documents.",
                 count,
             ).replace("{count}", str(count))  # fmt: skip
+        case "document-released" if "reviews" in facts:
+            return _("{agent} was shown what {stage} asks about and decided that it goes on{note}.")
         case "document-released" if past:
             return _("{agent} decided that it goes on without {stage}{note}.")
         case "document-released":
@@ -234,6 +261,12 @@ class _Standing:
     def why(self) -> str:
         document, stage = self.document, self.stage
         match document.state:
+            case State.HELD if self._asked_by():
+                told = _(
+                    "It is held until a person has looked: {reason} {asked} ended well, and what "
+                    "it made is kept; {stage} is next."
+                )
+                return told.format(reason=self.reason, asked=self._asked_by(), stage=stage)
             case State.HELD:
                 ending = self._last_ending()
                 told = (
@@ -306,6 +339,8 @@ class _Standing:
             after_seal = document.state is State.SEALED and document.stages[-1] != SEAL
             means = _("do what comes after the seal once more, to make the copies")
             return [Choice(retry, means)] if after_seal else []
+        if document.state in {State.HELD, State.REFUSED} and self._asked_by():
+            return self._after_a_look()
         if document.state in {State.HELD, State.REFUSED}:
             if not self._last_ending() and stage != SEAL:
                 means = _("take it as it is, and begin with {stage}").format(stage=stage)
@@ -320,6 +355,23 @@ class _Standing:
             means = _("try {stage} now instead of waiting").format(stage=stage)
             return [Choice(retry, means)]
         return []
+
+    def _after_a_look(self) -> list[Choice]:
+        document, asked = self.document, self._asked_by()
+        again = _("try {stage} again, after the cause is gone").format(stage=asked)
+        if document.state is State.REFUSED:
+            return [Choice(f"archivectl retry {document.id}", again)]
+        look = f"archivectl review {document.id} -o {_('FOLDER')}"
+        release = f"archivectl release --reviewed {_('FOLDER')} --note {_('WHY')}"
+        retry = f"archivectl retry {document.id}"
+        refuse = f"archivectl refuse {document.id} --note {_('WHY')}"
+        on = _("go on with {stage}, when you have looked; your note is kept for ever")
+        return [
+            Choice(look, _("first see what a person must look at: pictures in a new folder")),
+            Choice(release, on.format(stage=self.stage)),
+            Choice(retry, again),
+            Choice(refuse, _("do not archive it; its bytes are kept all the same")),
+        ]
 
     def paper(self) -> str:
         if self.document.master is not None and self.document.state is State.SAFE:
@@ -338,6 +390,11 @@ class _Standing:
 
     def _last_ending(self) -> str:
         return next((s.ending or "" for s in reversed(self.steps) if s.stage == self.stage), "")
+
+    def _asked_by(self) -> str:
+        """The stage whose review holds it; empty when none does."""
+        asked = (s.stage for s in self.steps if s.id == self.document.review)
+        return next(asked, "")
 
     def _running(self) -> str:
         """That it runs, with a place for `stage`."""

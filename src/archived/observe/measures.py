@@ -122,6 +122,10 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "Attempts by ending: finished, skipped, refused, postponed, broke, put-back.",
             ("stage", "ending", "code"),
         ),
+        "archived_reviews": (
+            "Times a stage ended well and asked that a person looks; `held`: no where the hot "
+            "folder lets its documents go on.", ("stage", "code", "held"),
+        ),
         "archived_text_confidence_ratio": (
             "Mean word confidence of each document that a stage read, 0 to 1.", ("stage",),
         ),
@@ -179,6 +183,7 @@ CONDITIONAL: Mapping[str, str] = MappingProxyType(
         "archived_step_seconds": "once the stage ran",
         "archived_step_cpu_seconds": "once the stage ran",
         "archived_step_endings": "once the stage ran",
+        "archived_reviews": "once a stage asked",
         "archived_stage_problems": "for each stage that is configured",
         "archived_plugin_info": "for each plug-in that is enabled",
     }
@@ -186,8 +191,8 @@ CONDITIONAL: Mapping[str, str] = MappingProxyType(
 """Metrics that are not there at all times -> when they are."""
 
 COUNTERS = frozenset(
-    {"archived_step_cpu_seconds", "archived_step_endings", "archived_events_published",
-     "archived_worker_restarts"}
+    {"archived_step_cpu_seconds", "archived_step_endings", "archived_reviews",
+     "archived_events_published", "archived_worker_restarts"}
 )  # fmt: skip
 HISTOGRAMS = frozenset(
     {"archived_step_seconds", "archived_text_confidence_ratio", "archived_service_wait_seconds"}

@@ -76,6 +76,7 @@ class Metrics:
         self._few = Few()
         self._cpu = Counter(*_named("archived_step_cpu_seconds"), registry=self.registry)
         self._endings = Counter(*_named("archived_step_endings"), registry=self.registry)
+        self._reviews = Counter(*_named("archived_reviews"), registry=self.registry)
         self._published = Counter(*_named("archived_events_published"), registry=self.registry)
         self._reload_ok = Gauge(*_named("archived_config_reload_success"), registry=self.registry)
         self._reload_at = Gauge(
@@ -137,6 +138,11 @@ class Metrics:
         if ending != "skipped":
             self._seconds.labels(stage).observe(wall)
             self._cpu.labels(stage).inc(cpu)
+
+    def asked(self, stage: str, code: str, *, held: bool) -> None:
+        """A stage ended well and asked that a person looks."""
+        label = self._few(f"review of {stage}", code)
+        self._reviews.labels(stage, label, "yes" if held else "no").inc()
 
     def told(self, stage: str, facts: Mapping[str, Any], tools: Mapping[str, str]) -> None:
         """A stage ended well and told what it found and what it used."""

@@ -80,9 +80,12 @@ class Queries:
 
     def documents(
         self, *, states: Sequence[State] = (), hotfolder: str | None = None,
-        dossier: str | None = None, limit: int = 100, before: str | None = None,
+        dossier: str | None = None, code: str | None = None, reviewed: bool = False,
+        limit: int = 100, before: str | None = None,
     ) -> list[DocumentRow]:  # fmt: skip
-        """Documents, newest first; `before` continues a listing after that id."""
+        """Documents, newest first; `before` continues a listing after that id. `reviewed`: only
+        those that wait for a review, or were refused after one.
+        """
         statement = select(t.document).order_by(t.document.c.id.desc()).limit(limit)
         if states:
             statement = statement.where(t.document.c.state.in_(states))
@@ -90,6 +93,10 @@ class Queries:
             statement = statement.where(t.document.c.hotfolder == hotfolder)
         if dossier is not None:
             statement = statement.where(t.document.c.dossier == dossier)
+        if code is not None:
+            statement = statement.where(t.document.c.code == code)
+        if reviewed:
+            statement = statement.where(t.document.c.review.is_not(None))
         if before is not None:
             statement = statement.where(t.document.c.id < before)
         return [document_row(r) for r in self._rows(statement)]

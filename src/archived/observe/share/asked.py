@@ -70,7 +70,7 @@ def held(catalog: Catalog, hotfolder: str, limit: int) -> list[Held]:
     """What waits for a person, documents and files, the newest first of each."""
     d, a = t.document.c, t.arrival.c
     documents = (
-        select(d.path, d.name, d.code, d.changed, d.id)
+        select(d.path, d.name, d.code, d.changed, d.id, d.review)
         .where(d.state == State.HELD, d.hotfolder == hotfolder)
         .order_by(d.changed.desc())
         .limit(limit)
@@ -83,8 +83,8 @@ def held(catalog: Catalog, hotfolder: str, limit: int) -> list[Held]:
     )
     with catalog.reading() as connection:
         found = [
-            Held(path, name, code or "error", changed, document=identifier)
-            for path, name, code, changed, identifier in connection.execute(documents)
+            Held(path, name, code or "error", changed, document=identifier, review=bool(review))
+            for path, name, code, changed, identifier, review in connection.execute(documents)
         ]
         found += [
             Held(path, name, code or "error", since, arrival=identifier, detail=_detail(code, why))

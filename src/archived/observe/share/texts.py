@@ -63,6 +63,8 @@ class Held:
     arrival: int = 0
     detail: str = ""
     """What exactly does not agree; of files only, and of what everybody sees who sees the share."""
+    review: bool = False
+    """A stage ended well and asked for a look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ def receipt_json(it: Receipt, zone: tzinfo) -> bytes:
 
 def reason_text(it: Held, zone: tzinfo) -> bytes:
     """Why something is held and what to do: from its code, never from what is in a document."""
-    words = words_for(it.code)
+    words = words_for(it.code, review=it.review)
     lines = ["BỊ GIỮ LẠI, CẦN NGƯỜI XỬ LÝ / HELD, A PERSON MUST ACT", _RULE, ""]
     lines += [f"Tệp / File:  {it.name}", ""]
     with speaking("vi"):

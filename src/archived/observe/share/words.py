@@ -25,7 +25,7 @@ class Words:
 
 
 @cache
-def _book() -> tuple[Mapping[str, Words], Words, Mapping[str, str]]:
+def _book() -> tuple[Mapping[str, Words], Mapping[bool, Words], Mapping[str, str]]:
     raw = tomllib.loads(files(__package__).joinpath("codes.toml").read_text("utf-8"))
     shared = raw["words"]
     vi_do, en_do = shared["vi_do"], shared["en_do"]
@@ -33,11 +33,13 @@ def _book() -> tuple[Mapping[str, Words], Words, Mapping[str, str]]:
         code: Words(w["vi"], w["en"], w.get("vi_do", vi_do), w.get("en_do", en_do))
         for code, w in raw["code"].items()
     }
-    unknown = Words(
-        shared["vi_unknown"], shared["en_unknown"], shared["vi_unknown_do"],
-        shared["en_unknown_do"],
-    )  # fmt: skip
+    unknown = {False: _shared(shared, "unknown"), True: _shared(shared, "review")}
     return codes, unknown, raw["reasons"]
+
+
+def _shared(words: Mapping[str, str], name: str) -> Words:
+    keys = (f"vi_{name}", f"en_{name}", f"vi_{name}_do", f"en_{name}_do")
+    return Words(*(words[key] for key in keys))
 
 
 def codes() -> Mapping[str, Words]:
@@ -45,10 +47,12 @@ def codes() -> Mapping[str, Words]:
     return _book()[0]
 
 
-def words_for(code: str | None) -> Words:
-    """The words for a code; a stranger's plug-in may give codes that nobody translated."""
+def words_for(code: str | None, *, review: bool = False) -> Words:
+    """The words for a code; a stranger's plug-in may give codes that nobody translated. `review`:
+    the stage ended well, and a person must look.
+    """
     known, unknown, _ = _book()
-    return known.get(code or "", unknown)
+    return known.get(code or "", unknown[review])
 
 
 def reason_in_words(message: str, code: str | None) -> str:

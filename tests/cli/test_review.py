@@ -1,0 +1,245 @@
+"""A person must look: pictures in a folder, one decision about what was shown and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sqlite3
+import stat
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from archived.cli.exits import NOT_NOW, OK, USAGE
+
+if TYPE_CHECKING:
+    from conftest import House
+
+MORE = """
+[hotfolder.files]
+path = "{folder}/files"
+pipeline = "paper"
+dossiers = true
+closed_by = ["mark"]
+[hotfolder.open]
+path = "{folder}/open"
+pipeline = "paper"
+unread = "flag"
+"""
+
+
+@pytest.fixture(scope="module")
+def house(make_house: type[House], tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Two dossiers of two documents each, held; one flagged; one that nobody was struck."""
+    folder = tmp_path_factory.mktemp("review")
+    it = make_house(folder)
+    for name in ("files", "open"):
+        (folder / name).mkdir(mode=0o755)
+    text = it.config.read_text().replace(
+        'fault = "refuse"\nonly = "poison*"',
+        'fault = "review"\nreview_code = "unread-content"\nonly = "*poison*"',
+    )
+    it.config = it.write("archived.toml", text + MORE.format(folder=folder))
+    it.start()
+    for dossier in ("HS-1", "HS-2"):
+        (folder / "files" / dossier).mkdir()
+        for number in (1, 2):
+            content = f"secret words of {dossier} {number}\n"
+            it.drop(f"{dossier}/poison-{number}.txt", content.encode(), into="files")
+        it.drop(f"{dossier}/.done", b"", into="files")
+    it.drop("poison-open.txt", b"may be read\n", into="open")
+    it.drop("plain.txt", b"plain\n")
+    it.settle(held=4, safe=2)
+    yield it
+    assert it.stop() == 0, it.log()
+
+
+def held(house: House, dossier: str) -> list[str]:
+    answer = house.json("documents", "--state", "held", "--dossier", dossier)
+    return [each["id"] for each in answer["documents"]]
+
+
+def states(house: House) -> dict[str, str]:
+    return {d["id"]: d["state"] for d in house.json("documents")["documents"]}
+
+
+class Page(HTMLParser):
+    """What the page shows and whether anything in it would run or be fetched."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.pictures: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        given = dict(attrs)
+        assert not any(name.startswith("on") for name in given)
+        if tag == "img":
+            self.pictures.append(given["src"] or "")
+
+
+def test_every_place_has_its_picture_in_a_folder_of_ones_own(house: House, tmp_path: Path) -> None:
+    folder = tmp_path / "look"
+    done = house.ctl("review", "--dossier", "HS-1", "-o", str(folder))
+    assert done.returncode == OK, done.stderr
+    names = sorted(path.name for path in folder.iterdir())
+    pictures = [f"{number:05}.png" for number in range(1, 5)]
+    assert names == [*pictures, "index.html", "shown.json"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    for word in (*pictures, *held(house, "HS-1"), "unread-content", "erratic-marks", "50.0 %"):
+        assert word in done.stdout
+
+    text = (folder / "index.html").read_text()
+    page = Page(text)
+    assert page.pictures == pictures
+    assert not page.tags & {"script", "iframe", "link", "object", "a"}
+    for word in ("Trang 1 / Page 1", "poison-2.txt", "hồ sơ / dossier HS-1", "không đọc được",
+                 "2 places were marked, on request.", f"--reviewed {folder}"):  # fmt: skip
+        assert word in text
+    assert "secret words" not in text
+
+    digests = {
+        artifact["sha512"]
+        for document in held(house, "HS-1")
+        for artifact in house.json("show", document)["artifacts"]
+        if artifact["media_type"] == "image/png"
+    }
+    assert {
+        hashlib.sha512((folder / name).read_bytes()).hexdigest() for name in pictures
+    } <= digests
+
+
+def test_what_is_written_is_not_written_over(house: House, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    done = house.ctl("review", "--dossier", "HS-1", "-o", str(tmp_path))
+    assert done.returncode == USAGE
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_nobody_releases_what_nobody_was_shown(house: House, tmp_path: Path) -> None:
+    document = held(house, "HS-1")[0]
+    for words in (["--code", "unread-content"], []):
+        done = house.ctl("release", document, *words, "--note", "fine")
+        assert done.returncode == NOT_NOW
+        assert "must look" in done.stderr
+        assert f"archivectl review {document} -o FOLDER" in done.stderr
+    done = house.ctl("release", "--reviewed", str(tmp_path), "--note", "fine")
+    assert done.returncode == USAGE
+    assert states(house)[document] == "held"
+
+
+def test_explain_says_what_to_type_in_the_clerks_language(house: House) -> None:
+    document = held(house, "HS-1")[0]
+    told = house.json("explain", document)
+    assert [choice["command"].split()[1] for choice in told["choices"]] == [
+        "review", "release", "retry", "refuse",
+    ]  # fmt: skip
+    assert "seal is next" in told["now"]
+    assert any("asks that a person looks, at 2 regions" in each["what"] for each in told["story"])
+    vietnamese = house.ctl("explain", document, env={"LC_ALL": "vi_VN.UTF-8"}).stdout
+    assert "xem" in vietnamese
+    assert "asks that" not in vietnamese
+    assert "It is held" not in vietnamese
+
+
+def test_a_flagged_document_went_on_and_says_so(house: House) -> None:
+    document = house.document("poison-open.txt")
+    it = house.json("show", document)
+    assert it["state"] == "safe"
+    (asked,) = (step["reviews"] for step in it["steps"] if step["reviews"])
+    assert [(review["code"], review["flagged"]) for review in asked] == [("unread-content", True)]
+    assert "unread-content" in house.ctl("show", document).stdout
+    record = json.loads(
+        next(
+            (house.folder / "store").rglob(f"*{document}*/v1/content/metadata/record.json")
+        ).read_bytes()
+    )
+    (kept,) = (step["reviews"] for step in record["steps"] if step["reviews"])
+    assert (kept[0]["flagged"], len(kept[0]["regions"])) == (True, 2)
+    assert "was recorded and goes on" in house.ctl("explain", document).stdout
+
+
+def test_nothing_of_what_is_held_is_found_or_logged(house: House) -> None:
+    assert house.json("search", "secret")["found"] == []
+    assert "secret words" not in house.log()
+    assert "places were marked" not in house.log()
+
+
+def test_the_clerk_reads_why_on_the_share(house: House) -> None:
+    def notes() -> list[Path]:
+        return list((house.folder / "files" / "_archived" / "held").glob("*.txt"))
+
+    house.wait(lambda: len(notes()) == 4)
+    told = notes()[0].read_text("utf-8-sig")
+    assert "không đọc được" in told
+    assert "was not read" in told
+    assert "places were marked" not in told
+
+
+def test_one_decision_covers_a_dossier_as_it_was_shown(house: House, tmp_path: Path) -> None:
+    """One of the two is worked on again meanwhile: it is not what was looked at."""
+    first, second = held(house, "HS-1")
+    others = held(house, "HS-2")
+    folder = tmp_path / "look"
+    assert house.ctl("review", "--code", "unread-content", "-o", str(folder)).returncode == OK
+    assert house.ctl("retry", second).returncode == OK
+    house.wait(lambda: states(house)[second] == "held")
+
+    done = house.ctl(
+        "release", "--reviewed", str(folder), "--dossier", "HS-1", "--note", "no secrets"
+    )
+    assert done.returncode == NOT_NOW, done.stdout
+    assert "1 document goes on" in done.stdout
+    assert "is not what holds it now" in done.stdout
+    house.wait(lambda: states(house)[first] == "safe")
+    assert states(house)[second] == "held"
+    assert {states(house)[document] for document in others} == {"held"}, "of another dossier"
+
+    again = tmp_path / "again"
+    assert house.ctl("review", second, "-o", str(again)).returncode == OK
+    answer = house.json("release", "--reviewed", str(again), "--note", "no secrets either")
+    assert [each["document"] for each in answer["released"]] == [second]
+    house.wait(lambda: states(house)[second] == "safe")
+    rest = house.ctl("release", "--reviewed", str(folder), "--note", "the others")
+    assert rest.returncode == NOT_NOW, "those of HS-1 were released already"
+    house.wait(lambda: set(states(house).values()) == {"safe"})
+
+    record = house.json("show", first)
+    (entry,) = _entries(house, first, "document-released")
+    assert entry["facts"]["note"] == "no secrets"
+    assert len(entry["facts"]["reviews"][0]["regions"]) == 2
+    assert all(region["sha512"] for region in entry["facts"]["reviews"][0]["regions"])
+    assert record["steps"][1]["ending"] == "finished"
+    assert house.json("search", "Found")["found"], "its text is sealed with it"
+
+
+def _entries(house: House, document: str, kind: str) -> list[Any]:
+    with sqlite3.connect(f"file:{house.folder}/state/catalog.db?mode=ro", uri=True) as catalog:
+        rows = catalog.execute(
+            "SELECT entry FROM ledger WHERE document = ? AND kind = ?", (document, kind)
+        ).fetchall()
+    return [json.loads(entry) for (entry,) in rows]
+
+
+def test_the_metrics_count_what_was_asked(house: House) -> None:
+    import urllib.request
+
+    port = re.search(r'listen = "127.0.0.1:(\d+)"', house.config.read_text())
+    assert port
+    with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/metrics") as got:
+        text = got.read().decode()
+    counted = {
+        match[2]: float(match[3])
+        for match in re.finditer(
+            r'archived_reviews_total\{code="([^"]+)",held="([^"]+)",stage="erratic"\} (\S+)', text
+        )
+        if match[1] == "unread-content"
+    }
+    assert counted == {"no": 1.0, "yes": 5.0}
