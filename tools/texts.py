@@ -22,6 +22,7 @@ from archived.api import Options, SecretRef, Stage
 from archived.api.options import duration_text, size_text
 from archived.config.sample import default_text, written
 from archived.config.tables import SINGLE, HotFolder, Lane, Mqtt, Pipeline, Reserved, usual_space
+from archived.engine.programs import programs
 from archived.model.document import State, diagram
 from archived.plugins import Plugins, find
 from archived.storage.ledger import KINDS
@@ -35,7 +36,7 @@ BUNDLED = (
     *sorted(_PLUGINS - {*_FIRST}, reverse=True),
 )
 """The bundled plug-ins, in the order of a pipeline, those for authors and drills last."""
-FILES = ("DESIGN.md", "docs/configuration.md", "docs/failures.md")
+FILES = ("DESIGN.md", "docs/configuration.md", "docs/failures.md", "docs/install.md")
 
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -163,7 +164,23 @@ def _doc(cls: type) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
+def external_programs() -> str:
+    """What may be started, as a table."""
+    rows = ["| Program | Debian package | For | Started when | While it is missing |",
+            "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    for each in programs():
+        if each.need != "never":
+            package = f"`{each.package}`" if each.package else "archived's own Python"
+            whose = ", ".join(f"`{stage}`" for stage in each.stages) or "archived itself"
+            optional = " (optional)" if each.need == "optional" else ""
+            rows.append(
+                f"| `{each.name}`{optional} | {package} | {whose} | {each.why} | {each.without} |"
+            )
+    return "\n".join(rows)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
+    "programs": external_programs,
     "state-diagram": state_diagram,
     "states": states,
     "ledger-kinds": ledger_kinds,

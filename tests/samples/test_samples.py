@@ -23,6 +23,7 @@ from archived.testing.samples import fonts, papers
 from archived.testing.samples.bad_input import flate_bomb, huge_image
 from archived.testing.samples.bake import Recipe, bake
 from archived.testing.samples.catalogue import CATALOGUE, _cached
+from archived.testing.samples.containers import pack
 
 FIELDS = {
     "type_name", "type_abbr", "number", "notation", "issued_date", "place", "organ",
@@ -64,6 +65,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
         samples.make(tmp_path / name, seed=seed, count=9, pages=1, dpi=60)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert not set(digests(tmp_path / "one").values()) & set(digests(tmp_path / "three").values())
+
+
+def test_jbig2_pages_are_the_same_pixels_for_two_decoders() -> None:
+    page = Image.new("1", (93, 41), 255)
+    page.paste(0, (10, 5, 50, 9))
+    page.paste(0, (60, 20, 93, 41))
+    data = pack([page], "pdf-jbig2", 72)
+    with pikepdf.open(io.BytesIO(data)) as pdf:
+        image = pdf.pages[0].Resources.XObject.Im0
+        assert image.Filter == "/JBIG2Decode"
+        ours = pikepdf.PdfImage(image).as_pil_image()  # jbig2dec
+        assert ours.convert("L").tobytes() == page.convert("L").tobytes()
+    shown = pypdfium2.PdfDocument(data)[0].render(scale=1).to_pil().convert("L")
+    assert shown.tobytes() == page.convert("L").tobytes()
 
 
 def test_every_form_opens_and_has_the_pages_its_truth_says(tmp_path: Path) -> None:

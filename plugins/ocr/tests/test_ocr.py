@@ -1,8 +1,11 @@
 """What the stage `ocr` promises about pages, pixels and text; run as the daemon runs it."""
 
+import json
 import os
 import subprocess
+import sys
 import unicodedata
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from archived.api import Postpone, Refuse, Role
 from archived.testing import StageContract
 from archived.testing.kit import run_stage_below, take_in
+from archived.testing.samples.containers import pack
 from archived_ocr import Ocr, OcrOptions
 
 FONT = "/usr/share/fonts/truetype/croscore/Tinos-Regular.ttf"
@@ -316,3 +320,59 @@ def test_a_full_disk_is_never_said_to_be_the_documents_fault(tmp_path):
         assert waits.value.code == "no-space", kib
     with small_disk(tmp_path, 20_000) as disk:
         assert run_stage_below(disk, Ocr, document).facts["pdfa"] == "2b"
+
+
+# Programs ----------------------------------------------------------------------------------------
+
+
+def test_a_page_that_is_stored_as_jbig2_is_read_and_kept(tmp_path, run_stage):
+    scan = tmp_path / "scan.pdf"
+    scan.write_bytes(pack([page("1")], "pdf-jbig2", 200))
+    done = run_stage(Ocr, scan)
+    assert "Nghị định" in text_of(done)
+    assert done.facts["flags"] == []
+    with pikepdf.open(scan) as before, pikepdf.open(done.replace_main.path) as after:
+        [came], [went] = (
+            [i.read_raw_bytes() for p in pdf.pages for i in p.get_images().values()]
+            for pdf in (before, after)
+        )
+        assert went == came
+
+
+ALONE = """
+import json, sys
+from pathlib import Path
+from archived.api import Postpone
+from archived.testing.kit import run_stage
+from archived_ocr import Ocr
+
+for names in json.loads(sys.argv[1]):
+    try:
+        done = run_stage(Ocr, [Path(name) for name in names])
+        print(json.dumps(done.facts["pages"]))
+    except Postpone as wait:
+        print(json.dumps([wait.code, wait.message, wait.hint]))
+"""
+
+
+def test_without_the_decoder_what_has_jbig2_in_it_waits_and_nothing_else(tmp_path):
+    """In one file or one of several, and however it is packed."""
+    scan, other = tmp_path / "scan.pdf", saved(tmp_path / "other.png", page("1"))
+    scan.write_bytes(pack([page("1")], "pdf-jbig2", 200))
+    packed = tmp_path / "packed.pdf"
+    with pikepdf.open(scan) as pdf:
+        image = pdf.pages[0].Resources.XObject.Im0
+        both = pikepdf.Array([pikepdf.Name.FlateDecode, pikepdf.Name.JBIG2Decode])
+        image.write(zlib.compress(image.read_raw_bytes()), filter=both)
+        pdf.save(packed)
+    asked = [[str(name) for name in names] for names in ([scan], [packed], [other, scan], [other])]
+    told = subprocess.run(
+        [sys.executable, "-c", ALONE, json.dumps(asked)], env={"PATH": str(tmp_path / "empty")},
+        capture_output=True, text=True, check=True, timeout=240,
+    )  # fmt: skip
+    waits = [
+        "program-missing",
+        "the program 'jbig2dec' cannot be started: No such file or directory",
+        "install the Debian package jbig2dec",
+    ]
+    assert [json.loads(line) for line in told.stdout.splitlines()] == [waits, waits, waits, 1]

@@ -58,6 +58,7 @@ def look(settings: Settings) -> Iterator[Finding]:
     who = _daemons_user(settings)
     yield who
     yield from _sandbox()
+    yield from _programs(settings)
     yield from _folders(settings, ours=who.verdict == "yes")
     for folder in settings.hotfolders.values():
         if folder.enabled:
@@ -103,6 +104,17 @@ def _sandbox() -> Iterator[Finding]:
             "not established"
         )  # fmt: skip
         yield Finding("sandbox", what, known, why, needed=name not in _DESIRED)
+
+
+def _programs(settings: Settings) -> Iterator[Finding]:
+    """What may be started here, by PATH: the daemon's own may differ from ours."""
+    from archived.engine.programs import advice, wanted
+
+    for each in wanted(settings.stages):
+        path = shutil.which(each.name)
+        what = f"the program {each.name} can be found"
+        needed = each.need == "required"
+        yield Finding("program", what, "yes" if path else "no", path or advice(each.name), needed)
 
 
 def _folders(settings: Settings, *, ours: bool) -> Iterator[Finding]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 
 from archived.config import Settings
 from archived.daemon import cards
 from archived.engine.boundary import Limits
+from archived.engine.programs import missing
 from archived.engine.runner import LocalRunner
 from archived.engine.scheduler import Runner
 
@@ -18,7 +18,7 @@ async def check_all(settings: Settings, runners: Mapping[str, Runner]) -> dict[s
     deck = cards.deck(settings)
     targets = {t.name: {"kind": t.kind, "options": dict(t.options)} for t in deck.targets.values()}
     for name, card in deck.stages.items():
-        problems = _programs(settings, name)
+        problems = missing(settings.stages[name].needs.programs)
         runner = runners.get(card.lane)
         if isinstance(runner, LocalRunner):
             limits = Limits(memory=card.memory, network=card.network)
@@ -31,11 +31,3 @@ async def check_all(settings: Settings, runners: Mapping[str, Runner]) -> dict[s
         if problems:
             found[name] = problems
     return found
-
-
-def _programs(settings: Settings, stage: str) -> list[str]:
-    return [
-        f"the program {program!r}, which it needs, is not installed"
-        for program in settings.stages[stage].needs.programs
-        if shutil.which(program) is None
-    ]

@@ -15,12 +15,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from archived.api import Context, Postpone, Refuse, Stage, Target
-from archived.engine import reach, sandbox
+from archived.engine import reach, sandbox, starting
 from archived.engine.boundary import (
     REPLY_LIMIT,
     TEMPORARY,
@@ -56,6 +57,7 @@ def serve(
         folder = Path(job["folder"])
         _settle_in(folder)
         sandbox.adopt_orphans()
+        starting.listen()
         within = _reach(registry, job)
         limits = Limits(**job["limits"])
         rules = list(within.rules(network=limits.network))
@@ -98,8 +100,6 @@ def attempt(
         asked = Request.from_json(request)
         stage, context = _prepare(registry, asked, report)
         return outcome_of(stage.run(asked.document.document(), context), asked.folder)
-    except Refuse as refusal:
-        return _failed(Ending.REFUSED, refusal.code, refusal.message, refusal.hint)
     except Postpone as wait:
         ending = _failed(Ending.POSTPONED, wait.code, wait.message, wait.hint)
         return Outcome(
@@ -109,8 +109,6 @@ def attempt(
             hint=ending.hint,
             after=wait.after,
         )
-    except BadOutput as bad:
-        return _failed(Ending.BROKE, "bad-output", str(bad), "report it to the stage's author")
     except MemoryError as error:
         error.__traceback__ = None  # the frames hold what filled the memory
         sandbox.release_reply_memory()
@@ -120,12 +118,25 @@ def attempt(
             "the stage asked for more memory than it is allowed",
             "raise `memory` for this stage, or look at what is special about the document",
         )
-    except OSError as error:
-        traceback.print_exc()
-        return _failed_by_system(error)
     except BaseException as error:  # noqa: BLE001 - also SystemExit and KeyboardInterrupt
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> Outcome:
+    # Asked first: whatever a stage or a library made of it, it says nothing of the document.
+    if (absent := starting.not_started(error)) is not None:
         traceback.print_exc()
-        return _failed(Ending.BROKE, "stage-error", f"{type(error).__name__}: {error}")
+        return _failed(Ending.POSTPONED, starting.CODE, absent.message, absent.hint)
+    match error:
+        case Refuse():
+            return _failed(Ending.REFUSED, error.code, error.message, error.hint)
+        case BadOutput():
+            hint = "report it to the stage's author"
+            return _failed(Ending.BROKE, "bad-output", str(error), hint)
+    traceback.print_exc()
+    if isinstance(error, OSError):
+        return _failed_by_system(error)
+    return _failed(Ending.BROKE, "stage-error", f"{type(error).__name__}: {error}")
 
 
 def _prepare(
@@ -156,11 +167,21 @@ def _check(registry: Registry, job: Mapping[str, Any]) -> list[str]:
     if job["stage"] is not None:
         stage = registry.stages[job["stage"]]
         options = stage.config().model_validate(dict(job["options"]))
-        problems.extend(clean(text) for text in stage().check(options))
+        problems.extend(_found(lambda: stage().check(options)))
     for name, target in _targets(registry, job["targets"]).items():
-        beside = Path(job["beside"])
-        problems.extend(f"target {name}: {clean(text)}" for text in target.check(beside))
+        found = _found(partial(target.check, Path(job["beside"])))
+        problems.extend(f"target {name}: {text}" for text in found)
     return problems
+
+
+def _found(check: Callable[[], Iterable[str]]) -> Iterator[str]:
+    """What a check finds; a program that it cannot start is one more finding."""
+    try:
+        yield from map(clean, check())
+    except Exception as error:
+        if (absent := starting.not_started(error)) is None:
+            raise
+        yield clean(f"{absent.message}; {absent.hint}")
 
 
 def _failed_by_system(error: OSError) -> Outcome:

@@ -39,6 +39,7 @@ CORE_CODES: Mapping[str, str] = {
     "out-of-memory": "The stage asked for more memory than it is allowed.",
     "too-many-processes": "The stage started more processes and threads than it may have.",
     "bad-output": "What the stage returned is not what it says it is.",
+    "program-missing": "A program that the stage starts is not there; the step waits until it is.",
     "no-space": "A disk is full; the step waits until there is room.",
     "runner-lost": "The process that starts stages ended; it is being started again.",
     "interrupted": "The daemon or the machine died under the step.",

@@ -53,7 +53,8 @@ class Ocr(Stage[OcrOptions]):
     version = "0.1.0"
     accepts = ("application/pdf", "image/tiff", "image/jpeg", "image/png")
     any_original = True
-    needs = Needs(timeout=timedelta(minutes=30), attempts=2, lane="cpu", memory="3 GiB")
+    needs = Needs(timeout=timedelta(minutes=30), attempts=2, lane="cpu", memory="3 GiB",
+                  programs=("jbig2dec",))  # fmt: skip
     preload = ("archived_ocr.steps", "pyhanko.pdf_utils.reader", "pikepdf.pdfa")
 
     def check(self, options: OcrOptions) -> Iterable[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pikepdf
 from ocrmypdf._stream_check import check_streams
+from pikepdf.jbig2 import get_decoder
 
 from archived.api import Refuse
 from archived_ocr import faults, limits
@@ -119,14 +120,20 @@ def look(path: Path, max_pages: int, max_megapixels: int, before: int = 0) -> Su
 
 def _check_streams(pdf: pikepdf.Pdf, max_megapixels: int) -> None:
     unpacked = 0
+    coded = False
     for item in pdf.objects:
         if not isinstance(item, pikepdf.Stream):
             continue
+        coded = coded or _is_jbig2(item)
         if item.get("/Subtype") == "/Image":
             width, height = _number(item, "/Width"), _number(item, "/Height")
             limits.check_pixels(width, height, max_megapixels, "A page")
         elif item.get("/Subtype") == "/Form":
             unpacked += _unpacked(item)
+    if coded:
+        # Now, and not where an image happens to be unpacked: without the decoder some documents
+        # would go through with images that nobody looked at. Raises `pikepdf.DependencyError`.
+        get_decoder().check_available()
     for page in pdf.pages:
         contents = page.obj.get("/Contents")
         parts = contents if isinstance(contents, pikepdf.Array) else [contents]
@@ -136,6 +143,12 @@ def _check_streams(pdf: pikepdf.Pdf, max_megapixels: int) -> None:
         if unpacked > limits.CONTENT_BYTES:
             raise faults.bomb("its page descriptions unpack to more than 1 GiB")
     _check_nesting(pdf)
+
+
+def _is_jbig2(stream: pikepdf.Stream) -> bool:
+    filters = stream.get("/Filter")
+    names = list(filters) if isinstance(filters, pikepdf.Array) else [filters]
+    return "/JBIG2Decode" in map(str, names)
 
 
 def _unpacked(stream: pikepdf.Stream) -> int:

@@ -28,12 +28,13 @@ _ONE_STRIP = 1 << 30
 
 
 def pack(pages: Sequence[Image.Image], form: str, dpi: int, quality: int = 78) -> bytes:
-    """`form`: `pdf` (JPEG or G4 inside), `tif-g4`, `tif-lzw`, `tif-jpeg`, `png` or `jpg`.
+    """`form`: `pdf` (JPEG or G4 inside), `pdf-jbig2` (of bilevel pages), `tif-g4`, `tif-lzw`,
+    `tif-jpeg`, `png` or `jpg`.
 
     `png` and `jpg` hold one page; more raise `ValueError`.
     """
-    if form == "pdf":
-        return _pdf(pages, dpi, quality)
+    if form in {"pdf", "pdf-jbig2"}:
+        return _pdf(pages, dpi, quality, jbig2=form == "pdf-jbig2")
     if form.startswith("tif-"):
         return _tiff(pages, form.removeprefix("tif-"), dpi, quality)
     if len(pages) != 1:
@@ -99,13 +100,33 @@ def _g4_strip(page: Image.Image) -> bytes:
     return data[offsets[0] : offsets[0] + counts[0]]
 
 
-def _pdf(pages: Sequence[Image.Image], dpi: int, quality: int) -> bytes:
+def _jbig2(page: Image.Image) -> bytes:
+    """The page as an embedded JBIG2 stream (ITU-T T.88): its size, and one generic region.
+
+    The region's pixels are coded as in CCITT Group 4 ("MMR"), which the standard allows.
+    """
+    size = struct.pack(">II", page.width, page.height)
+    whole = size + bytes(8) + b"\0\0\0"  # no resolution, no flags, no stripes
+    region = size + bytes(8) + b"\0" + b"\x01" + _g4_strip(page)  # at the corner; OR; MMR
+    return b"".join(
+        struct.pack(">IBBBI", number, kind, 0, 1, len(data)) + data
+        for number, (kind, data) in enumerate([(48, whole), (38, region)])
+    )
+
+
+def _pdf(
+    pages: Sequence[Image.Image], dpi: int, quality: int, *, jbig2: bool = False
+) -> bytes:  # fmt: skip
     import pikepdf
     from pikepdf import Dictionary, Name
 
     pdf = pikepdf.new()
     for page in pages:
-        if page.mode == "1":
+        if jbig2:
+            stream = pdf.make_stream(_jbig2(page))
+            stream.Filter, stream.BitsPerComponent = Name.JBIG2Decode, 1
+            stream.ColorSpace = Name.DeviceGray
+        elif page.mode == "1":
             stream = pdf.make_stream(_g4_strip(page))
             stream.Filter = Name.CCITTFaxDecode
             stream.DecodeParms = Dictionary(
