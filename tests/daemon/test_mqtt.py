@@ -16,6 +16,8 @@ from pathlib import Path
 import jsonschema
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from archived.api import EVENTS
 from archived.testing.ports import free_port
@@ -32,10 +34,13 @@ def schema() -> dict:
     return json.loads(text.split("```json schema\n")[1].split("```")[0])
 
 
+VERSIONS = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}
+
+
 class Ear:
     """A durable subscriber: keeps its session while it or the broker is away."""
 
-    def __init__(self, port: int, prefix: str = "archived") -> None:
+    def __init__(self, port: int, protocol: str, prefix: str = "archived") -> None:
         self.events: list[dict] = []
         self.status: list[str] = []
         self.bad: list[str] = []
@@ -44,8 +49,10 @@ class Ear:
             schema(), format_checker=jsonschema.FormatChecker()
         )
         self._prefix = prefix
+        self._five = protocol == "5"
+        kept = {} if self._five else {"clean_session": False}
         self.client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id="ear", clean_session=False
+            mqtt.CallbackAPIVersion.VERSION2, client_id="ear", protocol=VERSIONS[protocol], **kept
         )
         self.client.username_pw_set("archived", "secret")
         self.client.on_connect = lambda c, *_: c.subscribe(f"{prefix}/#", qos=1)
@@ -53,10 +60,20 @@ class Ear:
         self.client.on_disconnect = lambda *_: self.subscribed.clear()
         self.client.on_message = self._heard
         self.client.reconnect_delay_set(0.1, 0.5)
-        self.client.connect("127.0.0.1", port)
+        kept = {}
+        if self._five:
+            expiry = Properties(PacketTypes.CONNECT)
+            expiry.SessionExpiryInterval = 3600
+            kept = {"clean_start": False, "properties": expiry}
+        self.client.connect("127.0.0.1", port, **kept)
         self.client.loop_start()
 
     def _heard(self, _client, _data, message) -> None:
+        if self._five:
+            wanted = "text/plain" if message.topic.endswith("/status") else "application/json"
+            told = message.properties.json()
+            if (told["ContentType"], told["PayloadFormatIndicator"]) != (wanted, 1):
+                self.bad.append(f"{message.topic}: {told}")
         if message.topic == f"{self._prefix}/status":
             self.status.append(message.payload.decode())
             return
@@ -146,15 +163,21 @@ def _certificates(folder: Path) -> None:
             make("localhost", "server", subject, key, names)
 
 
+@pytest.fixture(params=["5", "3.1.1"])
+def protocol(request) -> str:
+    """What both sides speak."""
+    return request.param
+
+
 @pytest.fixture
-def broker(box, tmp_path, until) -> Iterator[Broker]:
+def broker(box, tmp_path, until, protocol) -> Iterator[Broker]:
     from socket import create_connection
 
     broker = Broker(tmp_path / "broker", free_port(), free_port())
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "password").chmod(0o600)
     box.tables["mqtt"] = {
-        "host": "localhost", "port": broker.port, "username": "archived",
+        "host": "localhost", "port": broker.port, "username": "archived", "protocol": protocol,
         "password": {"file": tmp_path / "password"}, "keepalive": "5 s",
     }  # fmt: skip
     broker.start()
@@ -172,8 +195,8 @@ def broker(box, tmp_path, until) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def ear(broker, until) -> Iterator[Ear]:
-    ear = Ear(broker.port)
+def ear(broker, until, protocol) -> Iterator[Ear]:
+    ear = Ear(broker.port, protocol)
     until(ear.subscribed.is_set, "subscribed")
     yield ear
     ear.close()
@@ -308,11 +331,125 @@ def test_a_broker_that_hangs_does_not_keep_the_daemon_from_stopping(box, broker,
     _all_heard(box, ear, until)
 
 
+def test_what_the_broker_speaks_is_what_was_configured(box, broker, ear, until, protocol):
+    box.start()
+    until(lambda: ear.status == ["online"], "online")
+    number = {"5": "p5", "3.1.1": "p2"}[protocol]  # as mosquitto's log has it
+    until(lambda: f" as archived ({number}," in (broker.folder / "log").read_text(), "in its log")
+    assert ear.bad == []
+
+
+def test_a_refused_event_stays_queued_and_is_sent_when_it_is_allowed(
+    box, broker, ear, until, protocol
+):
+    """With 5. A broker cannot refuse one with 3.1.1: it takes it and gives it to nobody."""
+    rules = broker.folder / "acl"
+    own = "user archived\ntopic read #\ntopic write archived/status\n"
+    rules.write_text(own)
+    rules.chmod(0o600)
+    with (broker.folder / "mosquitto.conf").open("a") as config:
+        config.write(f"acl_file {rules}\n")
+    broker.end()
+    broker.start()
+    until(ear.subscribed.is_set, "subscribed")
+    box.start()
+    box.drop("a.txt")
+    box.sealed("a.txt")
+    if protocol == "3.1.1":
+        until(lambda: box.metric("archived_events_unread")["mqtt",] == 0, "taken")
+        assert ear.events == []
+        return
+    why = until(lambda: box.said("mqtt-lost"), "told")[0]["why"]
+    assert why.startswith("the broker refuses archived/events/document-admitted: Not authorized")
+    assert "what the broker allows this user" in why
+    assert box.metric("archived_events_unread")["mqtt",] > 0
+    rules.write_text(f"{own}topic write archived/events/#\n")
+    broker.process.send_signal(signal.SIGHUP)
+    heard = _all_heard(box, ear, until)
+    assert heard == sorted(set(heard)), "in order, once"
+
+
+OTHER_VERSION = (
+    "the broker does not speak MQTT 5 (Unsupported protocol version, reason code 132): set "
+    'protocol = "3.1.1" in [mqtt]'
+)
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ([b"\x20\x02\x00\x01"], OTHER_VERSION),  # return code 1, as brokers of 3.1.1 refuse
+        ([b"\x20\x03\x00\x84\x00"], OTHER_VERSION),
+        (
+            [b"\x20\x03\x00\x85\x00"],
+            "Client identifier not valid, reason code 133; look at client_id in [mqtt]",
+        ),
+        (
+            [b"\x20\x03\x00\x00\x00", b"\xe0\x02\x8e\x00"],
+            "Session taken over, reason code 142; another client has the same client_id; each "
+            "daemon needs its own",
+        ),
+    ],
+)
+def test_the_reason_codes_of_a_broker_are_told_with_the_key_to_look_at(
+    box, until, answers: list[bytes], why: str
+):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    line, _ = server.accept()
+                    with line:
+                        for answer in answers:
+                            line.recv(4096)
+                            line.sendall(answer)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        box.tables["mqtt"] = {"host": "127.0.0.1", "port": server.getsockname()[1]}
+        box.start()
+        said = until(lambda: box.said("mqtt-lost"), "told")
+        assert said[0]["why"] == why
+        box.drop("a.txt")
+        box.sealed("a.txt")
+        assert box.end() == 0
+
+
+def test_a_broker_that_says_nothing_to_a_version_is_told_with_the_key_to_set(box, until):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, never answers
+        box.tables["mqtt"] = {"host": "127.0.0.1", "port": server.getsockname()[1]}
+        box.start()
+        said = until(lambda: box.said("mqtt-lost"), "told")
+        assert 'may be silent: then set protocol = "3.1.1" in [mqtt]' in said[0]["why"]
+        assert box.end() == 0
+
+
+def test_another_client_of_the_same_name_is_thought_of(box, broker, ear, until):
+    """Brokers of 3.1.1, and mosquitto 2.0.11 with 5, hang up without a word."""
+    box.start()
+    until(lambda: ear.status == ["online"], "online")
+    other = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="archived")
+    other.username_pw_set("archived", "secret")
+    other.connect("127.0.0.1", broker.port)
+    other.loop_start()
+    try:
+        said = until(lambda: box.said("mqtt-lost"), "told")
+    finally:
+        other.disconnect()
+        other.loop_stop()
+    assert "whether another client has the same client_id" in said[0]["why"]
+
+
 class Ear2(Ear):
     """A newcomer: hears what is retained."""
 
     def __init__(self, port: int) -> None:
         self.status = []
+        self._five = False
         self._prefix = "archived"
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         self.client.username_pw_set("archived", "secret")

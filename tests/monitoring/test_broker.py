@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 mqtt = module_of("daemon", "test_mqtt")
-broker, ear = mqtt.broker, mqtt.ear
+protocol, broker, ear = mqtt.protocol, mqtt.broker, mqtt.ear
 AWAY = 60.0
 
 

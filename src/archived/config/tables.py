@@ -297,6 +297,8 @@ class Mqtt(Options):
 
     host: Annotated[str, Field(examples=["localhost"], min_length=1)]
     """Name or address of the broker."""
+    protocol: Literal["5", "3.1.1"] = "5"
+    """Version of MQTT: "5", or "3.1.1" for a broker that does not speak 5 yet."""
     tls: bool = False
     """Whether the connection is encrypted."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import aiomqtt
 import structlog
 
 from archived.api.events import Event
 from archived.errors import CatalogError
+from archived.observe.broker import FAREWELL, Broker, Line, connected, reason
 from archived.observe.metrics import Metrics
 from archived.storage.catalog import Catalog
 
@@ -29,31 +27,6 @@ _BATCH = 200
 _IDLE = 5.0
 """Seconds after which the outbox is looked at though nobody rang."""
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_FAREWELL = 2.0
-"""Seconds a broker gets for our good-bye; a hung one does not keep us from stopping."""
-
-
-class Broker(Protocol):
-    """The configured broker; `[mqtt]` fits."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def effective_port(self) -> int: ...
-    @property
-    def tls(self) -> bool: ...
-    @property
-    def ca(self) -> Path | None: ...
-    @property
-    def username(self) -> str | None: ...
-    @property
-    def password(self) -> Any: ...
-    @property
-    def topic_prefix(self) -> str: ...
-    @property
-    def client_id(self) -> str: ...
-    @property
-    def keepalive(self) -> Any: ...
 
 
 class Observers:
@@ -84,7 +57,7 @@ class Observers:
 
 
 class Publisher:
-    """Gives every event to an MQTT broker (3.1.1, QoS 1).
+    """Gives every event to an MQTT broker (5 or 3.1.1, QoS 1).
 
     Topics: `PREFIX/events/NAME`, and `PREFIX/status` (retained, `online` or `offline`; the broker
     itself says `offline` when we are gone: the last will).
@@ -118,30 +91,29 @@ class Publisher:
             self._failures += 1
 
     async def _while_connected(self, news: asyncio.Event) -> None:
-        client = self._client()
-        async with _leaving_soon(client):
+        async with connected(self._broker, self._status) as line:
             self._online = True
             self._metrics.connected(True)
             _log.info("broker connected", action="mqtt-connected", host=self._broker.host)
-            await client.publish(self._status, b"online", qos=1, retain=True)
-            self._failures = 0
             try:
-                await _until_one_ends(_until_lost(client), self._publish(client, news))
+                await _until_one_ends(line.until_lost(), self._publish(line, news))
             except asyncio.CancelledError:
                 with contextlib.suppress(aiomqtt.MqttError):
-                    await client.publish(
-                        self._status, b"offline", qos=1, retain=True, timeout=_FAREWELL
+                    await line.send(
+                        self._status, b"offline", "text/plain", retain=True, timeout=FAREWELL
                     )
                 raise
 
-    async def _publish(self, client: aiomqtt.Client, news: asyncio.Event) -> None:
+    async def _publish(self, line: Line, news: asyncio.Event) -> None:
+        await line.send(self._status, b"online", "text/plain", retain=True)
         while True:
             events = await asyncio.to_thread(self._catalog.events_for, "mqtt", _BATCH)
             try:
                 for event in events:
                     topic = f"{self._broker.topic_prefix}/events/{event.name}"
-                    await client.publish(topic, payload(event), qos=1)
+                    await line.send(topic, payload(event), "application/json")
                     self._acknowledged = event.sequence
+                    self._failures = 0
                     self._metrics.published()
             finally:
                 # Also when the broker went away in the middle: what it acknowledged is not sent
@@ -150,23 +122,14 @@ class Publisher:
                     done = asyncio.to_thread(_read, self._catalog, "mqtt", self._acknowledged)
                     await asyncio.shield(asyncio.ensure_future(done))
             if not events:
+                self._failures = 0  # not earlier: a broker may take us and refuse what we send
                 await _rung(news)
 
     def _say(self, what: str, error: Exception) -> None:
+        why = reason(error, self._broker)
         _log.warning(
-            f"{what}: {error}", action="mqtt-lost", host=self._broker.host,
-            port=self._broker.effective_port, why=str(error.__cause__ or error),
-        )  # fmt: skip
-
-    def _client(self) -> aiomqtt.Client:
-        broker = self._broker
-        password = broker.password.read_text() if broker.password is not None else None
-        context = ssl.create_default_context(cafile=broker.ca) if broker.tls else None
-        return aiomqtt.Client(
-            broker.host, broker.effective_port, username=broker.username, password=password,
-            identifier=broker.client_id, keepalive=int(broker.keepalive.total_seconds()),
-            tls_context=context, timeout=10.0,
-            will=aiomqtt.Will(self._status, b"offline", qos=1, retain=True),
+            f"{what}: {why}", action="mqtt-lost", host=self._broker.host,
+            port=self._broker.effective_port, why=why,
         )  # fmt: skip
 
 
@@ -207,24 +170,6 @@ def _enrol(catalog: Catalog, reader: str) -> None:
     unread = catalog.events_for(reader, 1)
     if unread:
         _read(catalog, reader, unread[0].sequence - 1)
-
-
-@asynccontextmanager
-async def _leaving_soon(client: aiomqtt.Client) -> AsyncIterator[None]:
-    """Connected; an exit from it does not wait long for a broker that does not answer."""
-    await client.__aenter__()
-    try:
-        yield
-    finally:
-        client.timeout = _FAREWELL
-        with contextlib.suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
-
-
-async def _until_lost(client: aiomqtt.Client) -> None:
-    """Nothing is subscribed to; waiting for a message is how the loss of the line is noticed."""
-    async for _ in client.messages:
-        pass
 
 
 async def _until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
