@@ -190,6 +190,10 @@ def test_run_and_the_debian_package_install_what_is_required(house: House) -> No
     control = house.text("packaging/debian/control")
     assert "${programs:Depends}" in control.partition("Depends: libc6")[2].partition("\nRec")[0]
     assert "${programs:Suggests}" in control.partition("\nSuggests:")[2].partition("\nDesc")[0]
+    told_to_debian = "override_dh_gencontrol:\n\t/usr/bin/python3 tools/deb_programs.py >> "
+    rules = house.text("packaging/debian/rules")
+    assert told_to_debian in rules
+    assert rules.count("override_dh_gencontrol:") == 1, "make takes the last one"
     printed = subprocess.run(
         ["python3", "tools/deb_programs.py"],
         cwd=house.root, capture_output=True, text=True, check=True,
