@@ -23,7 +23,9 @@ def test_the_page_lists_every_promise_in_the_order_they_are_tried(
     appliance = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "tool_appliance", appliance)
     spec.loader.exec_module(appliance)
-    promises = [(step.__doc__ or "").splitlines()[0] for step in appliance.STEPS]
+    promises = [
+        (step.__doc__ or "").splitlines()[0] for step in (*appliance.STEPS, *appliance.IN_PLACE[4:])
+    ]
     listed = [
         line.split(" | ", 1)[1].removesuffix(" |")
         for line in PAGE.read_text().splitlines()
