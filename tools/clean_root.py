@@ -140,9 +140,12 @@ def root(suite: str, packages: Sequence[str], cache: Path) -> Path:
     trust = authorities or any("/etc/ssl/certs" in each for each in fetching(os.environ).values())
     wanted = sorted({*packages, *(["ca-certificates"] if trust else [])})
     made = cache / key(suite, wanted, [*options, *(each.read_text() for each in authorities)])
-    if made.exists() and time.time() - made.stat().st_mtime < OLD:
-        return made
     cache.mkdir(parents=True, exist_ok=True)
+    for kept in cache.glob("*-" + "[0-9a-f]" * 16 + ".tar*"):
+        if time.time() - kept.stat().st_mtime > OLD:
+            kept.unlink()
+    if made.exists():
+        return made
     unfinished = made.with_name(f"{made.name}.{os.getpid()}.tar")
     command = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar"]
     if wanted:

@@ -84,6 +84,25 @@ def test_a_root_is_kept_by_what_it_is_made_of() -> None:
     assert len(others) == 5
 
 
+def test_a_kept_root_is_used_until_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clean_root, "AUTHORITIES", tmp_path / "none")
+    monkeypatch.setattr(clean_root, "fetching", lambda _: {})
+    options = clean_root.apt_options(
+        subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    )
+    kept = tmp_path / clean_root.key("trixie", ["a"], options)
+    other = tmp_path / clean_root.key("bookworm", ["a"], options)
+    for each in (kept, other, tmp_path / "notes.tar"):
+        each.write_bytes(b"tar")
+    long_ago = time.time() - clean_root.OLD - 60
+    os.utime(other, (long_ago, long_ago))
+    os.utime(tmp_path / "notes.tar", (long_ago, long_ago))
+    assert clean_root.root("trixie", ["a"], tmp_path) == kept
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([kept.name, "notes.tar"])
+
+
 # -- a command in a root ---------------------------------------------------------------------------
 
 
