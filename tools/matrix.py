@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "matrix"
 CHECKOUT = "/srv/checkout/archived"
 """Where the copy lies in a root; its neighbour is `shared`, as here."""
+PIP_CACHE = "/var/cache/pip"
 CANNOT = 77
 USUAL = (("demo",), ("test",))
 _COUNTS = re.compile(r"^=+ (.*\d+ (?:passed|failed|skipped|errors?).*) in [\d.]+s.*=+$", re.M)
@@ -134,7 +135,7 @@ def binds(suite: str, *, cached: bool) -> list[Bind]:
     if cached:
         for kept, target in (
             (CACHE / f"apt-{suite}", "/var/cache/apt/archives"),
-            (CACHE / "pip", "/root/.cache/pip"),
+            (CACHE / "pip", PIP_CACHE),
         ):
             kept.mkdir(parents=True, exist_ok=True)
             seen.append(Bind(kept, target, writable=True))
@@ -162,7 +163,8 @@ def _run_base(suite: str, tasks: Sequence[Sequence[str]], work: Path, *, cached:
             began, from_here = time.monotonic(), output.tell()
             status = clean_root.run(
                 root, ["./run", *task], folder=CHECKOUT, output=output,
-                binds=binds(suite, cached=cached), env=clean_root.fetching(os.environ),
+                binds=binds(suite, cached=cached),
+                env={**clean_root.fetching(os.environ), "PIP_CACHE_DIR": PIP_CACHE},
             )  # fmt: skip
             output.seek(0, os.SEEK_END)
             text = log.read_bytes()[from_here:].decode(errors="replace")
