@@ -110,7 +110,7 @@ def test_a_kept_root_is_used_until_it_is_old(
 def root(tmp_path: Path) -> Path:
     """A root that shows this machine's programs read-only. Skips where none can be entered."""
     try:
-        clean_root.need()
+        clean_root.need_to_enter()
     except clean_root.NotHere as why:
         pytest.skip(str(why))
     folder = tmp_path / "root"
