@@ -152,7 +152,7 @@ def _said(root: Path, *argv: str) -> str:
 
 def _run_base(suite: str, tasks: Sequence[Sequence[str]], work: Path, *, cached: bool) -> Base:
     base = Base(suite)
-    root, log = work / suite, CACHE / f"{suite}.log"
+    root, log = work / suite, _new_log(suite)
     _say(f"{SUITES[suite]}: a clean root")
     clean_root.unpack(clean_root.root(suite, (), CACHE), root)
     copy_checkout(ROOT, root / CHECKOUT.lstrip("/"))
@@ -179,6 +179,14 @@ def _run_base(suite: str, tasks: Sequence[Sequence[str]], work: Path, *, cached:
     base.python = _said(root, python, "-c", "import platform; print(platform.python_version())")
     base.pip = _said(root, python, "-c", "import pip; print(pip.__version__)")
     return base
+
+
+def _new_log(suite: str) -> Path:
+    """A file for what is printed; those of runs long ago are removed."""
+    for old in CACHE.glob("*.log"):
+        if time.time() - old.stat().st_mtime > clean_root.OLD:
+            old.unlink()
+    return CACHE / f"{suite}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
 
 
 def _say(sentence: str) -> None:
