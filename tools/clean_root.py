@@ -23,7 +23,7 @@ from typing import IO
 
 SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PROGRAMS = ("mmdebstrap", "unshare", "setpriv", "pivot_root", "mount", "tar")
+PROGRAMS = ("unshare", "setpriv", "pivot_root", "mount", "tar")
 OLD = 30 * 24 * 3600
 """Seconds after which a root is made afresh, so that it has Debian's updates."""
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
@@ -87,11 +87,18 @@ class Bind:
 
 def need() -> None:
     """Raises `NotHere` unless a root can be made and entered."""
+    need_to_enter()
+    if shutil.which("mmdebstrap", path=PATH) is None:
+        raise NotHere("mmdebstrap is not installed")
+
+
+def need_to_enter() -> None:
+    """Raises `NotHere` unless a command can be run in a root that is there."""
     if os.geteuid() != 0:
         raise NotHere("a clean Debian root needs root: run it with sudo")
     for program in PROGRAMS:
-        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:{PATH}") is None:
-            raise NotHere(f"{program} is not installed (Debian: mmdebstrap, util-linux)")
+        if shutil.which(program, path=PATH) is None:
+            raise NotHere(f"{program} is not installed (Debian: util-linux, tar)")
     tried = subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "--ipc", "--uts", "mount", "-t", "tmpfs",
          "none", "/mnt"], capture_output=True, text=True, check=False, env=_environment({}),
@@ -140,9 +147,12 @@ def root(suite: str, packages: Sequence[str], cache: Path) -> Path:
     trust = authorities or any("/etc/ssl/certs" in each for each in fetching(os.environ).values())
     wanted = sorted({*packages, *(["ca-certificates"] if trust else [])})
     made = cache / key(suite, wanted, [*options, *(each.read_text() for each in authorities)])
-    if made.exists() and time.time() - made.stat().st_mtime < OLD:
-        return made
     cache.mkdir(parents=True, exist_ok=True)
+    for kept in cache.glob("*-" + "[0-9a-f]" * 16 + ".tar*"):
+        if time.time() - kept.stat().st_mtime > OLD:
+            kept.unlink()
+    if made.exists():
+        return made
     unfinished = made.with_name(f"{made.name}.{os.getpid()}.tar")
     command = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar"]
     if wanted:

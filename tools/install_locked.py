@@ -42,6 +42,7 @@ CAUSES = (
     ),
     (
         r"DO NOT MATCH THE HASHES|IncompleteRead|Connection broken|BadZipFile|has an invalid wheel"
+        r"|not enough bytes were received"
         r"|not a valid zip|IncompleteDownload|Wheel .* is invalid",
         "file-differs",
         "the registry or a cache on the way gave a file that is cut off or is not the one that "

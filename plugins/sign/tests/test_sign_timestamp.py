@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from asn1crypto import tsp
-from certomancer.registry import ServiceLabel
+from certomancer.integrations.animator import Animator, AnimatorArchStore
+from certomancer.registry import ArchLabel, ServiceLabel
+from werkzeug.serving import make_server
 
 from archived.api import Postpone
 
@@ -22,6 +26,27 @@ def closed_port() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{probe.getsockname()[1]}/"
+
+
+@pytest.fixture
+def https_tsa(pki, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The RFC 3161 server over https; an authority of the office, made with openssl alone."""
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for line in (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=Office -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout tsa.key -out tsa.csr",
+        "x509 -req -in tsa.csr -CA ca.pem -CAkey ca.key -days 2 -extfile names -out tsa.pem",
+    ):
+        subprocess.run(["openssl", *line.split()], cwd=tmp_path, check=True, capture_output=True)
+    app = Animator(AnimatorArchStore({ArchLabel("bench"): pki.architecture}), with_web_ui=False)
+    pair = (str(tmp_path / "tsa.pem"), str(tmp_path / "tsa.key"))
+    server = make_server("127.0.0.1", 0, app, ssl_context=pair)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"https://127.0.0.1:{server.port}/bench/tsa/tsa", tmp_path / "ca.pem"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def stamped_by(pki, request: tsp.TimeStampReq) -> bytes:
@@ -59,6 +84,19 @@ def test_trust_in_the_time_stamp_is_not_established_without_roots(pki, tsa_url, 
     facts = sign(make_pdfa(), timestamp={"url": tsa_url}, **pki.key_options()).facts
     assert facts["timestamp"]["integrity"] == "yes"
     assert facts["timestamp"]["trust"].startswith("not established (")
+
+
+def test_an_authority_of_the_office_that_the_system_trusts_is_enough_for_https(
+    pki, https_tsa, make_pdfa, sign, monkeypatch
+):
+    """It has no key usage: Python 3.13 would refuse it, and Python 3.11 does not."""
+    url, authority = https_tsa
+    options = {"timestamp": {"url": url, "tries": 1}, **pki.key_options()}
+    with pytest.raises(Postpone) as raised:
+        sign(make_pdfa(), **options)
+    assert "CERTIFICATE_VERIFY_FAILED" in str(raised.value)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    assert sign(make_pdfa(), **options).facts["level"] == "B-T"
 
 
 def test_a_server_that_is_down_postpones_the_document(pki, closed_port, make_pdfa, sign):
