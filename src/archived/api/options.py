@@ -6,6 +6,7 @@ the README's table and in the JSON schema. Unknown keys are refused.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from datetime import timedelta
@@ -150,8 +151,13 @@ class SecretRef(Options):
         return path.read_bytes()
 
     def read_text(self) -> str:
-        """The secret as text, without the line end an editor leaves behind."""
-        return self.read().decode().rstrip("\r\n")
+        """The secret as text, without what an editor adds: a byte order mark, line ends.
+
+        UTF-8, or UTF-16 where its byte order mark says so. Raises `UnicodeDecodeError` as well.
+        """
+        content = self.read()
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if utf_16 else "utf-8-sig").rstrip("\r\n")
 
 
 C = TypeVar("C")

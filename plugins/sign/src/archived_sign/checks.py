@@ -14,7 +14,7 @@ def problems(options: SignOptions) -> Iterator[str]:
     """Everything that will stop signing, or soon will."""
     name = ""
     try:
-        credential = Pkcs12File(options.key, options.passphrase).open()
+        credential = Pkcs12File(options.key, options.passphrase, options.certificate).open()
     except Postpone as failure:
         yield f"{failure.message}; {failure.hint}"
     else:

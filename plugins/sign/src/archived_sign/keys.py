@@ -12,22 +12,27 @@ from typing import Protocol
 
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
 from pyhanko.sign.signers.pdf_cms import Signer
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 from pyhanko_certvalidator.util import get_pyca_cryptography_hash
 
 from archived.api import Postpone, SecretRef
+from archived_sign.pkcs12_keys import (
+    PrivateKey,
+    choose,
+    common_name,
+    may_sign,
+    open_pkcs12,
+    unavailable,
+)
 from archived_sign.throwaway import LABEL
 
 WARN_BEFORE = timedelta(days=30)
 """How long before its end a certificate becomes a problem worth a sentence."""
-
-PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
 
 
 @dataclass(frozen=True)
@@ -63,34 +68,25 @@ class KeySource(Protocol):
 
 @dataclass(frozen=True)
 class Pkcs12File:
-    """A PKCS#12 file and its passphrase, both by reference."""
+    """A PKCS#12 file and its passphrase, both by reference. `certificate` names one of several."""
 
     key: SecretRef
     passphrase: SecretRef | None = None
+    certificate: str = ""
 
     def open(self) -> Credential:
-        """Read and decrypt the file. Raises `Postpone` (`key-unavailable`, `key-unusable`)."""
+        """Read and decrypt the file, and choose the key that signs.
+
+        Raises `Postpone` (`key-unavailable`, `key-unusable`, `key-ambiguous`).
+        """
         try:
             content = self.key.read()
-            passphrase = self.passphrase.read_text().encode() if self.passphrase else None
+            passphrase = self.passphrase.read_text() if self.passphrase else None
         except (OSError, UnicodeDecodeError) as error:
-            raise _unavailable(f"the signing key cannot be read: {error}") from error
-        try:
-            key, certificate, others = pkcs12.load_key_and_certificates(content, passphrase)
-        except ValueError as error:
-            raise _unavailable(
-                "the signing key cannot be opened: its passphrase is wrong, "
-                "or it is not a PKCS#12 file"
-            ) from error
-        if key is None:
-            raise _unusable("the PKCS#12 file holds no private key")
-        if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
-            raise _unusable("the key is neither RSA nor elliptic curve")
-        held = [c for c in (certificate, *others) if c is not None]
-        ours = next((c for c in held if c.public_key() == key.public_key()), None)
-        if ours is None:
-            raise _unusable("no certificate in the PKCS#12 file belongs to its key")
-        chain = ordered_chain(ours, held)
+            raise unavailable(f"the signing key cannot be read: {error}") from error
+        opened = open_pkcs12(content, passphrase)
+        key, ours = choose(opened, self.certificate, now_utc())
+        chain = ordered_chain(ours, list(opened.certificates))
         return Credential(ours, chain, HeldKeySigner(key, ours, chain))
 
 
@@ -120,12 +116,6 @@ class HeldKeySigner(Signer):
         if isinstance(self._key, RSAPrivateKey):
             return self._key.sign(data, PKCS1v15(), digest)
         return self._key.sign(data, ECDSA(digest))
-
-
-def common_name(name: x509.Name) -> str:
-    """The CN of a name, else the whole name as RFC 4514 text."""
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else name.rfc4514_string()
 
 
 def as_asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:
@@ -192,7 +182,7 @@ def flaws(credential: Credential, now: datetime, *, throwaway: bool = False) -> 
             f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
             "check this machine's clock, or wait",
         )
-    if not _may_sign(certificate):
+    if not may_sign(certificate):
         yield Flaw(
             "key-unusable",
             f"the certificate of {name} does not allow digital signatures",
@@ -211,29 +201,3 @@ def unusable(flaw: Flaw) -> Postpone:
 def now_utc() -> datetime:
     """The clock certificates are judged by."""
     return datetime.now(UTC)
-
-
-def _may_sign(certificate: x509.Certificate) -> bool:
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    return usage.digital_signature or usage.content_commitment
-
-
-def _unavailable(sentence: str) -> Postpone:
-    return Postpone(
-        sentence,
-        code="key-unavailable",
-        hint="check stage.sign.key and stage.sign.passphrase; documents wait and nothing is lost",
-        after="10 min",
-    )
-
-
-def _unusable(sentence: str) -> Postpone:
-    return Postpone(
-        sentence,
-        code="key-unusable",
-        hint="put a PKCS#12 file with an RSA or EC key and its certificate in its place",
-        after="30 min",
-    )

@@ -69,6 +69,9 @@ class SignOptions(StageConfig):
     """The PKCS#12 file (`.p12`, `.pfx`) with the key, its certificate and the chain above it."""
     passphrase: SecretRef | None = None
     """The passphrase of the PKCS#12 file."""
+    certificate: str = ""
+    """Which certificate signs, where the file has several that may: its common name, its serial
+    number (hexadecimal) or its SHA-256 fingerprint."""
     allow_throwaway: bool = False
     """Sign with a key that calls itself a demonstration key. Never for documents that matter."""
     trusted_roots: tuple[Path, ...] = ()

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from archived.api import Document, Result, Role
-from archived_sign.keys import Credential, common_name
+from archived_sign.keys import Credential
 from archived_sign.pades import ALGORITHM, Signature
+from archived_sign.pkcs12_keys import common_name
 from archived_sign.verdict import TimestampVerdict, Verdict
 
 CLOCK_TOLERANCE = 300.0

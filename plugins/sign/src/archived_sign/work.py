@@ -65,7 +65,7 @@ def _unsignable(why: str) -> Refuse:
 
 
 def _credential(options: SignOptions) -> Credential:
-    credential = Pkcs12File(options.key, options.passphrase).open()
+    credential = Pkcs12File(options.key, options.passphrase, options.certificate).open()
     for flaw in flaws(credential, now_utc(), throwaway=options.allow_throwaway):
         if flaw.code:
             raise unusable(flaw)
