@@ -35,19 +35,33 @@ def examine(session: Session, folder: Path, writer: str | None, daemon: str | No
     from archived.intake.probe import probe
     from archived.intake.probe.advice import advice
 
-    folder = folder.absolute()
+    try:
+        folder = folder.absolute()
+    except OSError as error:
+        raise _untried(folder, error) from error
     users = _user(writer, "--as"), _user(daemon or _units_user(), "--daemon-user")
     if not session.as_json:
         # A spinner would be a thread, and the probe forks.
         click.echo(_("trying {folder} ...").format(folder=shown.clean(folder)), err=True)
-    with _ends_orderly():
-        report = probe(folder, *users)
+    try:
+        with _ends_orderly():
+            report = probe(folder, *users)
+    except OSError as error:
+        raise _untried(folder, error) from error
     toml = advice(report, *_known(session.config, folder))
     if session.as_json:
         shown.as_json(_as_json(report, toml))
     else:
         _tell(report, toml)
     sys.exit(OK if report.trusted else PROBLEM)
+
+
+def _untried(folder: Path, error: OSError) -> ArchivedError:
+    return ArchivedError(
+        f"{shown.clean(folder)}: it could not be tried: {error.strerror or error}",
+        hint="look at the folder, its mount and the limits of this machine (dmesg, ulimit -a)",
+        code="folder-not-tried",
+    )
 
 
 def _user(name: str | None, option: str) -> pwd.struct_passwd | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from archived.intake.file_errors import sentence
 from archived.intake.probe import custody, mount, names
 from archived.intake.probe.deeds import name_of
 from archived.intake.probe.ground import FACTS, PREFIX, Answer, Found, Ground, Report, Verdict
@@ -111,8 +112,10 @@ def _try(
 ) -> Verdict:  # fmt: skip
     try:
         verdict, why, todo = trial(g)
-    except OSError as error:
-        verdict, why, todo = "not established", f"the trial broke: {error.strerror}", ""
+    except NoAnswer:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a file system does, it is told in words
+        verdict, why, todo = "not established", f"the trial broke: {sentence(error)}", ""
     in_the_way = verdict == "no" if needed is None else needed
     g.report.found.append(Found(code, what, verdict, why, todo, in_the_way))
     return verdict

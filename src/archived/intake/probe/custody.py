@@ -12,7 +12,7 @@ from archived.intake.watcher import wants_polling
 def owner(g: Ground) -> Answer:
     """Whose a new file is, and with which rights."""
     g.w.do("create", "owner")
-    it, (uid, _) = g.d.do("stat", "owner"), g.w.do("who")
+    it, (uid, _) = g.status("owner"), g.w.do("who")
     told = f"{name_of(it['uid'])}, group {it['gid']}, rights {it['mode'] & 0o7777:04o}"
     if it["uid"] != uid:
         return "yes", f"{told}: the mount gives files an owner of its own", ""
@@ -57,7 +57,7 @@ def _size(g: Ground, label: str) -> int:
 def overwrite(g: Ground) -> Answer:
     """The same size, other bytes: only the times can tell."""
     g.w.do("create", "again", "old bytes")
-    before = g.d.do("stat", "again")
+    before = g.status("again")
     time.sleep(0.05)
     g.w.do("overwrite", "again", "new bytes")
     if g.soon(lambda: g.d.do("stat", "again") != before) is None:
@@ -82,7 +82,7 @@ def still_open(g: Ground) -> Answer:
         return "not established", why, todo
     if (while_open, after) != (True, False):
         return "no", "the kernel gave a wrong answer", "rely on a longer quiet time"
-    if wants_polling(g.facts["mount"]["type"]):
+    if wants_polling(g.mount["type"]):
         return "not established", "for this machine's writers only: others are not known", ""
     return "yes", "a lease was refused while the file was open, and given after", ""
 
@@ -99,11 +99,11 @@ def fsync(g: Ground) -> Answer:
 def rename(g: Ground) -> Answer:
     """As scanners end a transfer: NAME.part becomes NAME."""
     g.w.do("create", "scan.part", "whole")
-    before = g.d.do("stat", "scan.part")
+    before = g.status("scan.part")
     g.w.do("rename", "scan.part", "scan.pdf")
     if g.soon(lambda: _moved(g, "scan.part", "scan.pdf")) is None:
         return "no", "the new name does not show, or the old one stays", "use another mount"
-    after = g.d.do("stat", "scan.pdf")
+    after = g.status("scan.pdf")
     same = all(before[k] == after[k] for k in ("device", "inode", "size", "mtime_ns"))
     if not same:
         why = "device, inode or time changed: the file would be taken for another one"

@@ -41,7 +41,10 @@ def name_of(uid: int) -> str:
 
 
 def clear(folder: Path, prefix: str) -> None:
-    """Remove what begins with `prefix`, as far as this user may; follows no links."""
+    """Remove what begins with `prefix`, as far as this user may; follows no links.
+
+    Raises `OSError` when the folder cannot be listed.
+    """
     for name in os.listdir(os.fsencode(folder)):  # noqa: PTH208 - bytes names
         if name.startswith(os.fsencode(prefix)):
             path = Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))  # noqa: PTH118
@@ -74,9 +77,11 @@ class Deeds:
         best = ["", "", "", ""]
         for each in text.splitlines():
             fields, _, rest = each.partition(" - ")
-            point, options = fields.split()[4:6]
-            _, source, *more = rest.split()
-            inside = path.is_relative_to(_ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), point))
+            point, options, *_ = [*fields.split(" ")[4:6], "", ""]
+            _, source, *more = [*rest.split(" "), ""]  # a source may be empty
+            inside = bool(point) and path.is_relative_to(
+                _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), point)
+            )
             if inside and len(point) >= len(best[0]):
                 best = [point, source, options, more[0] if more else ""]
         named = dict(zip(("point", "source", "options", "super_options"), best, strict=True))

@@ -74,12 +74,24 @@ class Ground:
         """The report's."""
         return self.report.facts
 
+    @property
+    def mount(self) -> dict[str, str]:
+        """What is known of the mount; `unknown` where that could not be found out."""
+        return {"type": "unknown", "rights": "?", "owner": ""} | (self.facts.get("mount") or {})
+
+    def status(self, label: str) -> dict[str, int]:
+        """What `stat` tells the daemon about a file that was just made. Raises `OSError`."""
+        found: dict[str, int] | None = self.d.do("stat", label)
+        if found is None:
+            raise OSError(errno.ENOENT, "a file that was just made cannot be found")
+        return found
+
     def rights(self, error: OSError) -> str:
         """What to do when the daemon's user was refused something of the writer's."""
         daemon, path, mount = (
             self.report.daemon,
             quote(str(self.report.folder)),
-            self.facts["mount"],
+            self.mount,
         )
         if error.errno == errno.EROFS:
             return "mount it for writing"

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+from archived.intake.file_errors import sentence
 from archived.intake.probe.deeds import Deeds, clear
 
 PATIENCE = 20.0
@@ -36,6 +37,9 @@ class Hand:
     def __init__(self, folder: Path, prefix: str, user: pwd.struct_passwd | None) -> None:
         self._line, theirs = Pipe()
         self._alive = True
+        self._asked = 0
+        """Number of the last deed: an answer to an earlier one, which nobody waited for, is passed
+        over. Else every later answer would be taken for its neighbour's."""
         self._pid = os.fork()
         if self._pid == 0:
             self._line.close()
@@ -47,23 +51,30 @@ class Hand:
         if not self._alive:
             raise NoAnswer
         try:
-            self._line.send_bytes(json.dumps([deed, *arguments]).encode())
+            self._asked += 1
+            self._line.send_bytes(json.dumps([self._asked, deed, *arguments]).encode())
         except OSError as error:
             raise NoAnswer from error
 
     def result(self, patience: float = PATIENCE) -> Any:
-        """What the deed came to. Raises its `OSError`, or `NoAnswer`."""
-        try:
-            answered = self._alive and self._line.poll(patience)
-            answer = json.loads(self._line.recv_bytes()) if answered else None
-        except (EOFError, OSError) as error:
-            self._alive = False
-            raise NoAnswer from error
-        if answer is None:
-            self._alive = False
-            raise NoAnswer
+        """What the last deed came to. Raises its `OSError`, or `NoAnswer`.
+
+        Any other error of a deed is an `OSError` as well, with its text and the number 0.
+        """
+        answer: dict[str, Any] = {}
+        until = time.monotonic() + patience
+        while answer.get("of") != self._asked:
+            try:
+                answered = self._alive and self._line.poll(max(0.0, until - time.monotonic()))
+                answer = json.loads(self._line.recv_bytes()) if answered else {}
+            except (EOFError, OSError) as error:
+                self._alive = False
+                raise NoAnswer from error
+            if not answer:
+                self._alive = False
+                raise NoAnswer
         if "errno" in answer:
-            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+            raise OSError(answer["errno"], answer["why"])
         return answer["result"]
 
     def do(self, deed: str, *arguments: Any) -> Any:
@@ -112,11 +123,15 @@ def _live(
 def _serve(line: Connection, deeds: Deeds) -> None:
     while True:
         try:
-            deed, *arguments = json.loads(line.recv_bytes())
+            number, deed, *arguments = json.loads(line.recv_bytes())
         except (EOFError, OSError):
             return
         try:
-            answer = {"result": getattr(deeds, deed)(*arguments)}
+            answer = json.dumps({"of": number, "result": getattr(deeds, deed)(*arguments)})
         except OSError as error:
-            answer = {"errno": error.errno or 0}
-        line.send_bytes(json.dumps(answer).encode())
+            code = error.errno or 0
+            why = os.strerror(code) if code else sentence(error)
+            answer = json.dumps({"of": number, "errno": code, "why": why})
+        except Exception as error:  # noqa: BLE001 - an odd file system must not end the trial
+            answer = json.dumps({"of": number, "errno": 0, "why": sentence(error)})
+        line.send_bytes(answer.encode())

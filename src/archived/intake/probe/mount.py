@@ -8,7 +8,7 @@ import statistics
 from archived.intake.probe.ground import Answer, Ground
 from archived.intake.watcher import wants_polling
 
-_VOLATILE = frozenset({"tmpfs", "ramfs", "overlay"})
+_VOLATILE = frozenset({"tmpfs", "ramfs", "devtmpfs", "overlay"})
 _USED_UP = {
     errno.ENOSPC: "fs.inotify.max_user_watches",
     errno.EMFILE: "fs.inotify.max_user_instances",
@@ -68,7 +68,7 @@ def mtime(g: Ground) -> Answer:
     g.w.do("create", "time")
     odd = 1_700_000_001_123_456_789
     g.w.do("set_time", "time", odd)
-    kept = int(g.d.do("stat", "time")["mtime_ns"])
+    kept = g.status("time")["mtime_ns"]
     steps = (1, 100, 1000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
     step = next((s for s in steps if abs(odd - kept) < s), None)
     if step is None:
@@ -131,7 +131,7 @@ def _judge_events(
     delay = statistics.median(max(0.0, heard[key] - at) for key, at in begun.items())
     g.facts["event_delay"] = round(delay, 4)
     why = f"{', '.join(g.facts['events'])}; after {delay * 1000:.0f} ms"
-    if wants_polling(g.facts["mount"]["type"]):
+    if wants_polling(g.mount["type"]):
         why = f"only of this machine's: {why}; what others write goes unannounced"
         return "not established", why, "the folder is polled"
     return "yes", why, ""
