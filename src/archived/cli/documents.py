@@ -12,7 +12,7 @@ from archived.cli import shown
 from archived.cli.asking import Session
 from archived.cli.group import session_of
 from archived.errors import ArchivedError
-from archived.locale import _, language, number
+from archived.locale import _, heard, language, number
 
 STATES = ("admitted", "working", "waiting", "divided", "held", "refused", "sealed", "safe")
 
@@ -42,6 +42,8 @@ DOCUMENT = click.argument("document", metavar="DOC", shell_complete=complete_doc
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True,
               help="At most so many, the newest.")  # fmt: skip
 @click.option("--before", metavar="DOC", help="Go on with a listing after this document's id.")
+@click.option("--old-reading", is_flag=True, help="Only sealed documents with pages that an "
+              "earlier rule of the stage ocr called blank or did not read.")  # fmt: skip
 @click.pass_obj
 def documents(
     session: Session,
@@ -50,16 +52,25 @@ def documents(
     dossier: str | None,
     limit: int,
     before: str | None,
+    *,
+    old_reading: bool,
 ) -> None:
     """List documents, the newest first."""
+    if old_reading and (states or dossier):
+        raise click.UsageError(_("--old-reading goes with --hotfolder, --limit and --before only"))
     answer = session.ask(
+        "old-readings", hotfolder=hotfolder, limit=limit, before=before
+    ) if old_reading else session.ask(
         "documents", states=",".join(states) or None, hotfolder=hotfolder, dossier=dossier,
         limit=limit, before=before,
     )  # fmt: skip
     if session.as_json:
         shown.as_json(answer)
         return
-    _list(answer["documents"], session.place.zone)
+    if old_reading:
+        _list_pages(answer["documents"])
+    else:
+        _list(answer["documents"], session.place.zone)
     if len(answer["documents"]) == limit:
         last = answer["documents"][-1]["id"]
         click.echo(_("there may be more: --limit, or --before {last}").format(last=last), err=True)
@@ -92,6 +103,24 @@ def _list(found: list[dict[str, Any]], zone: tzinfo) -> None:
                   each["name"])  # fmt: skip
     sheet.show()
     shown.line(shown.zone_name(zone), "dim")
+
+
+def _list_pages(found: list[dict[str, Any]]) -> None:
+    if not found:
+        click.echo(_("no documents"), err=True)
+        return
+    from archived.observe.old_reading import REASONS
+
+    sheet = shown.Sheet(
+        [_("document"), _("name"), _("read by"), _("pages"), _("what was made of them")],
+        give=_("name"), also=[_("what was made of them")],
+    )  # fmt: skip
+    for each in found:
+        for kind, pages in each["doubtful_pages"].items():
+            numbers = ", ".join(map(str, pages[:20])) + (", ..." if len(pages) > 20 else "")
+            sheet.row(_short(each["id"]), each["name"], each["read_by"], numbers,
+                      heard(REASONS[kind]))  # fmt: skip
+    sheet.show()
 
 
 @click.command("show")

@@ -16,7 +16,7 @@ from archived.errors import ArchivedError, CatalogError, LedgerError, NoSuchDocu
 from archived.locale import speaking
 from archived.model import description
 from archived.model.document import State
-from archived.observe import reviews
+from archived.observe import old_reading, reviews
 from archived.observe.account import Asked, balance_sheet, zone_of
 from archived.observe.copies import copies
 from archived.observe.explain import explain
@@ -45,6 +45,7 @@ class Answers:
         self._questions: dict[str, Callable[[Arguments], Any]] = {
             "status": self._status,
             "documents": self._documents,
+            "old-readings": self._old_readings,
             "resolve": self._resolve,
             "show": self._show,
             "explain": self._explain,
@@ -117,6 +118,25 @@ class Answers:
             limit=min(_MOST, _number(arguments, "limit", 100)), before=arguments.get("before"),
         )  # fmt: skip
         return {"documents": [_brief(row) for row in rows]}
+
+    def _old_readings(self, arguments: Arguments) -> Any:
+        """Sealed documents with pages that an earlier rule of `ocr` passed over, newest first."""
+        limit, found = min(_MOST, _number(arguments, "limit", 100)), []
+        for step in self._catalog.sealed_steps(
+            old_reading.STAGE, hotfolder=arguments.get("hotfolder"), before=arguments.get("before")
+        ):
+            pages = old_reading.doubtful(step.version, step.facts or {})
+            if not pages:
+                continue
+            row = self._catalog.document(step.document)
+            originals = [f"{each.role}/{each.name}" for each in self._catalog.originals(row.id)]
+            found.append(
+                {**_brief(row), "read_by": step.version, "doubtful_pages": pages,
+                 "object": self._place(row), "originals": originals}
+            )  # fmt: skip
+            if len(found) == limit:
+                break
+        return {"documents": found}
 
     def _resolve(self, arguments: Arguments) -> Any:
         return _brief(self._catalog.document(self.resolve(arguments.get("document", ""))))

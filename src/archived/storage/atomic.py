@@ -99,10 +99,12 @@ def copy_durably(source: Path, path: Path, *, mode: int = 0o444) -> Copied:
 def copy_file(source: Path | bytes, path: Path, *, mode: int = 0o444) -> Copied:
     """Copy to a new name in a folder nobody sees yet, hashing in one read; bytes are a source
     too. **Not** durable by itself: `publish_folder` makes it so, in one pass over the folder.
+
+    An `OSError` of the source names it (`filename`); one of the copy never does.
     """
     sha256, sha512, size = hashlib.sha256(), hashlib.sha512(), 0
     with _opened(source) as origin, _created(path, mode) as file:
-        while piece := origin.read(_CHUNK):
+        while piece := _read(origin, source):
             step("write", path)
             file.write(piece)
             sha256.update(piece)
@@ -303,6 +305,19 @@ def _created(path: Path, mode: int) -> Iterator[BinaryIO]:
         yield file
 
 
+def _read(file: BinaryIO, source: Path | bytes) -> bytes:
+    try:
+        return file.read(_CHUNK)
+    except OSError as error:
+        raise naming(error, source) from error
+
+
+def naming(error: OSError, path: Path | bytes) -> OSError:
+    """The same error with the name of the file that it is about: calls on descriptors know none."""
+    name = "" if isinstance(path, bytes) else str(path)
+    return OSError(error.errno, error.strerror, name)
+
+
 @contextmanager
 def _opened(path: Path | bytes) -> Iterator[BinaryIO]:
     if isinstance(path, bytes):
@@ -311,6 +326,10 @@ def _opened(path: Path | bytes) -> Iterator[BinaryIO]:
     # O_NONBLOCK: opening a FIFO that somebody left in our way must not hang the daemon.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        try:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        except OSError as error:
+            raise naming(error, path) from error
+        if not regular:
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         yield file

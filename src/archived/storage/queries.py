@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, text
+from sqlalchemy import Connection, Row, Select, func, or_, select, text, tuple_
 
 from archived.api.events import Event
 from archived.errors import NoSuchDocument
@@ -231,6 +231,31 @@ class Queries:
             .order_by(t.step.c.started, t.step.c.id)
         )
         return [step_row(r) for r in self._rows(statement)]
+
+    def sealed_steps(
+        self, stage: str, *, hotfolder: str | None = None, before: str | None = None
+    ) -> Iterator[StepRow]:
+        """Of each sealed document its last good end of a stage; the newest document's first."""
+        d, s = t.document.c, t.step.c
+        other = t.step.alias()
+        later = select(other.c.id).where(
+            other.c.document == s.document, other.c.stage == stage, other.c.ending == "finished",
+            tuple_(other.c.started, other.c.id) > tuple_(s.started, s.id),
+        )  # fmt: skip
+        statement = (
+            select(t.step)
+            .join(t.document, s.document == d.id)
+            .where(d.state.in_([State.SEALED, State.SAFE]))
+            .where(s.stage == stage, s.ending == "finished", ~later.exists())
+            .order_by(d.id.desc())
+        )
+        if hotfolder is not None:
+            statement = statement.where(d.hotfolder == hotfolder)
+        if before is not None:
+            statement = statement.where(d.id < before)
+        with self.reading() as connection:
+            for row in connection.execution_options(yield_per=100).execute(statement):
+                yield step_row(row)
 
     def facts(self, document: str) -> dict[str, Mapping[str, Any]]:
         """Stage -> the facts of its last good end."""

@@ -51,6 +51,24 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else datetime.fromisoformat(value)
 
 
+class FileNumber(TypeDecorator[int]):
+    """A number as `stat` gives it, exactly: decimal text.
+
+    An inode or device number takes unsigned 64 bits, a time in nanoseconds about 70. SQLite's
+    integers are signed 64-bit, and larger ones become floating point. Nothing calculates with
+    these numbers: they are compared.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Any) -> str | None:  # noqa: ARG002
+        return None if value is None else str(int(value))
+
+    def process_result_value(self, value: str | None, dialect: Any) -> int | None:  # noqa: ARG002
+        return None if value is None else int(value)
+
+
 arrival = Table(
     "arrival",
     metadata,
@@ -62,10 +80,10 @@ arrival = Table(
     Column("code", Text, comment="rule for ignored, code for held"),
     Column("reason", Text),
     Column("present", Boolean, nullable=False, comment="the file is still in the hot folder"),
-    Column("device", BigInteger, nullable=False),
-    Column("inode", BigInteger, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
+    Column("device", FileNumber, nullable=False),
+    Column("inode", FileNumber, nullable=False),
+    Column("size", FileNumber, nullable=False),
+    Column("mtime_ns", FileNumber, nullable=False),
     Column("sha256", Text),
     Column("document", ForeignKey("document.id")),
     Column("first_seen", Instant, nullable=False),
