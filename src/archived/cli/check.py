@@ -93,7 +93,9 @@ async def _stages(settings: Settings) -> list[dict[str, Any]]:
 
     lanes = cards.lanes(settings)
     runners = {
-        lane: LocalRunner(lane, width, settings.plugin_sources)
+        lane: LocalRunner(
+            lane, width, settings.plugin_sources, environment=cards.environment(settings)
+        )
         for lane, width in lanes.items()
         if settings.lanes[lane].runner == "local"
     }

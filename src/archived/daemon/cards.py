@@ -1,9 +1,14 @@
-"""From settings to what each part needs to know of them, and no more. Pure."""
+"""From settings to what each part needs to know of them, and no more.
+
+Pure, but for `environment`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from archived.config import HotFolderSetting, Settings, StageSetting
 from archived.engine.cards import Deck, StageCard, TargetCard
@@ -46,6 +51,9 @@ def _stage(stage: StageSetting, limits: Limits) -> StageCard:
     )  # fmt: skip
 
 
+_ZONES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo")
+
+
 def lanes(settings: Settings) -> dict[str, int]:
     """Lane -> width, for the lanes that a configured stage uses."""
     used = {stage.needs.lane for stage in settings.stages.values()}
@@ -60,6 +68,25 @@ def hours(settings: Settings) -> dict[str, LaneHours]:
         for name, lane in settings.lanes.items()
         if lane.hours is not None
     }
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What the steps' processes are given: the archive's own zone as local time.
+
+    A time without a zone, such as scanners write into a PDF, is read as local time by the
+    libraries; a server's own zone is often UTC. Where the system does not know the zone's name its
+    offset of today is given (POSIX), for the C library takes an unknown name for UTC.
+    """
+    zone = settings.archive.timezone
+    known = any((Path(folder) / zone.key).is_file() for folder in _ZONES if zone.key)
+    if known:
+        return {"TZ": zone.key}
+    offset = datetime.now(zone).utcoffset() or timedelta()
+    minutes = round(offset.total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    name = f"{'-' if minutes < 0 else '+'}{hours:02}{rest:02}"
+    # POSIX counts westwards.
+    return {"TZ": f"<{name}>{'' if minutes < 0 else '-'}{hours}:{rest:02}"}
 
 
 def route(settings: Settings, setting: HotFolderSetting, pipeline: str) -> Route:

@@ -221,8 +221,9 @@ class Daemon:
                 if name == "local":
                     own = [s.name for s in settings.stages.values() if s.needs.lane == lane]
                     runner = LocalRunner(
-                        lane, width, settings.plugin_sources, preload=own, scratch=self.spool.work
-                    )
+                        lane, width, settings.plugin_sources, preload=own, scratch=self.spool.work,
+                        environment=cards.environment(settings),
+                    )  # fmt: skip
                 else:
                     runner = settings.plugins.runners[name](lane, width, settings.plugin_sources)
                 runners[lane] = runner
