@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class FolderStatus:
     stuck: list[str] = field(default_factory=list)
     """Files in custody that cannot be removed from the folder."""
     failing: str = ""
-    """Why the last sweep broke off; empty when it came through."""
+    """Why sweeps break off, or take nothing in though no file is at fault; else empty."""
     moved: float = 0.0
     """Monotonic time at which the desk last got on: with a file, or to the end of a sweep."""
     sweep_seconds: float = 0.0
@@ -68,6 +69,8 @@ class Reception:
         self._hint = asyncio.Event()
         self._stopping = False
         self._watcher: Watcher | None = None
+        self._failed_at = -math.inf
+        """When the last sweep broke off (monotonic seconds)."""
 
     async def run(self) -> None:
         """Sweep until `stop`; a folder that is offline is tried again and again."""
@@ -162,12 +165,18 @@ class Reception:
                 hotfolder=self.card.name, error=why, exc_info=None if known else error,
             )  # fmt: skip
         self.status.failing = why
+        self._failed_at = time.monotonic()
         self.beat()  # it came back: a restart cures nothing
 
     def _note(self, report: Sweep, began: float) -> None:
         status = self.status
         self.beat()
-        status.failing = ""
+        # Sweeps may break off only when some file has settled: what failed is over when one came
+        # through after that time.
+        if began - self._failed_at >= self.card.quiet:
+            status.failing = ""
+        if report.blocked:
+            status.failing, self._failed_at = report.blocked, status.moved
         status.sweep_seconds = status.moved - began
         status.arriving, status.stuck = report.arriving, report.stuck
         if status.offline:
@@ -175,6 +184,11 @@ class Reception:
             status.offline = ""
         for error in report.errors:
             _log.warning(error, action="intake-problem", hotfolder=self.card.name)
+        for name, broken in report.broken:
+            _log.error(
+                "an error with one file; it is held", action="intake-failed",
+                hotfolder=self.card.name, file=name, exc_info=broken,
+            )  # fmt: skip
         for custody in report.admitted:
             _log.info(
                 "in custody", action="document-admitted", document=custody.document,

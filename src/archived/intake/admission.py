@@ -30,7 +30,9 @@ from archived.storage.spool import Incoming, Spool
 
 
 class StillArriving(Exception):
-    """The file changed while it was being read; nothing was kept, it will be looked at again."""
+    """The file, or an older document with its bytes, changed while it was being read; nothing was
+    kept, it will be looked at again.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,9 @@ def _twin(
         try:
             if all(a is not None and atomic.same_bytes(a, b) for a, b in pairs):
                 return older
-        except FileNotFoundError:
-            raise  # it is being sealed at this moment: the next try finds it
+        except FileNotFoundError as error:
+            # It is being sealed at this moment: the next try finds it.
+            raise StillArriving(f"{older} is being sealed") from error
         except OSError:
             continue  # a disk's fault there must not keep these bytes out for ever
     return None

@@ -16,6 +16,7 @@ from archived.intake.tickets import (
     FORMATS,
     Listed,
 )
+from archived.model.identity import composed
 
 Closing = Literal["ticket", "mark", "quiet"]
 MARK = b".done"
@@ -81,7 +82,9 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Files that are decided on together. `folder`: of a dossier."""
+    """Files that are decided on together. `folder`: of a dossier, as its first file has it: the
+    accents of the others' may be typed in another way.
+    """
 
     files: tuple[Lying, ...]
     folder: bytes | None = None
@@ -141,12 +144,15 @@ def ticket_format(path: bytes) -> str:
 
 def sort(files: Iterable[Lying], rules: Rules) -> list[Batch]:
     """Put every file into a batch, those that came first in front."""
-    dossiers: dict[bytes, list[Lying]] = {}
+    dossiers: dict[bytes, tuple[bytes, list[Lying]]] = {}
     loose: list[Lying] = []
     for file in sorted(files, key=lambda each: each.arrival):
         folder = _dossier(file.path, rules)
-        (loose if folder is None else dossiers.setdefault(folder, [])).append(file)
-    batches = [_batch(found, rules, folder) for folder, found in dossiers.items()]
+        if folder is None:
+            loose.append(file)
+        else:
+            dossiers.setdefault(composed(folder), (folder, []))[1].append(file)
+    batches = [_batch(found, rules, folder) for folder, found in dossiers.values()]
     return batches + list(_loose(loose, rules))
 
 
@@ -193,7 +199,7 @@ def _loose(files: Sequence[Lying], rules: Rules) -> Iterator[Batch]:
         return
     by_folder: dict[bytes, list[Lying]] = {}
     for file in files:
-        by_folder.setdefault(file.path.rpartition(b"/")[0], []).append(file)
+        by_folder.setdefault(composed(file.path.rpartition(b"/")[0]), []).append(file)
     for found in by_folder.values():
         batch = _batch(found, rules)
         general = [m for m in batch.marks if m.path.rpartition(b"/")[2].lower() == MARK]
@@ -204,14 +210,16 @@ def _loose(files: Sequence[Lying], rules: Rules) -> Iterator[Batch]:
 
 
 def _by_stem(batch: Batch, rules: Rules) -> Iterator[Batch]:
-    marks = {bare(mark.path[: -len(MARK)]): mark for mark in batch.marks}
+    marks: dict[bytes, tuple[Lying, ...]] = {}
+    for mark in batch.marks:
+        stem = composed(bare(mark.path[: -len(MARK)]))
+        marks[stem] = (*marks.get(stem, ()), mark)
     of = by_path(batch.files)
     for group in groups_of(batch.files, rules):
-        mark = marks.pop(bare(group.stem), None)
         files = tuple(of[path] for path in group.members)
-        yield Batch(files, marks=(mark,) if mark else ())
-    for mark in marks.values():
-        yield Batch((), marks=(mark,))
+        yield Batch(files, marks=marks.pop(composed(bare(group.stem)), ()))
+    for alone in marks.values():
+        yield Batch((), marks=alone)
 
 
 def groups_of(files: Sequence[Lying], rules: Rules) -> list[Group]:

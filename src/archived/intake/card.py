@@ -79,3 +79,7 @@ class Sweep:
     stuck: list[str] = field(default_factory=list)
     """Sources in custody that could not be removed."""
     errors: list[str] = field(default_factory=list)
+    broken: list[tuple[str, Exception]] = field(default_factory=list)
+    """Files held for an error that is none of a disk or share, with the error."""
+    blocked: str = ""
+    """Why files could not be taken in although nothing is wrong with them; empty: nothing is."""

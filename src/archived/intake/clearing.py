@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from archived import AGENT
+from archived.errors import CatalogError
 from archived.intake.card import FolderCard, House
+from archived.intake.file_errors import sentence
 from archived.intake.formats import Look, Whole
 from archived.intake.noting import Removals
 from archived.intake.pinned import pinned
@@ -48,11 +50,11 @@ class Clearing:
                 return None, ""  # no bytes to compare with
             source = candidate(self._card, arrival, last, _UNLOOKED)
             done = remove_source(self._catalog, source, document, ours, now)
-        except FileNotFoundError:
+        except (FileNotFoundError, CatalogError):
             raise
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - as an error of the disk: it is stuck
             self._removals.failed(arrival.path)
-            return None, f"cannot be removed: {error.strerror}"
+            return None, f"cannot be removed: {sentence(error)}"
         if done is Removal.OPEN:
             self._removals.failed(arrival.path)
             return None, "somebody has it open for writing again"
@@ -83,6 +85,8 @@ class Clearing:
                     Entry("source-removed", self._house.now(), AGENT, document=document,
                           facts={"arrival": number})
                 )  # fmt: skip
-        except OSError:
+        except CatalogError:
+            raise
+        except Exception:  # noqa: BLE001 - one source that cannot be removed must not stop the rest
             return [readable(seen.path)]
         return []

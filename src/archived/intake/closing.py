@@ -26,7 +26,7 @@ from archived.intake.batch import (
     groups_of,
 )
 from archived.intake.groups import Group, SidesDiffer, interleave
-from archived.intake.problems import Problem
+from archived.intake.problems import Problem, named
 from archived.intake.tickets import Listed, Ticket, compare, received_names, secrecy_problem
 from archived.model.identity import readable
 
@@ -66,8 +66,12 @@ def _dossier_decision(batch: Batch, rules: Rules, ticket: Ticket | None) -> Deci
 
 
 def _by_ticket(batch: Batch, rules: Rules, ticket: Ticket) -> Decision:
-    present = {_inside(batch, file.path): file.size for file in batch.files}
+    paths, twice = _inside_paths(batch)
+    present = {inside: of.size for inside, of in paths.items()}
     problems = compare(ticket, present)
+    if twice:
+        told = "two spellings of the dossier's folder hold the same name: " + named(twice)
+        problems.append(Problem("ticket-duplicate", told))
     if (above := secrecy_problem(ticket, rules.secrecy)) is not None:
         problems.append(above)
     if not problems and not batch.files:
@@ -85,26 +89,24 @@ def _by_ticket(batch: Batch, rules: Rules, ticket: Ticket) -> Decision:
         units = tuple(replace(unit, given=given) for unit in _units(batch, groups))
         return _closes(batch, units, code)
     received = received_names(ticket, present)
-    of = by_path(batch.files)
-    units = tuple(
-        _listed_unit(batch, of, listed, received, given) for listed in ticket.documents
-    )  # fmt: skip
+    of = {path: paths[inside] for path, inside in received.items()}
+    units = tuple(_listed_unit(batch, of, listed, given) for listed in ticket.documents)
     return _closes(batch, units, code)
 
 
 def _listed_unit(
-    batch: Batch, of: Mapping[bytes, Lying], listed: Sequence[Listed],
-    received: Mapping[str, str], given: Mapping[str, Any],
+    batch: Batch, of: Mapping[str, Lying], listed: Sequence[Listed], given: Mapping[str, Any]
 ) -> Unit:  # fmt: skip
+    """`of`: path in the ticket -> the file."""
     prefix = (batch.folder or b"") + b"/"
-    paths = tuple(prefix + os.fsencode(received[each.path]) for each in listed)
+    paths = tuple(of[each.path].path for each in listed)
     said = {key: value for each in reversed(listed) for key, value in each.given.items()}
     pages = [each.pages for each in listed]
     known = {"pages": sum(p for p in pages if p is not None)} if None not in pages else {}
     name = prefix + os.fsencode(listed[0].document) if listed[0].document else paths[0]
     return Unit(
-        paths, name, _first_held(of[path] for path in paths), given={**said, **known, **given},
-        listed=tuple(listed),
+        paths, name, _first_held(of[each.path] for each in listed),
+        given={**said, **known, **given}, listed=tuple(listed),
     )  # fmt: skip
 
 
@@ -235,5 +237,16 @@ def _code(batch: Batch) -> str:
     return readable((batch.folder or b"").rpartition(b"/")[2])
 
 
-def _inside(batch: Batch, path: bytes) -> str:
-    return os.fsdecode(path[len(batch.folder or b"") + 1 :])
+def _inside_paths(batch: Batch) -> tuple[dict[str, Lying], list[str]]:
+    """Path inside the dossier's folder -> the file; and the paths that two files have, each in a
+    folder whose accents are typed in another way.
+    """
+    depth = (batch.folder or b"").count(b"/") + 1
+    found: dict[str, Lying] = {}
+    twice: list[str] = []
+    for file in batch.files:
+        inside = os.fsdecode(b"/".join(file.path.split(b"/")[depth:]))
+        if inside in found:
+            twice.append(readable(os.fsencode(inside)))
+        found[inside] = file
+    return found, twice

@@ -6,26 +6,36 @@ found again. Every file seen is on record from the first scan that sees it.
 
 from __future__ import annotations
 
-import errno
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from archived import AGENT
+from archived.errors import CatalogError
 from archived.intake.admission import StillArriving, admit
 from archived.intake.batch import Closes, Decision, Holds, Passes, Waits, is_companion
 from archived.intake.card import FolderCard, House, Sweep
 from archived.intake.clearing import Clearing
+from archived.intake.file_errors import (
+    NO_ROOM,
+    Whose,
+    hold_code,
+    is_about,
+    sentence,
+    whose,
+)
+from archived.intake.folder_checks import FolderChecks
 from archived.intake.formats import Look, Whole, broken_promise
 from archived.intake.gathering import DigestsDiffer, Gathering
+from archived.intake.holding import Holding, reason_for
 from archived.intake.holds import HOLDS
 from archived.intake.item import Candidate, Item
-from archived.intake.noting import AT_ONCE, batched, record_held, record_new
+from archived.intake.noting import batched, record_new, record_one
 from archived.intake.opened import look_at
 from archived.intake.removal import Removal, is_still_ours
 from archived.intake.rules import RULES, TAKEN_PREFIX, rule_for
-from archived.intake.scan import FolderOffline, Seen, mount_point, scan
+from archived.intake.scan import FolderOffline, Seen, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
 from archived.intake.watched import Ready, Watched, candidate, lying
 from archived.intake.watcher import has_writer
@@ -38,6 +48,10 @@ from archived.storage.spool import Spool
 __all__ = ["Candidate", "Desk", "FolderCard", "House", "Sweep"]
 
 
+_VANISHED = 3
+"""Sweeps in a row that list a file which cannot be found: then it is no race."""
+
+
 class Desk:
     """All state is per path, for files present. `sweep` blocks: call it in a thread."""
 
@@ -47,12 +61,14 @@ class Desk:
         self._spool = spool
         self._house = house
         self._watched: dict[bytes, Watched] | None = None
-        self._to_hold: list[tuple[Watched, str, str]] = []
+        self._before: dict[bytes, Watched] = {}
+        """What was watched when a sweep broke off: how files looked is not forgotten, so that the
+        next sweep does not come through only because nothing has settled yet."""
+        self._holding = Holding(card, catalog, house)
         self._clearing = Clearing(card, catalog, house)
         self._gathering = Gathering(card, catalog, spool, house) if card.batches else None
         self._ready: dict[bytes, Ready] = {}
-        self._mount: Path | None = None
-        """Where the folder's file system was mounted in the last sweep that could be trusted."""
+        self._folder = FolderChecks(card.path)
 
     def sweep(self) -> Sweep:
         """Scan once and act on it. Raises `FolderOffline` and `CatalogError`; nothing is lost."""
@@ -61,26 +77,31 @@ class Desk:
         except FolderOffline:
             raise
         except BaseException:
+            self._before = self._watched or self._before
             self._watched = None  # it may be behind the catalog now: that is read again
             raise
 
     def _sweep(self) -> Sweep:
         if self._watched is None:
             present = self._catalog.arrivals_present(self.card.name)
-            self._watched = {path: Watched(arrival) for path, arrival in present.items()}
+            self._watched = {
+                path: Watched(arrival).remembering(self._before.get(path))
+                for path, arrival in present.items()
+            }
+            self._before = {}
         report = Sweep()
-        self._to_hold.clear()
+        self._holding.begin()
         self._ready.clear()
         self._clearing.begin()
         found = scan(self.card.path, recursive=self.card.recursive, own=self.card.own)
         here = {seen.path: seen for seen in found}
-        self._ask_whether_still_mounted()
+        self._folder.ask_whether_still_mounted()
         for path in [path for path in here if TAKEN_PREFIX in path]:
             if (stuck := self._clearing.finish(here[path])) is not None:
                 report.stuck += stuck
                 del here[path]
         self._note_gone(here)
-        self._note_new(here)
+        self._note_new(here, report)
         for watched in list(self._watched.values()):
             if self._house.stopping():
                 break
@@ -88,13 +109,13 @@ class Desk:
                 self._attend(watched, seen, report)
         if self._gathering is not None and not self._house.stopping():
             self._take_batches(self._gathering, here, report)
-        self._record_held()
+        self._holding.record()
         return report
 
     def _note_gone(self, here: dict[bytes, Seen]) -> None:
         assert self._watched is not None  # noqa: S101 - sweep filled it
         if self._watched and not here:
-            self._ask_whether_mounted()
+            self._folder.ask_whether_mounted(w.arrival.device for w in self._watched.values())
         closed = tuple(path + b"/" for path, seen in here.items() if seen.closed)
         gone = [
             watched for path, watched in self._watched.items()
@@ -107,26 +128,6 @@ class Desk:
             for watched in some:
                 del self._watched[watched.arrival.path]
                 self._clearing.forget(watched.arrival.path)
-
-    def _ask_whether_still_mounted(self) -> None:
-        """What lies where a share was mounted, while it is not, is neither the folder nor empty."""
-        mount = mount_point(self.card.path)
-        if self._mount is not None and mount != self._mount and self._mount.is_relative_to(mount):
-            raise FolderOffline(
-                f"{self.card.path}: nothing is mounted at {self._mount} any more; mount it again, "
-                "or reload archived when the folder is meant to be without it"
-            )
-        self._mount = mount
-
-    def _ask_whether_mounted(self) -> None:
-        """All files gone at once, and the folder is on another disk: that is no clerk's doing."""
-        assert self._watched is not None  # noqa: S101 - sweep filled it
-        device = self.card.path.stat().st_dev
-        if all(watched.arrival.device != device for watched in self._watched.values()):
-            raise FolderOffline(
-                f"{self.card.path}: empty, and not the file system that its files were seen on; "
-                "is the share mounted?"
-            )
 
     def _record_gone(self, change: Change, arrival: Arrival) -> None:
         change.arrival_changed(arrival.id, present=False)
@@ -144,28 +145,68 @@ class Desk:
         change.record(Entry("arrival-ignored", now, AGENT, facts=facts))
         change.announce("arrival-ignored", now, hotfolder=self.card.name, facts={"rule": rule})
 
-    def _note_new(self, here: dict[bytes, Seen]) -> None:
+    def _note_new(self, here: dict[bytes, Seen], report: Sweep) -> None:
         """Put files on record that are not, and files that took another's name."""
         assert self._watched is not None  # noqa: S101 - sweep filled it
-        fresh = [s for path, s in here.items() if self._is_news(self._watched.get(path), s)]
-        if not fresh:
-            return
+        fresh = [s for s in here.values() if self._is_surely_news(s, report)]
         for some in batched(fresh):
             if self._house.stopping():
                 break
-            with self._catalog.transaction() as change:
+            try:
+                self._record_new(some)
+            except (CatalogError, OSError):
+                raise
+            except Exception:  # noqa: BLE001 - one of them cannot be recorded; the others can
                 for seen in some:
-                    if (before := self._watched.get(seen.path)) is not None:
-                        self._record_gone(change, before.arrival)
-                new = record_new(change, self.card, [(s, self._rule(s)) for s in some],
-                                 self._house.now())  # fmt: skip
-            for arrival, seen in zip(new, some, strict=True):
-                self._watched[seen.path] = Watched(arrival, kind=stat.S_IFMT(seen.mode))
+                    self._record_odd(seen, report)
+
+    def _record_new(self, some: Sequence[Seen]) -> None:
+        assert self._watched is not None  # noqa: S101 - sweep filled it
+        with self._catalog.transaction() as change:
+            for seen in some:
+                if (before := self._watched.get(seen.path)) is not None:
+                    self._record_gone(change, before.arrival)
+            new = record_new(change, self.card, [(s, self._rule(s)) for s in some],
+                             self._house.now())  # fmt: skip
+        for arrival, seen in zip(new, some, strict=True):
+            self._watched[seen.path] = Watched(arrival, kind=stat.S_IFMT(seen.mode))
+
+    def _record_odd(self, seen: Seen, report: Sweep) -> None:
+        """A file by itself; if it cannot be recorded as it was seen: by its name, as held."""
+        assert self._watched is not None  # noqa: S101 - sweep filled it
+        try:
+            self._record_new([seen])
+        except (CatalogError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an error about one file holds that file
+            code, now = hold_code(error), self._house.now()
+            reason = reason_for(code, sentence(error))
+            with self._catalog.transaction() as change:
+                if (before := self._watched.get(seen.path)) is not None:
+                    self._record_gone(change, before.arrival)
+                arrival = record_one(change, self.card, seen.path, (code, reason), now)
+            self._watched[seen.path] = odd = Watched(arrival, kind=stat.S_IFMT(seen.mode))
+            odd.failed(seen.at)
+            report.broken.append((arrival.name, error))
+
+    def _is_surely_news(self, seen: Seen, report: Sweep) -> bool:
+        assert self._watched is not None  # noqa: S101 - sweep filled it
+        watched = self._watched.get(seen.path)
+        try:
+            return self._is_news(watched, seen)
+        except CatalogError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it could not be told: the next sweep asks again
+            if watched is not None:
+                self._tell(watched, sentence(error), report)
+            return watched is None
 
     def _is_news(self, watched: Watched | None, seen: Seen) -> bool:
         if watched is None:
             return True
         arrival, kind = watched.arrival, stat.S_IFMT(seen.mode)
+        if seen.fault:
+            return False  # nothing but its name is known
         if arrival.state is ArrivalState.ADMITTED:  # still here: to be removed, or another by now
             path, document = self._path(seen.path), arrival.document or ""
             return not is_still_ours(
@@ -184,7 +225,9 @@ class Desk:
     def _rule(self, seen: Seen) -> str | None:
         # A closed folder is no pipe or device: it is held, unless its name is a reason to pass by.
         mode = stat.S_IFREG if seen.closed else seen.mode
-        rule = rule_for(seen.path, mode, self.card.ignore, self.card.own)
+        rule = rule_for(
+            seen.path, mode, self.card.ignore, self.card.own, folder=bool(seen.closed)
+        )  # fmt: skip
         said = rule in {None, "hidden"} and is_companion(seen.path, self.card.batches)
         return None if said else rule
 
@@ -194,13 +237,19 @@ class Desk:
         if arrival.state is ArrivalState.IGNORED:
             return
         if seen.closed:
-            self._hold(watched, "folder-closed", seen.closed)
+            self._holding.hold(watched, "folder-closed", seen.closed)
+            return
+        if seen.fault:
+            self._hold_or_stuck(watched, "read-error", seen.fault, report)
             return
         sighting = seen.sighting
         first = unchanged_since(watched.first, sighting)
         if first is sighting:
             watched.seen = None
+            watched.attended()
         watched.first, watched.last = first, sighting
+        if sighting.at < watched.again:
+            return
         try:
             if arrival.state is ArrivalState.ADMITTED:
                 self._remove(watched, report)
@@ -213,21 +262,62 @@ class Desk:
         except StillArriving:
             watched.first = None
             report.arriving += 1
-        except FileNotFoundError:
-            report.arriving += 1  # gone since the scan: the next one will say so
-        except PermissionError as error:
-            if error.filename == str(self._path(arrival.path)):
-                self._hold(watched, "unreadable", error.strerror or "")
-            else:
-                self._trouble(watched, error, report)
-        except OSError as error:
-            self._trouble(watched, error, report)
+        except Exception as error:  # noqa: BLE001 - one file's error must not stop the others
+            self._failed(watched, error, report)
+        else:
+            watched.vanished = watched.failures = 0
 
-    def _trouble(self, watched: Watched, error: OSError, report: Sweep) -> None:
+    def _failed(self, watched: Watched, error: Exception, report: Sweep) -> None:
+        """An error about one file holds that file; one about all of them is told and ends later."""
+        found = whose(error, self._path(watched.arrival.path))
+        if isinstance(error, FileNotFoundError) and watched.arrival.state is ArrivalState.ADMITTED:
+            found = Whose.CHANGED  # somebody else took the source away, or its folder
+        match found:
+            case Whose.CATALOG:
+                raise error
+            case Whose.WORLD:
+                self._trouble(watched, error, report)
+            case Whose.IN_USE:
+                self._in_use(watched, sentence(error), report)
+            case Whose.CHANGED:
+                report.arriving += 1  # the next scan will say so, unless it is listed for ever
+                if isinstance(error, OSError) and is_about(error, self._path(watched.arrival.path)):
+                    watched.vanished += 1
+                if watched.vanished >= _VANISHED:
+                    self._hold_or_stuck(watched, "read-error", sentence(error), report)
+            case Whose.FILE:
+                if isinstance(error, OSError):
+                    self._folder.ask_whether_it_answers()
+                watched.failed(watched.last.at if watched.last else 0.0)
+                code = hold_code(error)
+                if code == "intake-failed" and watched.arrival.code != code:
+                    report.broken.append((watched.arrival.name, error))
+                self._hold_or_stuck(watched, code, sentence(error), report)
+
+    def _in_use(self, watched: Watched, why: str, report: Sweep) -> None:
+        first, last = watched.first, watched.last
+        if first is not None and last is not None and last.at - first.at >= self.card.deadline:
+            self._hold_or_stuck(watched, "still-open", why, report)
+        else:
+            report.arriving += 1
+
+    def _hold_or_stuck(self, watched: Watched, code: str, why: str, report: Sweep) -> None:
+        if watched.arrival.state is not ArrivalState.ADMITTED:
+            self._holding.hold(watched, code, why)
+            return
+        report.stuck.append(watched.arrival.name)  # it is in custody: what is left is its source
+        self._tell(watched, f"in custody, but {why}", report)
+
+    def _trouble(self, watched: Watched, error: Exception, report: Sweep) -> None:
         """The world's fault: nothing was kept, it is tried again."""
         report.arriving += 1
-        report.no_room |= error.errno in {errno.ENOSPC, errno.EDQUOT}
-        self._tell(watched, f"{error.strerror or error}", report)
+        told = sentence(error)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            report.no_room = True
+        else:
+            where = getattr(error, "filename", None)
+            report.blocked = f"{where}: {told}" if where else told
+        self._tell(watched, told, report)
 
     def _tell(self, watched: Watched, what: str, report: Sweep) -> None:
         if watched.told != what:
@@ -239,7 +329,7 @@ class Desk:
         assert first is not None  # noqa: S101 - _attend set both
         assert last is not None  # noqa: S101
         if last.size > self.card.max_size:
-            self._hold(watched, "too-large", f"{last.size} bytes")
+            self._holding.hold(watched, "too-large", f"{last.size} bytes")
             return
         path = self._path(watched.arrival.path)
         if watched.seen is None:
@@ -256,7 +346,9 @@ class Desk:
             if opened:
                 # Its writer may yet come back: what is written to a file that was taken away is
                 # lost, and its writer is told that all is well.
-                self._hold(watched, "still-open", found.why or "by its structure it is whole")
+                self._holding.hold(
+                    watched, "still-open", found.why or "by its structure it is whole"
+                )
                 return
             code = "arrived-empty" if last.size == 0 else "arrived-incomplete"
             held = (code, f"{HOLDS[code].why}: {found.why}")
@@ -302,7 +394,25 @@ class Desk:
             # Of several decisions on one batch, the first may have taken some of it away.
             paths = [each.path for each in batch.everything if each.path in self._watched]
             everything = [self._watched[path] for path in paths]
-            self._carry_out(gathering, decision, everything, report)
+            try:
+                self._carry_out(gathering, decision, everything, report)
+            except (CatalogError, FolderOffline):
+                raise
+            except Exception as error:  # noqa: BLE001 - one batch's error must not stop the others
+                self._failed_batch(everything, error, report)
+
+    def _failed_batch(self, batch: list[Watched], error: Exception, report: Sweep) -> None:
+        """The file that the error names, or else every one that is not in custody by now."""
+        named = [
+            each for each in batch
+            if isinstance(error, OSError) and is_about(error, self._path(each.arrival.path))
+        ]  # fmt: skip
+        if isinstance(error, OSError) and not named:
+            self._trouble(batch[0], error, report)
+            return
+        for each in named or batch:
+            self._failed(each, error, report)
+        report.arriving += len(batch) - len(named or batch)
 
     def _carry_out(
         self, gathering: Gathering, decision: Decision, batch: list[Watched], report: Sweep
@@ -312,7 +422,7 @@ class Desk:
                 report.arriving += len(batch)
             case Holds(code, reason):
                 for watched in batch:
-                    self._hold_as(watched, code, reason)
+                    self._holding.hold_as(watched, code, reason)
             case Passes():
                 with self._catalog.transaction() as change:
                     for each in batch:
@@ -341,13 +451,13 @@ class Desk:
         except DigestsDiffer as differ:
             self._carry_out(gathering, differ.decision, batch, report)
             return
-        except (StillArriving, FileNotFoundError):
+        except StillArriving:
             report.arriving += len(files)
             for each in files:
                 each.watched.first = None  # one of them changed: all are looked at again
             return
         except OSError as error:
-            self._trouble(files[0].watched, error, report)
+            self._failed_batch([each.watched for each in files], error, report)
             return
         for each in files:
             self._refresh(each.watched)
@@ -375,32 +485,6 @@ class Desk:
             with self._catalog.transaction() as change:
                 # What lies there now is another file, and new.
                 self._record_gone(change, watched.arrival)
-
-    def _hold(self, watched: Watched, code: str, detail: str) -> None:
-        arrival = watched.arrival
-        if arrival.state is ArrivalState.HELD and arrival.code == code:
-            return
-        self._hold_as(watched, code, f"{HOLDS[code].why}: {detail}; {HOLDS[code].hint}")
-
-    def _hold_as(self, watched: Watched, code: str, reason: str) -> None:
-        arrival = watched.arrival
-        if (arrival.state, arrival.code, arrival.reason) == (ArrivalState.HELD, code, reason):
-            return
-        self._to_hold.append((watched, code, reason))
-        if len(self._to_hold) >= AT_ONCE:
-            self._record_held()
-
-    def _record_held(self) -> None:
-        held, self._to_hold = self._to_hold, []
-        if held:
-            now = self._house.now()
-            with self._catalog.transaction() as change:
-                arrivals = [(watched.arrival, code, reason) for watched, code, reason in held]
-                record_held(change, self.card, arrivals, now)
-            for watched, code, reason in held:
-                watched.arrival = replace(
-                    watched.arrival, state=ArrivalState.HELD, code=code, reason=reason, ended=now
-                )
 
     def _refresh(self, watched: Watched) -> None:
         watched.arrival = self._catalog.arrival(watched.arrival.id) or watched.arrival

@@ -25,6 +25,7 @@ from archived.intake.batch import (
 )
 from archived.intake.card import FolderCard, House
 from archived.intake.closing import decide
+from archived.intake.file_errors import hold_code, sentence
 from archived.intake.item import Candidate, Item
 from archived.intake.problems import Problem
 from archived.intake.tickets import (
@@ -78,13 +79,21 @@ class Gathering:
         for batch in batches:
             try:
                 ticket = self._ticket(batch)
-            except OSError:  # gone since the scan, or the share is: the next sweep will tell
+            except FileNotFoundError:  # gone since the scan: the next sweep will tell
                 yield batch, Waits()
+                continue
+            except OSError as error:
+                yield Batch((), batch.folder, batch.tickets), _held_for(error)
+                yield replace(batch, tickets=()), Waits()
                 continue
             if isinstance(ticket, TicketProblem):
                 yield _ready(batch), Holds(ticket.code, ticket.problem.sentence)
                 continue
-            for decision in decide(batch, self.rules, ticket):
+            try:
+                decisions = decide(batch, self.rules, ticket)
+            except Exception as error:  # noqa: BLE001 - one batch's error must not stop the others
+                decisions = [_held_for(error)]
+            for decision in decisions:
                 yield (_ready(batch) if isinstance(decision, Holds) else batch), decision
 
     def _ticket(self, batch: Batch) -> Ticket | TicketProblem | None:
@@ -142,6 +151,11 @@ class Gathering:
                 raise DigestsDiffer(problems)
 
         return admit(self._spool, self._catalog, items, self._house.find_bytes, now, examine)
+
+
+def _held_for(error: Exception) -> Holds:
+    code = hold_code(error)
+    return Holds(code, Problem(code, sentence(error)).sentence)
 
 
 def _ready(batch: Batch) -> Batch:

@@ -1,7 +1,7 @@
 """Which files are the pages of one document, told by their names alone.
 
-Pure: received names in, groups out. Names are bytes and stay bytes; only the last number before the
-extension counts, so that dates and box numbers before it do not.
+Pure: received names in, groups out. Names are bytes and stay bytes; they are compared in NFC. Only
+the last number before the extension counts, so that dates and box numbers before it do not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from archived.intake.problems import Problem
-from archived.model.identity import readable
+from archived.model.identity import composed, readable
 
 Page = TypeVar("Page")
 
@@ -66,16 +66,16 @@ class Group:
 def group_pages(paths: Iterable[bytes]) -> list[Group]:
     """Put pages together, each document at the place where its first file came.
 
-    Files belong together when folder, stem and what closes the number are the same, byte for byte;
-    padding and extension may differ. A name without a number is a group of one. A first page has
-    the number 0 or 1: a group that begins later has a gap at its beginning, also when it has one
-    member only.
+    Files belong together when folder, stem and what closes the number are the same, however their
+    accents are typed; padding and extension may differ. A name without a number is a group of one.
+    A first page has the number 0 or 1: a group that begins later has a gap at its beginning, also
+    when it has one member only.
     """
     grouped: dict[tuple[bytes, bytes], list[tuple[int, bytes]]] = {}
     for path in dict.fromkeys(paths):
         stem, number, closing = _taken_apart(path)
-        grouped.setdefault((stem, closing), []).append((number, path))
-    return [_group(stem, sorted(pages)) for (stem, _), pages in grouped.items()]
+        grouped.setdefault((composed(stem), closing), []).append((number, path))
+    return [_group(sorted(pages)) for pages in grouped.values()]
 
 
 def interleave(fronts: Sequence[Page], backs: Sequence[Page]) -> tuple[Page, ...]:
@@ -103,7 +103,8 @@ def _taken_apart(path: bytes) -> tuple[bytes, int, bytes]:
     return folder + slash + match[1], int(match[2]), match[3].strip()
 
 
-def _group(stem: bytes, pages: list[tuple[int, bytes]]) -> Group:
+def _group(pages: list[tuple[int, bytes]]) -> Group:
+    stem, _, _ = _taken_apart(pages[0][1])  # as received, of the first page
     numbers = [number for number, _ in pages]
     there = set(numbers)
     return Group(

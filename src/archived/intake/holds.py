@@ -31,6 +31,16 @@ HOLDS: Mapping[str, Hold] = {
         "end the transfer or the connection to the share; it is taken in as soon as it is let go",
     ),
     "unreadable": Hold("archived may not read the file", "give archived the right to read it"),
+    "read-error": Hold(
+        "the file system gives an error for this file",
+        "look at the disk or the server that it lies on, and bring the file anew; it is tried "
+        "again by itself",
+    ),
+    "intake-failed": Hold(
+        "an error came up with this file alone, so it was not taken in",
+        "bring it under another name, or anew, and report the error: "
+        "journalctl -u archived ACTION=intake-failed",
+    ),
     "too-large": Hold(
         "the file is larger than this hot folder accepts", "raise max_file_size, or take it away"
     ),

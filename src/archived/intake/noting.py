@@ -7,6 +7,7 @@ hundreds in a transaction, so that others may write in between, and once; later 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -68,6 +69,21 @@ def _arrival(card: Card, seen: Seen, rule: str | None, now: datetime) -> Arrival
         mtime_ns=sighting.mtime_ns, sha256=None, document=None, first_seen=now,
         ended=None if rule is None else now, origin=card.origin(seen.path),
     )  # fmt: skip
+
+
+def record_one(
+    change: Change, card: Card, path: bytes, held: tuple[str, str], now: datetime
+) -> Arrival:
+    """A file that cannot be recorded as it was seen: its name alone, held with (code, reason)."""
+    seen = Arrival(
+        id=0, hotfolder=card.name, path=path, name=path.decode("ascii", "backslashreplace"),
+        state=ArrivalState.SEEN, code=None, reason=None, present=True, device=0, inode=0, size=0,
+        mtime_ns=0, sha256=None, document=None, first_seen=now, ended=None, origin=card.name,
+    )  # fmt: skip
+    [arrival] = change.arrivals_seen([seen])
+    code, reason = held
+    record_held(change, card, [(arrival, code, reason)], now)
+    return replace(arrival, state=ArrivalState.HELD, code=code, reason=reason, ended=now)
 
 
 def record_held(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from archived.intake.formats import Look, look
+from archived.storage.atomic import naming
 
 
 def look_at(path: Path) -> Look:
-    """What a file is and whether it is whole. Raises `OSError`."""
+    """What a file is and whether it is whole. Raises `OSError` that names it."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return look(_Opened(handle))
+    except OSError as error:
+        raise naming(error, path) from error
     finally:
-        os.close(handle)
+        with suppress(OSError):  # it was only read: what a close cannot do costs nothing
+            os.close(handle)
 
 
 class _Opened:

@@ -14,10 +14,12 @@ from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
 
+from archived.intake.litter import litter_rule
+
 RULES: Mapping[str, str] = {
     "hidden": "its name begins with a dot",
     "temporary-name": "its name says that somebody is still writing it",
-    "system-litter": "an operating system or a network drive left it there",
+    "system-litter": "an operating system, a network drive or a device left it there",
     "own-folder": "archived itself wrote it, as an answer to the scanning desk",
     "symlink": "it is a symbolic link; links are never followed",
     "not-a-file": "it is a pipe, a socket or a device",
@@ -36,10 +38,6 @@ _TEMPORARY = re.compile(
     rb".*(\.(tmp|temp|part|partial|filepart|crdownload|download|swp|swx|writing)|~)|~\$.*|~.*\.tmp",
     re.I | re.S,
 )
-_LITTER = frozenset(
-    {b"thumbs.db", b"ehthumbs.db", b"desktop.ini", b"@eadir", b"#recycle", b"#snapshot",
-     b"$recycle.bin", b"system volume information", b"lost+found", b"__macosx", b"icon\r"}
-)  # fmt: skip
 
 
 def is_own(name: bytes, own: bytes = OWN_FOLDER) -> bool:
@@ -48,13 +46,14 @@ def is_own(name: bytes, own: bytes = OWN_FOLDER) -> bool:
 
 
 def rule_for(
-    path: bytes, mode: int, ignore: Sequence[str] = (), own: bytes = OWN_FOLDER
-) -> str | None:
+    path: bytes, mode: int, ignore: Sequence[str] = (), own: bytes = OWN_FOLDER, *,
+    folder: bool = False,
+) -> str | None:  # fmt: skip
     """The rule under which the file at `path` (relative, bytes) is left alone, or `None`.
 
     `mode` is `st_mode` from `lstat`, `own` the folder of our answers. Folders count: a file in a
-    hidden folder is hidden. Patterns are compared in NFC, so that a name is found however its
-    accents were typed.
+    hidden folder is hidden. `folder`: it is a folder that cannot be looked into. Patterns are
+    compared in NFC, so that a name is found however its accents were typed.
     """
     parts = path.split(b"/")
     if is_own(parts[0], own):
@@ -63,8 +62,8 @@ def rule_for(
         return "symlink"
     if not stat.S_ISREG(mode):
         return "not-a-file"
-    if any(part.lower() in _LITTER or part.startswith(b"._") for part in parts):
-        return "system-litter"
+    if (rule := litter_rule(parts, folder=folder)) is not None:
+        return rule
     if any(part.startswith(b".") for part in parts):
         return "hidden"
     if _TEMPORARY.fullmatch(parts[-1]):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from archived.intake.file_errors import CONNECTION, MACHINE, sentence
 from archived.intake.rules import OWN_FOLDER, is_own
 from archived.intake.settle import Sighting
 
@@ -25,7 +26,8 @@ DEEPEST = 64
 _LONGEST = 4094
 """Bytes of a path that the kernel takes (PATH_MAX), without the slash between and the zero."""
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
-_CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
+_EVERYBODYS = MACHINE | CONNECTION
+"""Errors that say nothing of the one entry that was asked about."""
 
 
 class FolderOffline(Exception):
@@ -35,7 +37,8 @@ class FolderOffline(Exception):
 class Seen(NamedTuple):
     """One entry that is not a folder, with what `stat` said. `path` is relative to the hot folder.
 
-    With one exception: a folder that cannot be looked into is an entry, and `closed` says why.
+    With two exceptions: a folder that cannot be looked into is an entry, and `closed` says why; of
+    a file about which `stat` fails only the name is known, and `fault` says why.
     One flat tuple: each sweep makes one of every file that is there, and most are only counted.
     """
 
@@ -49,6 +52,7 @@ class Seen(NamedTuple):
     at: float
     """When `stat` was asked (monotonic seconds)."""
     closed: str = ""
+    fault: str = ""
 
     @property
     def sighting(self) -> Sighting:
@@ -61,8 +65,10 @@ def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iter
 
     Raises `FolderOffline`.
 
-    A sub-folder that vanishes while we walk is passed over: the next scan will tell. One that may
-    not be read, or lies too deep, is reported as closed: what is in it is neither seen nor gone.
+    What vanishes while we walk is passed over: the next scan will tell. A sub-folder that cannot
+    be read, or lies too deep, is reported as closed: what is in it is neither seen nor gone. A
+    file that `stat` cannot tell about is reported with its `fault`. An error that concerns the
+    folder around it as well is not the file's or the sub-folder's.
     """
     folder = os.fsencode(root)
     walk = _Walk(recursive, own, _LONGEST - len(folder))
@@ -70,7 +76,7 @@ def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iter
         with _opened(folder) as handle:
             yield from walk.below(handle, b"", 0)
     except OSError as error:
-        raise FolderOffline(f"{root}: {error.strerror}") from error
+        raise FolderOffline(f"{root}: {error.strerror or error}") from error
 
 
 def mount_point(path: Path) -> Path:
@@ -104,18 +110,51 @@ class _Walk:
     def below(self, handle: int, folder: bytes, depth: int) -> Iterator[Seen]:
         with os.scandir(handle) as entries:
             found = sorted((os.fsencode(entry.name), entry) for entry in entries)
+        missing: list[tuple[bytes, os.DirEntry[str]]] = []
         for name, entry in found:
             path = folder + b"/" + name if folder else name
-            if len(path) > self.longest:
-                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
+                missing.append((path, entry))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is about this one entry
+                _demand(handle, error)
+                yield _untold(path, entry, error)
+            else:
+                if stat.S_ISDIR(status.st_mode) or len(path) > self.longest:
+                    yield from self._told(handle, path, status, depth)
+                else:
+                    yield _seen(path, status)
+        if missing:
+            yield from self._still_listed(handle, missing, depth)
+
+    def _still_listed(
+        self, handle: int, missing: list[tuple[bytes, os.DirEntry[str]]], depth: int
+    ) -> Iterator[Seen]:
+        """Names that were listed and could not be found: gone by now, or an odd file's."""
+        with os.scandir(handle) as entries:
+            listed = {os.fsencode(entry.name) for entry in entries}
+        for path, entry in missing:
+            name = path.rpartition(b"/")[2]
+            if name not in listed:
                 continue
-            if not stat.S_ISDIR(status.st_mode):
-                yield _seen(path, status)
-            elif self.recursive and not is_own(path, self.own):
-                yield from self._enter(handle, path, status, depth + 1)
+            try:
+                status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            except Exception as error:  # noqa: BLE001 - as above
+                _demand(handle, error)
+                yield _untold(path, entry, error)
+            else:
+                yield from self._told(handle, path, status, depth)
+
+    def _told(self, handle: int, path: bytes, status: os.stat_result, depth: int) -> Iterator[Seen]:
+        folder = stat.S_ISDIR(status.st_mode)
+        if len(path) > self.longest:
+            why = os.strerror(errno.ENAMETOOLONG)
+            yield _seen(path, status, why) if folder else _seen(path, status, fault=why)
+        elif not folder:
+            yield _seen(path, status)
+        elif self.recursive and not is_own(path, self.own):
+            yield from self._enter(handle, path, status, depth + 1)
 
     def _enter(self, above: int, path: bytes, status: os.stat_result, depth: int) -> Iterator[Seen]:
         if depth > DEEPEST:
@@ -124,15 +163,42 @@ class _Walk:
         try:
             with _opened(path.rpartition(b"/")[2], above) as handle:
                 yield from self.below(handle, path, depth)
-        except OSError as error:
-            if error.errno in _CLOSED:
-                yield _seen(path, status, error.strerror or "")
-            elif error.errno not in _GONE:
-                raise  # the share is in trouble: nobody may conclude that files were taken away
+        except FolderOffline:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above, of a folder
+            if isinstance(error, OSError) and error.errno in _GONE:
+                return
+            _demand(above, error)
+            yield _seen(path, status, sentence(error))
 
 
-def _seen(path: bytes, status: os.stat_result, closed: str = "") -> Seen:
+def _demand(folder: int, error: Exception) -> None:
+    """Raise `error` when it is not about one entry of `folder`: the folder itself cannot be asked.
+
+    Then the share is in trouble, and nobody may conclude that files were taken away.
+    """
+    if isinstance(error, OSError) and error.errno in _EVERYBODYS:
+        raise error
+    try:
+        os.stat(b".", dir_fd=folder)
+    except OSError:
+        raise error from None
+
+
+def _untold(path: bytes, entry: os.DirEntry[str], error: Exception) -> Seen:
+    """An entry of which only the name is known; its type is what the listing says, if it does."""
+    try:
+        folder = entry.is_dir(follow_symlinks=False)
+    except OSError:
+        folder = False
+    why = sentence(error)
+    mode = stat.S_IFDIR if folder else stat.S_IFREG
+    closed, fault = (why, "") if folder else ("", why)
+    return Seen(path, mode, 0, 0, 0, 0, 0, time.monotonic(), closed, fault)
+
+
+def _seen(path: bytes, status: os.stat_result, closed: str = "", fault: str = "") -> Seen:
     return Seen(
         path, status.st_mode, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns,
-        status.st_ctime_ns, time.monotonic(), closed,
+        status.st_ctime_ns, time.monotonic(), closed, fault,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archived.intake.batch import Lying
 from archived.intake.card import FolderCard
@@ -10,6 +10,9 @@ from archived.intake.formats import Look
 from archived.intake.item import Candidate
 from archived.intake.settle import Sighting
 from archived.storage.records import Arrival
+
+LONGEST_PAUSE = 300.0
+"""Seconds after which a file with an error of its own is tried again at the latest."""
 
 
 @dataclass(slots=True)
@@ -26,6 +29,28 @@ class Watched:
     """The type of file for which the rules were asked."""
     told: str = ""
     """The trouble that was last reported; the same trouble is told once."""
+    vanished: int = 0
+    """In how many sweeps in a row it was listed, and not found when it was opened."""
+    failures: int = 0
+    """How often in a row an error about it alone came up."""
+    again: float = 0.0
+    """When it is tried again after such an error (monotonic seconds), unless it changes."""
+
+    def failed(self, now: float) -> None:
+        """An error about this file alone: it is tried again later and later."""
+        self.failures += 1
+        self.again = now + min(LONGEST_PAUSE, 2.0 ** min(self.failures, 20))
+
+    def attended(self) -> None:
+        """No error came up with it."""
+        self.vanished = self.failures = 0
+        self.again = 0.0
+
+    def remembering(self, before: Watched | None) -> Watched:
+        """The same, with what was seen of this very arrival before the catalog was read anew."""
+        if before is None or before.arrival.id != self.arrival.id:
+            return self
+        return replace(before, arrival=self.arrival)
 
 
 @dataclass(frozen=True, slots=True)

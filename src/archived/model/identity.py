@@ -63,3 +63,13 @@ def readable(name: bytes) -> str:
     """
     text = unicodedata.normalize("NFC", name.decode("utf-8", "backslashreplace"))
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def composed(name: bytes) -> bytes:
+    """A received name with its accents in one form (NFC), to compare names by.
+
+    macOS types them decomposed, Windows composed. Bytes that are no text stay as they are. What is
+    stored and opened is always the name as received.
+    """
+    text = name.decode("utf-8", "surrogateescape")
+    return unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape")
