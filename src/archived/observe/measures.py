@@ -61,7 +61,8 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "Files in the folder that are still being written.", ("hotfolder",),
         ),
         "archived_sweep_failing": (
-            "1 when the folder's last scan broke off, else 0.", ("hotfolder",),
+            "1 while sweeps break off, or take nothing in although no file is at fault, else 0.",
+            ("hotfolder",),
         ),
         "archived_stuck_files": (
             "Files in custody that cannot be removed from the hot folder.", ("hotfolder",),
