@@ -79,7 +79,9 @@ def test_from_receipt_to_the_list_of_what_is_safe(box, second, until, answers, s
 
     second.mkdir()
     line = [Path(sys.executable).parent / "archivectl", "--config", box.config]
-    subprocess.run([*line, "retry", box.documents()["hợp đồng.txt"][3]], check=True)
+    retried = subprocess.run([*line, "retry", box.documents()["hợp đồng.txt"][3]], check=False)
+    # The daemon tries again by itself, too, and may have come first.
+    assert retried.returncode == 0 or box.states()["hợp đồng.txt"] == "safe"
     until(lambda: [r["Tệp / File"] for r in safe_rows(hot)] == ["hợp đồng.txt"], "safe")
     until(lambda: "Safe today: 1" in _status(box), "status says so")
 
