@@ -49,6 +49,8 @@ class World:
 
     copies = 1
     """Nobody here makes any: with 1 a document stays sealed, with 0 it is safe."""
+    stages = STAGES
+    """The pipeline of what arrives."""
     flagging = DECK
     """Says whose reviews hold nothing."""
 
@@ -82,7 +84,7 @@ class World:
 
     def sweep(self, deadline: float = 3600.0) -> None:
         """Two looks with a quiet time of nothing: admit what is there, remove what is ours."""
-        route = Route("scans", "paper", STAGES, self.copies, "cpu", owner="Văn phòng")
+        route = Route("scans", "paper", self.stages, self.copies, "cpu", owner="Văn phòng")
         card = FolderCard("scans", self.hot, route, quiet=0.0, deadline=deadline)
         desk = Desk(card, self.catalog, self.spool, self)
         desk.sweep()
@@ -130,7 +132,9 @@ class World:
         stage = step.stage
         if stage == SEAL:
             sealed = sealer.seal(row, step)
-            assert not isinstance(sealed, Outcome), sealed
+            if isinstance(sealed, Outcome):
+                self.end(step, sealed)
+                return
             commit.seal(self.spool, self.catalog, DECK, step, *sealed, self.now())
             return
         self.end(step, self.do_stage(row, stage, step.id))

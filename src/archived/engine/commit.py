@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from archived import AGENT
-from archived.engine import division, review
+from archived.engine import division, masters, review
 from archived.engine.cards import Deck
 from archived.errors import NotNow
 from archived.model import description
@@ -23,6 +23,7 @@ from archived.model.outcome import Ending, Outcome
 from archived.model.plan import SEAL, is_sealed, next_step
 from archived.model.policy import Decision, Verdict
 from archived.model.review import holding
+from archived.model.secrecy import OF_PARTS
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
@@ -149,10 +150,12 @@ def release(
                 hint=f"look at it again: archivectl explain {document}",
             )
         reviewed = review.of_document(change, row)
+        told = masters.check_told(change, row) if skip else []
         if skip:
             review.check_shown(row, reviewed, shown)
         if reviewed is None:
-            position = _where_to_go_on(change, row, skip=skip)
+            # Who decides about its parts lets the step be done that they stopped.
+            position = _where_to_go_on(change, row, skip=skip and row.code not in OF_PARTS)
         elif skip:
             position = row.position
         else:
@@ -166,8 +169,11 @@ def release(
         )  # fmt: skip
         at = reviewed.step.stage if reviewed else next_step(row.stages, row.position)
         facts = {"note": note, "stage": at, "was": row.code}
+        decided = {"parts": told} if told else {}
         looked_at = reviewed.facts() if reviewed and skip else {}
-        entry = Entry(kind, now, operator, document=document, facts={**facts, **looked_at})
+        entry = Entry(
+            kind, now, operator, document=document, facts={**facts, **looked_at, **decided}
+        )
         change.record(entry)
         change.announce(kind, now, document=document, hotfolder=row.hotfolder, facts=facts)
         if stage is None:

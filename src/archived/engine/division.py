@@ -14,11 +14,13 @@ from pathlib import PurePath
 
 from archived import AGENT
 from archived.engine.cards import SEAL_LANE, Deck
+from archived.engine.masters import PARTS_IN_WORK
 from archived.errors import NoSuchDocument, NotNow
 from archived.model.document import AT_REST, Happened, State
 from archived.model.identity import nth_document_id
 from archived.model.outcome import Outcome, PartMade
 from archived.model.plan import SEAL, next_step
+from archived.model.secrecy import highest
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
 from archived.storage.records import DocumentRow, Kept, StepRow, received
@@ -94,13 +96,17 @@ def let_master_go_on(change: Change, part: DocumentRow, now: datetime) -> None:
         master = change.document(part.master)
     except NoSuchDocument:
         return  # the catalog was made from the store, and this object could not be read
-    if master.state is not State.DIVIDED:
-        return  # a part that a person refused, released, and that is safe now
-    if all(_rests(each) for each in change.parts(master.id)):
+    parts = change.parts(master.id)
+    if not all(_rests(each) for each in parts):
+        return
+    if master.state is State.DIVIDED:
         change.move(
             master, Happened.PARTS_AT_REST, now, due=now, position=master.stages.index(SEAL),
             lane=SEAL_LANE,
+            secrecy=highest([master.secrecy, *(each.secrecy for each in parts)]),
         )  # fmt: skip
+    elif master.code == PARTS_IN_WORK and master.due is not None:
+        change.set_columns(master.id, due=now)  # one that a person refused was taken up again
 
 
 def _rests(part: DocumentRow) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from archived.engine import commit
+from archived.engine import commit, masters
 from archived.engine.attempts import Active, StepEnded
 from archived.engine.boundary import DocumentCard, Limits, Request, asked_about
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
@@ -240,6 +240,11 @@ class Scheduler:
     async def _run_stage(
         self, row: DocumentRow, step: StepRow, card: StageCard, runner: Runner
     ) -> None:
+        sealed = row.object_key is not None
+        if sealed and (stopped := await asyncio.to_thread(masters.stops, self._catalog, row)):
+            await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
+            await self._commit(row, step, stopped)
+            return
         try:
             document = await asyncio.to_thread(
                 document_card, self._spool, self._store, self._catalog, row
@@ -261,7 +266,6 @@ class Scheduler:
             outcome = short or await self._run_in_child(document, step, card, runner)
             if short is None:
                 await asyncio.to_thread(self._clear, step, outcome)
-            sealed = row.object_key is not None
             await self._commit(row, step, check_sealed(outcome) if sealed else outcome)
 
     def _clear(self, step: StepRow, outcome: Outcome) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from archived import AGENT, __version__
 from archived.api import Role
+from archived.engine import masters
 from archived.engine.custody import logical_path
 from archived.errors import CatalogError, StoreError
 from archived.model import review
@@ -58,9 +59,13 @@ class Sealer:
     def seal(self, row: DocumentRow, step: StepRow) -> tuple[dict[str, Any], str] | Outcome:
         """Make the object durable in the store; returns where it lies and the words to find it by.
 
-        What goes wrong is returned as an outcome, for `policy` to judge like any other step's.
+        What goes wrong is returned as an outcome, for `policy` to judge like any other step's; so
+        is that one of its parts must be decided about first.
         """
         try:
+            stopped = masters.stops(self._catalog, row)
+            if stopped is not None:
+                return stopped
             artifacts = self._catalog.artifacts(row.id)
             sealed = self._object(row, step, artifacts)
             words = self._words(row, artifacts)

@@ -1,11 +1,24 @@
-"""Levels of secrecy (Law on the Protection of State Secrets) and how they compare.
+"""Levels of secrecy (Law on the Protection of State Secrets) and how they compare; what is known of
+a part of a scan, and so of the scan.
 
 A level is declared per hot folder. Nothing here ever lowers one.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Iterable
+from enum import IntEnum, StrEnum
+
+from archived.model.document import State
+from archived.model.review import SECRECY_OPEN
+
+ABOVE_DECLARED = "secrecy-above-declared"
+"""The code under which a stage refuses what carries a mark above the declared level."""
+PART_ABOVE = "part-secrecy-above"
+"""A scan is held: one of its parts was refused for such a mark."""
+PART_UNKNOWN = "part-secrecy-unknown"
+"""A scan is held: a part was refused, and whether it carries such a mark is not established."""
+OF_PARTS = frozenset({PART_ABOVE, PART_UNKNOWN})
 
 
 class Level(IntEnum):
@@ -54,3 +67,41 @@ def level(word: str) -> Level:
 def exceeds(found: str, declared: str) -> bool:
     """True when a mark found on a page is higher than the level declared at intake."""
     return level(found) > level(declared)
+
+
+def highest(words: Iterable[str]) -> str:
+    """The highest of several levels, as it is written; a word that names none is above all."""
+
+    def rank(word: str) -> int:
+        try:
+            return level(word)
+        except ValueError:
+            return len(Level)
+
+    return max(words, key=rank, default="")
+
+
+class Known(StrEnum):
+    """What is known of a part: whether the scan that holds its pages may leave the spool."""
+
+    ALLOWED = "allowed"
+    """Every stage before the seal let it pass, or a person did."""
+    ABOVE = "above"
+    """A person refused it, and it was held for a mark above the declared level."""
+    NOT_ESTABLISHED = "not established"
+    """A person refused it before every stage before the seal had let it pass."""
+    IN_WORK = "in work"
+    """Neither sealed nor refused."""
+
+
+def of_part(state: State, code: str | None, *, sealed: bool, passed: bool) -> Known:
+    """`passed`: it stands at the seal. `code`: for which it is or was held."""
+    if sealed:
+        return Known.ALLOWED
+    if state is not State.REFUSED:
+        return Known.IN_WORK
+    if code in {ABOVE_DECLARED, PART_ABOVE}:
+        return Known.ABOVE
+    if passed and code not in SECRECY_OPEN | {PART_UNKNOWN}:
+        return Known.ALLOWED
+    return Known.NOT_ESTABLISHED

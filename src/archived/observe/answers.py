@@ -155,7 +155,7 @@ class Answers:
             "given": dict(row.given or {}),
             "collation": row.collation,
             "parts": [
-                {"id": each.id, "name": each.name, "state": each.state}
+                {"id": each.id, "name": each.name, "state": each.state, "code": each.code}
                 for each in self._catalog.parts(row.id)
             ],
             "copies_wanted": row.copies,
@@ -195,6 +195,7 @@ class Answers:
                 entries=self._catalog.ledger_of(row.id),
                 now=datetime.now(UTC),
                 zone=zone_of(arguments.get("zone", "UTC")),
+                parts=self._catalog.parts(row.id),
             )
         return {"document": row.id, "name": row.name, "state": row.state, **asdict(story)}
 

@@ -16,6 +16,7 @@ from typing import Any
 from archived.locale import _, heard, ngettext, number
 from archived.model.document import State
 from archived.model.plan import SEAL, is_sealed
+from archived.model.secrecy import OF_PARTS
 from archived.observe.share.words import reason_in_words
 from archived.storage.records import Arrival, DocumentRow, LedgerRow, Replica, StepRow
 
@@ -53,6 +54,7 @@ class Story:
 def explain(
     document: DocumentRow, *, arrivals: Sequence[Arrival], steps: Sequence[StepRow],
     replicas: Sequence[Replica], entries: Sequence[LedgerRow], now: datetime, zone: tzinfo = UTC,
+    parts: Sequence[DocumentRow] = (),
 ) -> Story:  # fmt: skip
     """Tell a document's life from its rows. Times inside sentences are on `zone`'s clock."""
     told = [*_arrivals(document, arrivals), *_steps(steps), *_entries(entries, steps)]
@@ -61,7 +63,7 @@ def explain(
         Told(r.verified, copied.format(target=r.target, files=_files(r.files))) for r in replicas
     ]
     told.sort(key=lambda each: each.at)
-    place = _Standing(document, steps, replicas, now, zone)
+    place = _Standing(document, steps, replicas, now, zone, parts)
     return Story(told, place.why(), place.following(), place.choices(), place.paper())
 
 
@@ -244,6 +246,7 @@ class _Standing:
     replicas: Sequence[Replica]
     now: datetime
     zone: tzinfo
+    parts: Sequence[DocumentRow] = ()
 
     @property
     def stage(self) -> str | None:
@@ -278,10 +281,11 @@ class _Standing:
                     stage=stage, reason=self.reason, fault=_fault(ending)
                 ).strip()  # fmt: skip
             case State.DIVIDED:
-                return _(
+                told = _(
                     "It was cut into parts, which are documents of their own. When all of them are "
                     "at rest it is sealed as it arrived."
                 )
+                return f"{told} {self._held_parts()}".strip()
             case State.REFUSED:
                 return _(
                     "A person decided that it is not archived; its bytes are kept all the same."
@@ -299,6 +303,14 @@ class _Standing:
                 return told.format(reason=self.reason)
         sealed = _("It is sealed in the store, but not safe yet.") if self._sealed() else ""
         return f"{sealed} {self._going()}".strip()
+
+    def _held_parts(self) -> str:
+        """The parts about which a person must decide before anything is done with the whole."""
+        held = [f"{p.id} [{p.code}]" for p in self.parts if p.state is State.HELD]
+        if not held:
+            return ""
+        told = _("Until a person has decided, nothing of it is sealed or copied: {parts}")
+        return told.format(parts=_sentence(", ".join(held)))
 
     def _going(self) -> str:
         """What is done with it now, or will be."""
@@ -341,6 +353,8 @@ class _Standing:
             return [Choice(retry, means)] if after_seal else []
         if document.state in {State.HELD, State.REFUSED} and self._asked_by():
             return self._after_a_look()
+        if document.state is State.HELD and document.code in OF_PARTS:
+            return self._about_its_parts(release)
         if document.state in {State.HELD, State.REFUSED}:
             if not self._last_ending() and stage != SEAL:
                 means = _("take it as it is, and begin with {stage}").format(stage=stage)
@@ -355,6 +369,18 @@ class _Standing:
             means = _("try {stage} now instead of waiting").format(stage=stage)
             return [Choice(retry, means)]
         return []
+
+    def _about_its_parts(self, release: str) -> list[Choice]:
+        document = self.document
+        refuse = f"archivectl refuse {document.id} --note {_('WHY')}"
+        on = _("let it go on to {stage} with these pages in it; your note is kept for ever")
+        again = _("look at its parts again, after something was decided about them")
+        return [
+            Choice(f"archivectl show {document.id}", _("see its parts and where each stands")),
+            Choice(refuse, _("do not archive it; its bytes are kept all the same")),
+            Choice(release, on.format(stage=self.stage)),
+            Choice(f"archivectl retry {document.id}", again),
+        ]
 
     def _after_a_look(self) -> list[Choice]:
         document, asked = self.document, self._asked_by()
