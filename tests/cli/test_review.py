@@ -243,3 +243,34 @@ def test_the_metrics_count_what_was_asked(house: House) -> None:
         if match[1] == "unread-content"
     }
     assert counted == {"no": 1.0, "yes": 5.0}
+
+
+def test_a_picture_that_is_gone_leaves_its_document_out_and_no_other(
+    house: House, tmp_path: Path
+) -> None:
+    """On a damaged disk, say: what is left out is not in what may be released, nor half of it."""
+    for number in (1, 2):
+        house.drop(f"poison-{number}.txt", f"late {number}\n".encode())
+    of_these = ("--hotfolder", "scans", "--state", "held")
+    house.wait(lambda: len(house.json("documents", *of_these)["documents"]) == 2)
+    damaged = house.document("poison-1.txt")
+    spool = house.folder / "state" / "spool" / "documents" / damaged
+    (picture, *_) = sorted(spool.rglob("*erratic-0002.png"))
+    picture.parent.chmod(0o755)
+    away = picture.with_name("away")
+    picture.rename(away)
+
+    folder = tmp_path / "look"
+    done = house.ctl("review", "--hotfolder", "scans", "-o", str(folder))
+    assert done.returncode == OK, done.stderr
+    assert f"{damaged}: left out" in done.stderr
+    shown = json.loads((folder / "shown.json").read_bytes())["documents"]
+    assert [each["name"] for each in shown] == ["poison-2.txt"]
+    assert len(list(folder.glob("*.png"))) == 2
+    assert done.stdout.count("00001.png") == 1
+
+    away.rename(picture)
+    again = tmp_path / "again"
+    assert house.ctl("review", "--hotfolder", "scans", "-o", str(again)).returncode == OK
+    assert house.ctl("release", "--reviewed", str(again), "--note", "fine").returncode == OK
+    house.wait(lambda: not house.json("documents", *of_these)["documents"])

@@ -10,7 +10,7 @@ import pytest
 
 from archived.engine.output import check_output, check_sealed, sniff
 from archived.model.outcome import Ending, Made, Outcome, PartMade
-from archived.model.review import Region, Review
+from archived.model.review import PICTURE_LIMIT, Region, Review
 from archived.storage.spool import Spool
 
 
@@ -166,6 +166,16 @@ def test_a_region_whose_picture_is_not_there_is_refused(tmp_path, made):
     done = check_output(asked, tmp_path)
     assert (done.ending, done.code, done.reviews) == (Ending.BROKE, "bad-output", ())
     assert "'mark.png'" in done.message
+
+
+def test_a_picture_larger_than_a_person_can_be_shown_is_refused(tmp_path):
+    put(tmp_path, PICTURE)
+    os.truncate(tmp_path / PICTURE.path, PICTURE_LIMIT + 1)
+    asked = Outcome(Ending.FINISHED, made=(PICTURE,), reviews=(LOOK,))
+    done = check_output(asked, tmp_path)
+    assert (done.code, done.reviews) == ("bad-output", ())
+    assert "'mark.png' takes more than" in done.message
+    assert check_output(replace(asked, reviews=()), tmp_path).ending is Ending.FINISHED
 
 
 def test_what_was_cut_into_parts_or_did_not_finish_asks_for_no_review(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from ocfl_judge import judge
 from reviewing import ASKED, PICTURE, Reviewing, digest
 from world import CONTENT, DECK, STAGES
 
+from archived.daemon.pictures import picture
 from archived.engine import commit
 from archived.engine.custody import document_card
 from archived.engine.sealing import Sealer
@@ -226,7 +228,7 @@ def test_a_retry_runs_the_stage_again_on_what_it_was_given(world: Reviewing) -> 
     assert world.catalog.facts(row.id) == {}
     card = document_card(world.spool, world.store, world.catalog, row)
     assert card.document().main.name == "0001.pdf"
-    assert card.answers == {ASKED.code: "scanned anew"}
+    assert card.answers == {}, "that its secrecy is not established no note answers"
 
     world.asks = False
     world.work()
@@ -370,3 +372,45 @@ def test_an_object_found_for_a_held_document_ends_its_hold(world: Reviewing) -> 
     rebuild(world.spool, world.store, world.catalog, DECK, Promises(), world.now())
     assert (only(world).state, only(world).review) == (State.SEALED, None)
     world.spool.drop(row.id)
+
+
+def test_a_note_answers_a_review_that_says_nothing_of_secrecy(world: Reviewing) -> None:
+    step = world.begin(only(world))
+    asked = replace(ASKED, code="odd-marks", regions=())
+    world.end(step, Outcome(Ending.FINISHED, reviews=(asked,)))
+    retry(world)
+    card = document_card(world.spool, world.store, world.catalog, only(world))
+    assert card.answers == {"odd-marks": "scanned anew"}
+
+
+def test_a_picture_is_had_also_when_a_later_stage_made_one_of_that_name(world: Reviewing) -> None:
+    world.work()
+    first = only(world).review or ""
+    world.look_and_release()
+    with world.catalog.transaction() as change:
+        (mark,) = (a for a in world.catalog.artifacts(only(world).id) if a.name == "mark.png")
+        change.add_artifacts([replace(mark, step="later", sha512="0" * 128, path="elsewhere")])
+    found = picture(world.spool, world.store, world.catalog, only(world).id, first, "mark.png")
+    assert found.read_bytes() == PICTURE
+    with world.catalog.transaction() as change:
+        change.add_artifacts([mark])
+
+
+@pytest.mark.parametrize("harm", ["gone", "too large"])
+def test_a_picture_that_cannot_be_handed_out_is_said_to_be_so(world: Reviewing, harm: str) -> None:
+    world.work()
+    row = only(world)
+    wanted = (world.spool, world.store, world.catalog, row.id, row.review or "", "mark.png")
+    path = picture(*wanted)
+    path.parent.chmod(0o755)
+    if harm == "gone":
+        path.rename(path.with_suffix(".away"))
+    else:
+        path.chmod(0o644)
+        os.truncate(path, review.PICTURE_LIMIT + 1)
+    with pytest.raises(NotNow, match="picture"):
+        picture(*wanted)
+    if harm == "gone":
+        path.with_suffix(".away").rename(path)
+    else:
+        path.write_bytes(PICTURE)

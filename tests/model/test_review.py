@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -101,6 +102,13 @@ def test_one_that_is_not_flagged_holds():
     assert review.holding([flagged, REVIEW]) == REVIEW
     assert review.holding([flagged]) is None
     assert review.holding([]) is None
+
+
+def test_that_secrecy_is_not_established_is_hidden_by_no_other_hold():
+    other = replace(REVIEW, code="odd-marks")
+    unread = replace(REVIEW, code="unread-content")
+    assert review.holding([other, unread]) == unread
+    assert review.holding([other, replace(unread, flagged=True)]) == other
 
 
 def test_pictures_are_named_by_their_bytes():

@@ -103,7 +103,8 @@ class Document:
     answers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Code of a refusal or review of this stage -> what a person wrote who looked and asked to try
     again all the same (`archivectl retry --note`). Whether that lets it go on is the stage's to
-    say."""
+    say. No note answers a review `unread-content`: only a release does that names what was shown.
+    """
 
     def of_role(self, role: Role) -> tuple[Artifact, ...]:
         """The current artifacts with this role, in order."""

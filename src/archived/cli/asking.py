@@ -9,7 +9,7 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,9 @@ from archived.cli import place
 from archived.cli.exits import DaemonDown
 from archived.errors import ArchivedError
 from archived.locale import _, heard
+from archived.model.review import PICTURE_LIMIT
 
+_PIECE = 1 << 20
 PATIENCE = 60.0
 """Seconds to wait for the daemon's answer; a reload starts new fork servers."""
 
@@ -67,19 +69,24 @@ class Session:
             raise _down(self.place.socket, error) from error
 
     def _call(self, method: str, path: str, body: str | None) -> bytes:
+        return b"".join(self._pieces(method, path, body))
+
+    def _pieces(self, method: str, path: str, body: str | None) -> Iterator[bytes]:
+        """The answer as it comes in, so that a large one need not fit into memory."""
         line = _Line(self.place.socket)
         try:
             line.request(method, path, body)
             answer = line.getresponse()
-            said = answer.read()
-            wrong = {} if answer.status == http.client.OK else json.loads(said)["error"]
+            good = answer.status == http.client.OK
+            wrong = {} if good else json.loads(answer.read())["error"]
+            while piece := answer.read(_PIECE):
+                yield piece
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             raise _down(self.place.socket, error) from error
         finally:
             line.close()
         if wrong:
             raise ArchivedError(wrong["message"], hint=wrong["hint"], code=wrong["code"])
-        return said
 
     def decide(
         self, what: str, document: str, note: str, code: str | None = None,
@@ -94,10 +101,18 @@ class Session:
             {"operator": who, "note": note, "code": code, "shown": shown},
         )  # fmt: skip
 
-    def picture(self, document: str, step: str, name: str) -> bytes:
-        """A picture of what a person must look at. Raises `ArchivedError`."""
+    def picture(self, document: str, step: str, name: str, take: Callable[[bytes], object]) -> None:
+        """Hand over a picture of what a person must look at, piece by piece.
+
+        Raises `ArchivedError`, also for one that is larger than any is.
+        """
         path = "/".join(quote(part, safe="") for part in (document, step, name))
-        return self._call("GET", f"/v1/picture/{path}", None)
+        room = PICTURE_LIMIT
+        for piece in self._pieces("GET", f"/v1/picture/{path}", None):
+            room -= len(piece)
+            if room < 0:
+                raise ArchivedError(f"the picture takes more than {PICTURE_LIMIT} bytes")
+            take(piece)
 
     def _from_catalog(self, question: str, said: Mapping[str, str], down: DaemonDown) -> Any:
         from archived.observe.answers import Answers

@@ -4,11 +4,10 @@ about them must name. The daemon hands the pictures out as files; nothing here o
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -16,13 +15,12 @@ import click
 from archived.cli import shown
 from archived.cli.asking import Session
 from archived.cli.documents import complete_document
+from archived.cli.exits import DaemonDown
+from archived.cli.lookfolder import LookFolder, read_shown
 from archived.cli.reviewpage import page
 from archived.errors import ArchivedError
 from archived.locale import _, heard, ngettext
 
-SHOWN = "shown.json"
-"""In the folder: what was shown, which `archivectl release --reviewed` hands to the daemon."""
-FORMAT = 1
 _AT_ONCE = 500
 
 
@@ -49,17 +47,17 @@ def review(
     ids = _named(session, documents) if documents else _waiting(session, wanted)
     found = [each for document in ids for each in _asked(session, document)]
     if output is not None:
-        folder = _new_folder(output)
+        folder = LookFolder.new(output)
         found = [each for each in found if _fetch(session, folder, each)]
-        _write(folder, "index.html", page(found, str(folder)).encode())
-        _write(folder, SHOWN, json.dumps(_shown(found), ensure_ascii=False, indent=1).encode())
+        folder.write("index.html", page(found, str(folder.path)))
+        folder.write_shown(found)
     if session.as_json:
         shown.as_json({"folder": output and str(output.absolute()), "documents": found})
         return
     _list(found)
     if output is not None and found:
         told = _("look at {page}, then: archivectl release --reviewed {folder} --note WHY")
-        shown.line(told.format(page=output / "index.html", folder=output))
+        shown.line(told.format(page=output / "index.html", folder=quote(str(output))))
 
 
 def _named(session: Session, typed: Iterable[str]) -> Iterator[str]:
@@ -89,85 +87,37 @@ def _asked(session: Session, document: str) -> list[dict[str, Any]]:
     return [{"document": answer["document"], **step} for step in answer["steps"]]
 
 
-def _new_folder(output: Path) -> Path:
-    """The folder, empty and for nobody else: what is written there was not released yet."""
-    try:
-        output.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(output.iterdir()):
-            raise click.UsageError(
-                _("{folder} is not empty; name a new folder").format(folder=output)
-            )
-        output.chmod(0o700)
-    except OSError as error:
-        raise _unwritable(output, error) from None
-    return output.absolute()
-
-
-def _fetch(session: Session, folder: Path, it: dict[str, Any]) -> bool:
-    """Write a step's pictures; `False` when they are not what is to be looked at any more."""
-    number = len(list(folder.iterdir()))
-    for each in it["reviews"]:
-        for region in each["regions"]:
-            region["file"] = ""
-            if not region["picture"]:
-                continue
+def _fetch(session: Session, folder: LookFolder, it: dict[str, Any]) -> bool:
+    """Write a step's pictures, each once; `False`, and none, when they are not to be had as they
+    were asked about.
+    """
+    files: dict[str, str] = {}
+    why = ""
+    for region in (region for each in it["reviews"] for region in each["regions"]):
+        name = region["picture"]
+        region["file"] = ""
+        if not name:
+            continue
+        if name not in files:
             try:
-                content = session.picture(it["document"]["id"], it["step"], region["picture"])
+                files[name], digest = folder.picture(
+                    partial(session.picture, it["document"]["id"], it["step"], name)
+                )
+            except DaemonDown:
+                raise
             except ArchivedError as error:
-                if error.code != "not-now":
-                    raise
-                content = b""
-            if hashlib.sha512(content).hexdigest() != region["sha512"]:
-                left_out = _("{document}: left out, it was worked on meanwhile; ask again")
-                click.echo(left_out.format(document=it["document"]["id"]), err=True)
-                return False
-            number += 1
-            region["file"] = f"{number:05}.png"
-            _write(folder, region["file"], content)
-    return True
-
-
-def _write(folder: Path, name: str, content: bytes) -> None:
-    try:
-        file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(file, "wb") as out:
-            out.write(content)
-    except OSError as error:
-        raise _unwritable(folder / name, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> click.ClickException:
-    why = _("{file} cannot be written: {why}").format(file=path, why=error.strerror)
-    return click.ClickException(why)
-
-
-def _shown(found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a decision may cover: of each document that waits for it, what was shown."""
-    return {
-        "format": FORMAT,
-        "documents": [
-            {"document": each["document"]["id"], "name": each["document"]["name"],
-             "dossier": each["document"]["dossier"], "code": each["document"]["code"],
-             "shown": each["shown"]}
-            for each in found
-            if each["holds"]
-        ],
-    }  # fmt: skip
-
-
-def read_shown(folder: Path) -> list[dict[str, str]]:
-    """What `archivectl review` wrote into the folder. Raises `click.UsageError`."""
-    try:
-        told = json.loads((folder / SHOWN).read_bytes())
-        keys = ("document", "name", "dossier", "code", "shown")
-        read = [{key: str(each[key] or "") for key in keys} for each in told["documents"]]
-        known = told["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        read, known = [], False
-    if not known:
-        none = _("{folder} holds nothing that archivectl review wrote")
-        raise click.UsageError(none.format(folder=folder))
-    return read
+                why = heard(error.message)
+                break
+            if digest != region["sha512"]:
+                why = _("it was worked on meanwhile; ask again")
+                break
+        region["file"] = files[name]
+    if not why:
+        return True
+    folder.drop(files.values())
+    left_out = _("{document}: left out: {why}").format(document=it["document"]["id"], why=why)
+    click.echo(left_out, err=True)
+    return False
 
 
 def release_shown(

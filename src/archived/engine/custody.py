@@ -10,6 +10,7 @@ from archived.engine.boundary import DocumentCard
 from archived.errors import StoreError
 from archived.model.identity import object_id
 from archived.model.plan import next_step
+from archived.model.review import SECRECY_OPEN
 from archived.storage.catalog import Catalog
 from archived.storage.records import ArtifactRow, DocumentRow
 from archived.storage.spool import Spool
@@ -78,7 +79,10 @@ def document_card(spool: Spool, store: Store, catalog: Catalog, row: DocumentRow
 
 
 def _answers(catalog: Catalog, row: DocumentRow) -> dict[str, str]:
-    """What people answered, by note, to the refusals of the stage that comes next."""
+    """What people answered, by note, to the refusals and reviews of the stage that comes next.
+
+    That secrecy is not established is answered by a release that names what was shown, by no note.
+    """
     stage = next_step(row.stages, row.position)
     told = (
         json.loads(entry.entry).get("facts") or {}
@@ -90,6 +94,7 @@ def _answers(catalog: Catalog, row: DocumentRow) -> dict[str, str]:
         for facts in told
         if facts.get("stage") == stage
         and (was := facts.get("was"))
+        and was not in SECRECY_OPEN
         and (note := (facts.get("note") or "").strip())
     }
 

@@ -65,11 +65,11 @@ def check_told(change: Parts, row: DocumentRow) -> list[dict[str, Any]]:
 
 def _stopping(catalog: Parts, row: DocumentRow) -> list[tuple[DocumentRow, Known]]:
     """The parts that are not allowed, in order, with those of parts that were cut themselves."""
-    found = []
+    found: list[tuple[DocumentRow, Known]] = []
     for part in catalog.parts(row.id):
         known = of_part(
             part.state, part.code, sealed=part.object_key is not None,
-            passed=part.position >= part.stages.index(SEAL),
+            passed=part.position >= part.stages.index(SEAL) and part.review is None,
         )  # fmt: skip
         if known is not Known.ALLOWED:
             found.append((part, known))

@@ -13,6 +13,7 @@ from archived.engine.boundary import TEMPORARY
 from archived.engine.returned import clean
 from archived.model.manifest import DUBLIN_CORE, PREMIS, RECORD
 from archived.model.outcome import Ending, Made, Outcome
+from archived.model.review import PICTURE_LIMIT
 
 _ROLES = frozenset(str(role) for role in Role) - {Role.ORIGINAL}
 _IMAGES: tuple[tuple[int, bytes, str], ...] = (
@@ -69,15 +70,24 @@ def check_output(outcome: Outcome, folder: Path) -> Outcome:
             )
         seen.add((made.role, made.name))
         paths.add(made.path)
-    return _check_pictures(outcome)
+    return _check_pictures(outcome, folder)
 
 
-def _check_pictures(outcome: Outcome) -> Outcome:
+def _check_pictures(outcome: Outcome, folder: Path) -> Outcome:
     """What a person must look at is shown by files of this very step, or by none."""
-    shown = {m.name for m in outcome.made if (m.role, m.media_type) == (Role.METADATA, _PICTURE)}
+    shown = {
+        made.name: folder / made.path
+        for made in outcome.made
+        if (made.role, made.media_type) == (Role.METADATA, _PICTURE)
+    }
     named = {region.picture for review in outcome.reviews for region in review.regions} - {""}
     problem = ""
-    if missing := sorted(named - shown):
+    large = sorted(
+        name for name in named & shown.keys() if shown[name].lstat().st_size > PICTURE_LIMIT
+    )
+    if large:
+        problem = f"the picture {large[0]!r} takes more than {PICTURE_LIMIT} bytes"
+    if missing := sorted(named - shown.keys()):
         problem = f"a region is shown by {missing[0]!r}, which is no picture among its metadata"
     if outcome.reviews and outcome.parts:
         problem = "it cut the document into parts and asks for a review of the whole"

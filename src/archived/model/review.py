@@ -26,6 +26,9 @@ WORD_LIMIT = 80
 NAME_LIMIT = 240
 """Characters of a picture's name."""
 
+PICTURE_LIMIT = 32 * 2**20
+"""Bytes of one picture."""
+
 SECRECY_OPEN = frozenset({"unread-content"})
 """Codes that say: the secrecy of the document is not established. What becomes of them is said by
 a hot folder's `unread`."""
@@ -136,8 +139,14 @@ def digest(step: str, reviews: Sequence[Review]) -> str:
 
 
 def holding(reviews: Iterable[Review]) -> Review | None:
-    """The first that holds its document, or `None`: all of them are only recorded."""
-    return next((review for review in reviews if not review.flagged), None)
+    """What its document is held for, or `None`: all of them are only recorded. What says that its
+    secrecy is not established comes first: nothing else may hide it.
+    """
+    held = sorted(
+        (review for review in reviews if not review.flagged),
+        key=lambda review: review.code not in SECRECY_OPEN,
+    )
+    return held[0] if held else None
 
 
 def _region_to_json(region: Region) -> dict[str, Any]:

@@ -95,7 +95,9 @@ class Known(StrEnum):
 
 
 def of_part(state: State, code: str | None, *, sealed: bool, passed: bool) -> Known:
-    """`passed`: it stands at the seal. `code`: for which it is or was held."""
+    """`passed`: it stands at the seal, and nothing asks for a look. `code`: what it is or was held
+    for.
+    """
     if sealed:
         return Known.ALLOWED
     if state is not State.REFUSED:
