@@ -170,7 +170,7 @@ def test_a_strangers_text_is_no_markup_and_turns_nothing_around() -> None:
     it["document"] |= {"name": HOSTILE, "dossier": HOSTILE, "hotfolder": HOSTILE}
     it["reviews"][0] |= {"message": HOSTILE, "hint": HOSTILE}
     it["reviews"][0]["regions"][0] |= {"kind": HOSTILE}
-    text = page([it], "/home/lan/x")
+    text = page([it], "/srv/lan/x")
     assert "<script" not in text
     assert text.count("<img") == 1
     assert "\u202e" not in text
@@ -178,7 +178,7 @@ def test_a_strangers_text_is_no_markup_and_turns_nothing_around() -> None:
     assert "default-src 'none'" in text
 
 
-@pytest.mark.parametrize("folder", ["/home/lan/hồ sơ/xem", "/tmp/it's; rm -r x", "/tmp/\udcff"])
+@pytest.mark.parametrize("folder", ["/srv/lan/hồ sơ/xem", "/tmp/it's; rm -r x", "/tmp/\udcff"])
 def test_what_is_to_be_typed_can_be_typed_as_it_is(tmp_path: Path, folder: str) -> None:
     import html
     import re
@@ -197,6 +197,6 @@ def test_what_is_to_be_typed_can_be_typed_as_it_is(tmp_path: Path, folder: str) 
 
 
 def test_what_was_only_flagged_has_no_commands() -> None:
-    text = page([found(holds=False)], "/home/lan/look")
+    text = page([found(holds=False)], "/srv/lan/look")
     assert "archivectl release 01a2" not in text
     assert "không chờ quyết định" in text

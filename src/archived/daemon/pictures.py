@@ -4,14 +4,13 @@ they are, in pieces.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from archived.api import Role
 from archived.engine.custody import path_of
 from archived.errors import NotNow
-from archived.model.outcome import SUPERSEDED
 from archived.model.review import PICTURE_LIMIT
-from archived.observe.reviews import names_picture
 from archived.storage.catalog import Catalog
 from archived.storage.spool import Spool
 from archived.storage.store import Store
@@ -21,15 +20,21 @@ def picture(
     spool: Spool, store: Store, catalog: Catalog, document: str, step: str, name: str
 ) -> Path:
     """Where the picture lies that a step made of a region. Raises `NotNow` for anything else."""
-    asked = next((each for each in catalog.steps(document) if each.id == step), None)
-    if asked is not None and asked.ending != SUPERSEDED and names_picture(asked, name):
-        # One of the same name that a later stage made lies beside it while it is in the spool.
-        for made in catalog.artifacts(document, current=False):
-            if (made.role, made.name, made.step) == (Role.METADATA, name, step):
-                return _whole(path_of(spool, store, catalog.document(document), made))
+    # One of the same name that a later stage made lies beside it while it is in the spool.
+    made = catalog.made(document, step, Role.METADATA, name)
+    if made is not None and name in _named(catalog, step):
+        return _whole(path_of(spool, store, catalog.document(document), made))
     raise NotNow(
         f"document {document} has no picture {name!r} of that step",
         hint="the stage ran again since; write the pictures again: archivectl review",
+    )
+
+
+@lru_cache(maxsize=4)
+def _named(catalog: Catalog, step: str) -> frozenset[str]:
+    """Pictures of a step's regions. They never change, and are asked about one by one."""
+    return frozenset(
+        region["picture"] for asked in catalog.reviews_of(step) for region in asked["regions"]
     )
 
 

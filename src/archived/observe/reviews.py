@@ -44,8 +44,3 @@ def of_document(catalog: Catalog, row: DocumentRow) -> list[dict[str, Any]]:
 def reviews_of(step: StepRow) -> Sequence[review.Review]:
     """What a step asked somebody to look at."""
     return review.from_json(list(step.reviews or ()))
-
-
-def names_picture(step: StepRow, name: str) -> bool:
-    """Whether one of the step's regions is shown by a picture of this name."""
-    return any(region.picture == name for each in reviews_of(step) for region in each.regions)

@@ -13,6 +13,7 @@ from archived.api.events import Event
 from archived.errors import NoSuchDocument
 from archived.model.document import COLUMN, MOVING, State
 from archived.model.fairness import Line
+from archived.model.outcome import SUPERSEDED
 from archived.storage import ledger as chain
 from archived.storage import schema as t
 from archived.storage.change import artifact_row, document_row, originals, parts, step_row
@@ -212,6 +213,22 @@ class Queries:
         if current:
             statement = statement.where(t.artifact.c.current)
         return [artifact_row(r) for r in self._rows(statement)]
+
+    def made(self, document: str, step: str, role: str, name: str) -> ArtifactRow | None:
+        """What a step made under this role and name, unless it was to be done again."""
+        a, s = t.artifact.c, t.step.c
+        statement = (
+            select(t.artifact)
+            .join(t.step, s.id == a.step)
+            .where(a.document == document, a.step == step, a.role == role, a.name == name)
+            .where(s.ending != SUPERSEDED)
+        )
+        return next((artifact_row(r) for r in self._rows(statement)), None)
+
+    def reviews_of(self, step: str) -> Sequence[Mapping[str, Any]]:
+        """What a step asked a person to look at, as `model.review.to_json` writes it."""
+        rows = self._rows(select(t.step.c.reviews).where(t.step.c.id == step))
+        return next((row.reviews or () for row in rows), ())
 
     def originals(self, document: str) -> list[ArtifactRow]:
         """A document's originals, in reading order."""
