@@ -228,7 +228,10 @@ def test_ink_without_words_is_not_passed_over_in_silence(run_stage, tmp_path):
     done = run_stage(Ocr, saved(tmp_path / "photo.png", image))
 
     assert done.facts["words"] == [0] and done.facts["blank_pages"] == []
-    assert done.facts["flags"] == ["page-without-text"] and "no words" in done.notes[0]
+    assert done.facts["flags"] == ["page-without-text", "unread-content"]
+    assert "no words" in done.notes[0]
+    [review] = done.reviews
+    assert review.code == "unread-content" and review.regions[0].kind == "no-words"
 
 
 def test_small_print_is_read_at_a_higher_resolution(run_stage, tmp_path):

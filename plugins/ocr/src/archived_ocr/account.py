@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from archived_ocr.pagetext import PageText, plain, words
-from archived_ocr.reading import Reading
+from archived_ocr import unread_content
+from archived_ocr.job import Job
+from archived_ocr.page_content import Box
+from archived_ocr.pagetext import UNMAPPED, PageText, plain, words
 from archived_ocr.survey import Survey
 
-UNMAPPED = 0.3
-"""Share of meaningless characters above which a page's text is called unreadable."""
+
+OVERLAY = 40
+"""Printed words on a page that was read, from which the page is called both."""
 
 
 class Account:
@@ -101,8 +104,7 @@ class Account:
              "The document is a form without any filled field."),
             (seen.attachments, "attachments",
              f"The document has {seen.attachments} attached file(s), which were not looked at."),
-            (seen.tagged, "tagged",
-             "The document describes its own structure (tagged PDF): it was born digital."),
+            (seen.tagged, "tagged", "The document describes its own structure (tagged PDF)."),
             (seen.repaired, "repaired",
              "The document's structure was damaged and was rebuilt; compare it with the original."),
         ):  # fmt: skip
@@ -129,29 +131,45 @@ class Account:
                 continue
             self._text[n] = shown[n].text
             self._words[n] = words(shown[n].text)
-            if page.hidden:
+            if page.hidden and page.layer_fits:
                 self._how[n] = "ocr"
             elif page.visible:
                 self._how[n] = "born-digital"
         if any(p.hidden for p in on_pages):
             self.tell("prior-ocr", "The document came with the text layer of an earlier OCR.")
-        odd = [n + 1 for n, p in enumerate(on_pages) if p.unmapped > UNMAPPED]
+        odd = [
+            n + 1 for n, p in enumerate(on_pages) if p.unmapped > UNMAPPED or p.senseless
+        ]  # fmt: skip
         if odd:
             self.tell(
                 "unmapped-text",
-                f"The text on page(s) {_list(odd)} does not say which letters it shows; "
-                "it cannot be searched.",
+                f"The text on page(s) {_list(odd)} does not say which letters it shows; what "
+                "the pages show was read instead.",
+            )
+        old = sorted({p.encoding for p in on_pages} - {"", "unknown"})
+        if old:
+            pages = [n + 1 for n, p in enumerate(on_pages) if p.encoding in old]
+            self._extra["converted_from"] = {str(n): on_pages[n - 1].encoding for n in pages[:500]}
+            self.tell(
+                "legacy-encoding",
+                f"The text on page(s) {_list(pages)} is written in {' and '.join(old).upper()}, a "
+                "code of before Unicode; it was converted for searching. The PDF keeps its own.",
             )
 
     @property
-    def overlaid(self) -> frozenset[int]:
-        """Pages with printed text on them, which OCRmyPDF hides from the engine."""
-        return frozenset(n for n, page in enumerate(self._found) if page.visible) - self._own
+    def printed(self) -> dict[int, tuple[Box, ...]]:
+        """Page -> where text stands that can be seen and is known without reading."""
+        return {
+            n: page.printed
+            for n, page in enumerate(self._found)
+            if page.printed and not page.senseless and page.unmapped <= UNMAPPED
+            and n not in self._own
+        }  # fmt: skip
 
-    def read(self, readings: Mapping[int, Reading], turned: Mapping[int, int]) -> None:
+    def read(self, job: Job) -> None:
         """What the engine read; printed text that it was not shown or misread is added."""
         blank, silent = [], []
-        for n, reading in sorted(readings.items()):
+        for n, reading in sorted(job.readings.items()):
             if n in self._own:
                 continue
             text = plain(reading.text)
@@ -160,10 +178,13 @@ class Account:
             self._words[n] = len(reading.words) + words(over)
             confidence = reading.confidence
             self._confidence[n] = None if confidence is None else round(confidence, 1)
-            self._how[n] = "ocr" if reading.words else "born-digital" if over else "none"
-            if reading.blank:
+            kinds = {"ocr"} if reading.words else set()
+            if over and (not kinds or words(self._shown[n].own) >= OVERLAY):
+                kinds |= {"born-digital"}
+            self._how[n] = "+".join(sorted(kinds)) or "none"
+            if not over and unread_content.blank(job.inks, n):
                 blank.append(n + 1)
-            elif not reading.words:
+            elif not reading.words and not over:
                 silent.append(n + 1)
         self._extra["blank_pages"] = blank
         if silent:
@@ -171,6 +192,13 @@ class Account:
                 "page-without-text",
                 f"There is something on page(s) {_list(silent)}, but no words could be read.",
             )
+        if pages := [n for n in unread_content.pages_of(job) if n - 1 not in self._own]:
+            self.tell(
+                unread_content.CODE,
+                f"Not everything on page(s) {_list(pages)} was read; what was not stands in the "
+                "facts with its place.",
+            )
+        turned = job.turned
         if turned:
             self._extra["turned_pages"] = {str(n + 1): turned[n] for n in sorted(turned)}
             self.tell(
@@ -180,10 +208,14 @@ class Account:
 
     def _printed(self, page: int, read: str) -> str:
         """The lines of text printed or stamped on a scan that are not in what was `read`."""
-        if not self._shown or self._found[page].hidden:
+        if not self._shown:
+            return ""
+        found = self._found[page]
+        if found.senseless or found.unmapped > UNMAPPED:
             return ""
         have = " ".join(read.split())
-        lines = self._shown[page].text.split("\n")
+        shown = self._shown[page]
+        lines = (shown.own or ("" if shown.hidden else shown.text)).split("\n")
         return "\n".join(n for n in lines if n.strip() and " ".join(n.split()) not in have)
 
     def text(self) -> str:
@@ -194,7 +226,7 @@ class Account:
         """The stage's facts. `made`: a PDF/A was delivered."""
         sure = [(c, w) for c, w in zip(self._confidence, self._words, strict=True) if c is not None]
         weight = sum(w for _, w in sure)
-        kinds = set(self._how) - {"none"}
+        kinds = {kind for how in self._how for kind in how.split("+")} - {"none"}
         return {
             "pages": self.pages,
             "languages": languages,

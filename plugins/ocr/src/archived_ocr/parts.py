@@ -17,8 +17,8 @@ from pikepdf import pdfa
 
 from archived.api import Artifact, Document, Refuse
 from archived_ocr import copies, faults, images, pagetext, survey
-from archived_ocr.account import UNMAPPED, Account
-from archived_ocr.pagetext import PageText
+from archived_ocr.account import Account
+from archived_ocr.pagetext import UNMAPPED, PageText
 
 if TYPE_CHECKING:
     from archived_ocr import OcrOptions
@@ -92,6 +92,20 @@ def to_be_read(on_pages: Sequence[PageText], options: OcrOptions) -> frozenset[i
         n
         for n, page in enumerate(on_pages)
         if page.needs_reading(options.overlay_words) or (redo and page.hidden)
+    )
+
+
+def drop_bad_layers(
+    pages: Path, on_pages: Sequence[PageText], unread: frozenset[int], account: Account
+) -> None:
+    """Take out hidden text that is not what its page shows: the page is read anew."""
+    bad = frozenset(n for n in unread if on_pages[n].hidden and not on_pages[n].visible)
+    if not bad:
+        return
+    copies.drop_hidden_text(pages, bad)
+    account.tell(
+        "ocr-replaced",
+        "The hidden text of an earlier OCR was taken out, and the pages were read anew.",
     )
 
 
@@ -193,6 +207,7 @@ class Desk:
         part.lost = bool(lost)
         if not lost and not seen.layers:
             copies.page_copy(source, part.pages, seen)
+            drop_bad_layers(part.pages, part.found, part.unread, self.account)
             if self._fits(part) or self._fits_without_its_layer(part):
                 return
         if self.options.images == "lossless":

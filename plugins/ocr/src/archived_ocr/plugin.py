@@ -7,8 +7,7 @@ OCRmyPDF in the same process, and takes the readings out again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Set
-from dataclasses import dataclass, field
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -20,96 +19,12 @@ from ocrmypdf.hocrtransform import Baseline, BoundingBox, OcrClass, OcrElement
 from PIL import Image
 from pydantic import BaseModel
 
-from archived_ocr.raster import Pages, turned
-from archived_ocr.reading import Line, Reader, Reading
+from archived_ocr.job import Job
+from archived_ocr.raster import turned
+from archived_ocr.reading import Line, Reading
 
 SURE = 15.0
 """The confidence at which OCRmyPDF's default threshold (14) turns a page."""
-DOUBTFUL = 72.0
-"""A mean word confidence below this makes us ask which way up the page is."""
-SMALL_PRINT = 0.08
-"""Inches. Words lower than this (7 point type) lose letters at 200 dpi."""
-CLOSER = 1.5
-
-
-@dataclass
-class Job:
-    """One document being read. Page numbers count from 0."""
-
-    reader: Reader
-    dpi: float
-    masked: frozenset[int] = frozenset()
-    """Pages whose printed text OCRmyPDF hides from the engine: read only after that."""
-    done: Callable[[int], None] = lambda _: None
-    readings: dict[int, Reading] = field(default_factory=dict)
-    turned: dict[int, int] = field(default_factory=dict)
-    """Page -> degrees counter-clockwise it was turned by."""
-    looked_closer: set[int] = field(default_factory=set)
-    """Pages whose print was too small for the usual resolution."""
-    _pages: dict[Path, Pages] = field(default_factory=dict)
-    _source: dict[int, Path] = field(default_factory=dict)
-    _latest: tuple[tuple[Path, int], tuple[Image.Image, float]] | None = None
-    _first: dict[int, Reading] = field(default_factory=dict)
-
-    def image(self, source: Path, page: int) -> tuple[Image.Image, float]:
-        """The page as a gray image and its dpi."""
-        if source not in self._pages:
-            self._pages[source] = Pages(source)
-        self._source[page] = source
-        # OCRmyPDF asks twice in a row: for the orientation, then for the text.
-        if self._latest is None or self._latest[0] != (source, page):
-            self._latest = (source, page), self._pages[source].gray(page, self.dpi)
-        return self._latest[1]
-
-    def facing(self, page: int, image: Image.Image, dpi: float) -> int:
-        """Degrees counter-clockwise by which the page must be turned to be upright.
-
-        The first reading is the test: only what reads badly is looked at again. A good reading
-        is kept, so that an upright page is read once.
-        """
-        first = self.reader.read(image, dpi)
-        if page not in self.masked:
-            self._first[page] = first
-        if first.blank or (first.confidence or 0.0) >= DOUBTFUL:
-            return 0
-        small = image.copy()
-        small.thumbnail((1800, 1800))
-        angle = self.reader.upright(small)
-        if not angle:
-            return 0
-        again = self.reader.read(turned(image, angle), dpi)
-        if again.weight < first.weight * 1.5 + 300:
-            return 0
-        self._first.pop(page, None)
-        self.turned[page] = angle
-        return angle
-
-    def read(self, page: int, image: Image.Image, dpi: float) -> Reading:
-        """The reading of a page that is upright by now."""
-        reading = self._first.pop(page, None) or self.reader.read(image, dpi)
-        if 0 < reading.letter_height < SMALL_PRINT * dpi and page not in self.masked:
-            reading = self._closer(page, reading, dpi)
-        self.readings[page] = reading
-        self.done(page)
-        return reading
-
-    def _closer(self, page: int, reading: Reading, dpi: float) -> Reading:
-        """Small print is read again at a higher resolution, where the page has one."""
-        image, finer = self._pages[self._source[page]].gray(page, self.dpi * CLOSER)
-        if finer < dpi * 1.2:
-            return reading
-        again = self.reader.read(turned(image, self.turned.get(page, 0)), finer)
-        if again.weight <= reading.weight:
-            return reading
-        self.looked_closer.add(page)
-        return again.scaled(reading.size)
-
-    def close(self) -> None:
-        """Close what was opened."""
-        for pages in self._pages.values():
-            pages.close()
-        self._pages.clear()
-        self.reader.close()
 
 
 job: Job | None = None
@@ -122,10 +37,9 @@ def _job() -> Job:
     return job
 
 
-def _gray(path: Path) -> tuple[Image.Image, float]:
+def _dpi(path: Path) -> float:
     with Image.open(path) as image:
-        dpi = float(image.info["dpi"][0])
-        return image.convert("L"), dpi
+        return float(image.info["dpi"][0])
 
 
 def _page_of(path: Path) -> int:
@@ -162,8 +76,7 @@ class Engine(OcrEngine):
     @staticmethod
     def get_orientation(input_file: Path, options: Any) -> OrientationConfidence:  # noqa: ARG004
         """Which way to turn the page; reads it on the way."""
-        image, dpi = _gray(input_file)
-        angle = _job().facing(_page_of(input_file), image, dpi)
+        angle = _job().facing(_page_of(input_file))
         _forget(input_file)
         return OrientationConfidence(angle=angle, confidence=SURE)
 
@@ -183,9 +96,9 @@ class Engine(OcrEngine):
         options: Any,  # noqa: ARG004
         page_number: int = 0,
     ) -> tuple[OcrElement, str]:
-        """Read one page."""
-        image, dpi = _gray(input_file)
-        reading = _job().read(page_number, image, dpi)
+        """Read one page: our own image of it, on which OCRmyPDF has painted nothing over."""
+        dpi = _dpi(input_file)
+        reading = _job().read(page_number)
         _forget(input_file)
         return _tree(reading, dpi, page_number), reading.text
 

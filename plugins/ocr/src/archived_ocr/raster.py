@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pikepdf
 import pypdfium2 as pdfium
 from PIL import Image
@@ -54,6 +55,37 @@ class Pages:
             return image, dpi
         finally:
             page.close()
+
+    def colour(self, index: int, dpi: float) -> Image.Image | None:
+        """Page `index` in colour (`RGB`), as `gray` shows it; `None` when it is gray all over."""
+        page = self._pdfium[index]
+        try:
+            width, height = page.get_size()
+            if self._is_gray(index):
+                return None
+            dpi = min(dpi, 72.0 * (MAX_PIXELS / max(1.0, width * height)) ** 0.5)
+            bitmap = page.render(scale=dpi / 72.0)
+            image = bitmap.to_pil().convert("RGB").copy()
+            bitmap.close()
+            red, green, blue = (c.astype(np.int16) for c in np.moveaxis(
+                np.asarray(image, dtype=np.uint8)[::4, ::4], 2, 0))  # fmt: skip
+            spread = np.maximum(abs(red - green), abs(green - blue))
+            if float((spread > 24).mean()) < 0.0004:
+                return None
+            return image
+        finally:
+            page.close()
+
+    def _is_gray(self, index: int) -> bool:
+        """Whether the page is one picture without colour: known without drawing it."""
+        try:
+            stream = _only_image(self._pikepdf.pages[index])
+            return stream is not None and (
+                str(stream.get("/ColorSpace")) == "/DeviceGray" or bool(stream.get("/ImageMask"))
+                or int(stream.get("/BitsPerComponent", 8)) == 1
+            )  # fmt: skip
+        except (pikepdf.exceptions.PikepdfError, ValueError, KeyError, AttributeError, TypeError):
+            return False
 
     def _whole_image(self, index: int) -> tuple[Image.Image, int] | None:
         """The page's only image as gray and the page's /Rotate, when it is the whole page."""

@@ -20,11 +20,12 @@ import tesserocr
 from numpy.typing import NDArray
 from PIL import Image
 
+from archived_ocr import ink
+from archived_ocr.ink import Marks
+
 MIN_SKEW = 0.8
 """Degrees. Below this turning the image costs more than it gains."""
 MAX_SKEW = 5.0
-BLANK_INK = 0.0004
-"""A page whose dark pixels are a smaller share than this is blank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,13 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What stands on one page. `paragraphs` are in reading order; `skew` in degrees.
-
-    `blank`: there is next to no ink; no words are expected. `size` in pixels.
+    `size` in pixels.
     """
 
     text: str
     paragraphs: tuple[tuple[Line, ...], ...]
     size: tuple[int, int]
     skew: float = 0.0
-    blank: bool = False
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -88,13 +87,14 @@ class Reading:
         return sum(w.confidence for w in self.words if w.confidence > 50 and len(w.text) > 1)
 
 
-def dark(image: Image.Image) -> NDArray[np.bool_]:
-    """Which pixels of a gray image are ink, at about a third of its size."""
-    small = np.asarray(image.reduce(3) if min(image.size) >= 300 else image, dtype=np.uint8)
-    # A tinted sheet is not ink: measure against the paper, which is most of the page.
-    paper = int(np.percentile(small, 80))
-    mask: NDArray[np.bool_] = small < min(160, paper * 0.72)
-    return mask
+def _print(marks: Marks) -> NDArray[np.bool_]:
+    """The marks as strong as a page's print: a crooked page is levelled by them."""
+    if not marks.dark.any():
+        return marks.light
+    mask = marks.dark if marks.dark.sum() >= marks.light.sum() else marks.light
+    strong = float(np.percentile(marks.contrast[mask][::7], 90))
+    strongest: NDArray[np.bool_] = mask & (marks.contrast > 0.45 * strong)
+    return strongest
 
 
 def skew_of(ink: NDArray[np.bool_]) -> float:
@@ -132,12 +132,12 @@ class Reader:
         )
         self._compass: tesserocr.PyTessBaseAPI | None = None
 
-    def read(self, image: Image.Image, dpi: float) -> Reading:
-        """Read a gray (`L`) image. Raises `RuntimeError` when the engine fails."""
-        ink = dark(image)
-        if float(ink.mean()) < BLANK_INK:
-            return Reading("", (), image.size, blank=True)
-        skew = skew_of(ink)
+    def read(self, image: Image.Image, dpi: float, marks: Marks | None = None) -> Reading:
+        """Read a gray (`L`) image; `marks` are its own, when they are known.
+
+        Raises `RuntimeError` when the engine fails.
+        """
+        skew = skew_of(_print(marks or ink.find(image, dpi)))
         if abs(skew) < MIN_SKEW:
             return self._recognise(image, dpi, 0.0)
         # Layout analysis drops whole columns of a page that is 1.5 degrees off level.
@@ -158,6 +158,16 @@ class Reader:
         if skew:
             lines = tuple(tuple(_turned(n, skew, image.size) for n in p) for p in lines)
         return Reading(text, lines, image.size, skew)
+
+    def read_lines(self, image: Image.Image, *, single: bool) -> list[Line]:
+        """The lines of a crop of black print on white: a `single` one, or a block of them."""
+        mode = tesserocr.PSM.SINGLE_LINE if single else tesserocr.PSM.SINGLE_BLOCK
+        self._api.SetPageSegMode(mode)
+        try:
+            reading = self._recognise(image, 300.0, 0.0)
+        finally:
+            self._api.SetPageSegMode(tesserocr.PSM.AUTO)
+        return [line for paragraph in reading.paragraphs for line in paragraph]
 
     def upright(self, image: Image.Image) -> int:
         """Quarter turns (0, 90, 180, 270 degrees clockwise) the page must be turned by."""

@@ -19,13 +19,25 @@ import pikepdf
 from ocrmypdf.exceptions import ExitCode, PdfaConversionFailedError
 from pikepdf import pdfa
 
-from archived.api import Context, Document, Refuse, Result, Role
-from archived_ocr import copies, faults, images, limits, pagetext, plugin, sameness, survey
+from archived.api import Artifact, Context, Document, Refuse, Result, Role
+from archived_ocr import (
+    copies,
+    faults,
+    images,
+    limits,
+    pagetext,
+    plugin,
+    sameness,
+    survey,
+    unread_content,
+)
 from archived_ocr.account import Account
+from archived_ocr.job import Job
 from archived_ocr.parts import (
     PDF,
     Desk,
     Joined,
+    drop_bad_layers,
     facts_of,
     kind_of,
     look,
@@ -33,7 +45,6 @@ from archived_ocr.parts import (
     text_on,
     to_be_read,
 )
-from archived_ocr.raster import turned
 from archived_ocr.reading import Reader
 
 if TYPE_CHECKING:
@@ -95,6 +106,7 @@ class _Work:
         self.source.symlink_to(document.main.path.resolve())
         self.account = Account()
         self.label: str | None = None
+        self.job: Job | None = None
         self.main = context.new_file("document.pdf", media_type=PDF, role=Role.ACCESS)
 
     def result(self) -> Result:
@@ -103,14 +115,22 @@ class _Work:
             self.main.path.unlink(missing_ok=True)
         text = self.context.new_file("document.txt", media_type="text/plain", role=Role.TEXT)
         text.path.write_text(self.account.text(), encoding="utf-8")
+        reviews, pictures = [], []
+        if self.job is not None:
+            reviews, pictures = unread_content.reviews(self.job, self._picture, delivered=delivered)
+            self.account.add(**unread_content.facts(self.job, delivered=delivered))
         self.context.progress(1.0)
         return Result(
             replace_main=self.main if delivered else None,
-            add=[text],
+            add=[text, *pictures],
             facts=self.account.facts(self.options.languages, made=delivered),
             tools=_tools(),
             notes=self.account.notes,
+            reviews=reviews,
         )
+
+    def _picture(self, name: str) -> Artifact:
+        return self.context.new_file(name, media_type="image/png")
 
     @property
     def _several(self) -> bool:
@@ -196,6 +216,7 @@ class _Work:
             return self._keep(seen, unread, lost)
         source = self.work / "copy.pdf"
         copies.working_copy(self.source, source, seen, scanned=len(unread) == seen.pages)
+        drop_bad_layers(source, on_pages, unread, self.account)
         self.label = copies.SIGNED_LABEL if seen.signed else None
         if seen.encrypted and not seen.signed:
             self.label = copies.LOCKED_LABEL
@@ -241,10 +262,11 @@ class _Work:
             )
         with self._job(unread) as job:
             for page in sorted(unread):
-                image, dpi = job.image(self.source, page)
-                turn = job.facing(page, image, dpi) if self.options.turn_pages else 0
-                job.read(page, turned(image, turn), dpi)
-            self.account.read(job.readings, job.turned)
+                job.image(self.source, page)
+                if self.options.turn_pages:
+                    job.facing(page)
+                job.read(page)
+            self._looked(job)
         return False
 
     def _make(self, source: Path, unread: frozenset[int]) -> bool:
@@ -268,7 +290,7 @@ class _Work:
             if missing:
                 pages = ", ".join(str(n + 1) for n in sorted(missing)[:20])
                 raise RuntimeError(f"page(s) {pages} were to be read and were not")
-            self.account.read(job.readings, job.turned)
+            self._looked(job)
         if code == ExitCode.invalid_output_pdf:
             if lost := survey.undecodable(source):
                 raise faults.damaged(lost)
@@ -281,8 +303,12 @@ class _Work:
         self._check(source)
         return True
 
+    def _looked(self, job: Job) -> None:
+        self.account.read(job)
+        self.job = job
+
     @contextmanager
-    def _job(self, unread: frozenset[int]) -> Iterator[plugin.Job]:
+    def _job(self, unread: frozenset[int]) -> Iterator[Job]:
         done = 0
 
         def tell(page: int) -> None:  # noqa: ARG001
@@ -290,10 +316,10 @@ class _Work:
             done += 1
             self.context.progress(0.05 + 0.85 * done / max(1, len(unread)))
 
-        job = plugin.Job(
+        job = Job(
             reader=Reader(self.options.languages, self.options.tessdata),
             dpi=float(self.options.ocr_dpi),
-            masked=self.account.overlaid,
+            printed=self.account.printed,
             done=tell,
         )
         plugin.job = job

@@ -1,0 +1,271 @@
+"""Each page's ink is accounted for: what was read, what it is instead, and what nobody read.
+
+The verdict on one page. A page whose marks look like text and were not read is never passed over;
+"blank" is said only of a page without any mark on which the engine found nothing either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import ImageFilter, ImageOps
+
+from archived_ocr import second_look
+from archived_ocr.ink import Marks, Mask
+from archived_ocr.reading import Reader, Reading
+from archived_ocr.second_look import FloatBox, Page, accepted, is_text, left_over
+from archived_ocr.shapes import MM, Group
+from archived_ocr.show_through import is_blurred, is_mirrored
+
+MANY = 8
+"""Groups of text that were not read, from which the whole page is read once more."""
+FAINT = 90
+"""Contrast below which print may be that of the other side of the sheet."""
+WEAK = 18
+"""Contrast below which marks beside print are the other side of the sheet, or the scanner's."""
+NAMES = {
+    "text": "unread-text",
+    "strokes": "handwriting",
+    "mark": "mark",
+    "picture": "picture",
+    "rule": "rule",
+    "edge": "edge-shadow",
+    "hole": "punch-hole",
+    "dust": "dust",
+    "seal": "seal",
+    "doubtful": "doubtful-word",
+    "show-through": "show-through",
+}
+"""Kind of a group -> how facts and reviews call it."""
+_QUIET = {"edge", "hole", "dust", "rule", "show-through"}
+"""Kinds that are no content of a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """What became of one page's marks. `groups` in pixels of an image of `size`."""
+
+    size: tuple[int, int]
+    groups: tuple[Group, ...] = ()
+    blank: bool = False
+    reason: str = ""
+    """Why a person must look: `text`, `no-words`, `no-language`, `mostly-unread`; or empty."""
+    share: float = 0.0
+    """Share of the page's marks that nobody read and that are no known kind of non-text."""
+
+    @property
+    def unread(self) -> tuple[Group, ...]:
+        """What a person must look at."""
+        if not self.reason:
+            return ()
+        if self.reason == "text":
+            return tuple(g for g in self.groups if _is_held(g))
+        return tuple(g for g in self.groups if g.kind not in _QUIET) or self.groups[:1]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A page after everything was tried."""
+
+    reading: Reading
+    ink: Ink
+    marks: Marks
+
+
+def examine(
+    reader: Reader, page: Page, reading: Reading, marks: Marks, behind: Sequence[Mask] = ()
+) -> Examined:
+    """Account for the ink of a page. `behind`: the marks of pages it may share a sheet with."""
+    left = left_over(page, reading, marks)
+    lines = [g for g in left if g.kind == "text"]
+    sensible = is_text(reading)
+    content = [g for g in left if g.kind not in _QUIET and not _is_stain(g)]
+    faint = bool(content) and _strength(content) <= FAINT
+    unsure = sensible is not True and not any(w.confidence >= 80 for w in reading.words)
+    through = unsure and _shows_through(marks, content, behind)
+    if not through and (
+        len(lines) > MANY or sensible is False or (content and unsure and (lines or faint))
+    ):
+        reading, through = _reread(reader, page, reading, marks, content)
+    if through:
+        reading = replace(reading, text="", paragraphs=())
+        left = [replace(g, kind="show-through") if g.kind not in _QUIET else g
+                for g in left_over(page, reading, marks)]  # fmt: skip
+        return Examined(reading, _judged(reading, page, marks, left), marks)
+    looked = second_look.look(reader, page, reading, marks)
+    left = _without_seals([_named(g, looked.reading, marks) for g in looked.groups])
+    return Examined(looked.reading, _judged(looked.reading, page, marks, left), marks)
+
+
+def _ink(marks: Marks, left: Sequence[Group], *, blank: bool = False, reason: str = "") -> Ink:
+    total = max(1, int(marks.any.sum()))
+    unread = sum(g.area for g in left if g.kind not in _QUIET | {"doubtful"})
+    height, width = marks.gray.shape
+    return Ink((width, height), tuple(left), blank, reason, min(1.0, unread / total))
+
+
+def _judged(reading: Reading, page: Page, marks: Marks, left: Sequence[Group]) -> Ink:
+    sure = accepted(reading.words)
+    content = [g for g in left if g.kind not in _QUIET and not _is_stain(g)]
+    if not sure and not page.printed:
+        if not content and not _solid(marks) > 0.02 and _rules(left) < 0.004 * marks.gray.size:
+            quiet = not reading.words and not any(g.kind == "show-through" for g in left)
+            return _ink(marks, left, blank=quiet)
+        return _ink(marks, left, reason="no-words")
+    if is_text(reading) is False:
+        return _ink(marks, left, reason="no-language")
+    if any(_is_held(g) for g in left):
+        return _ink(marks, left, reason="text")
+    told = _ink(marks, left)
+    if told.share > 0.6 and sum(g.area for g in content) > 0.02 * marks.gray.size:
+        return replace(told, reason="mostly-unread")
+    return told
+
+
+def _solid(marks: Marks) -> float:
+    """Share of the page that is dark or coloured as a whole, its rim aside."""
+    rim = round(7 * MM)
+    return float(marks.solid[rim:-rim, rim:-rim].mean()) if min(marks.gray.shape) > 3 * rim else 0.0
+
+
+def _rules(left: Sequence[Group]) -> int:
+    return sum(g.area for g in left if g.kind == "rule")
+
+
+def _is_stain(group: Group) -> bool:
+    """A spot that says nothing: too small, or too weak, for a letter's worth of ink."""
+    width, height = group.size
+    if group.kind == "mark" and max(width, height) < 3.5 * MM:
+        return True
+    return group.contrast < 14 and group.area < 12 * MM * MM
+
+
+def _is_held(group: Group) -> bool:
+    """Whether a group of unread marks is enough text to stop a document."""
+    if group.kind != "text" or group.contrast < WEAK:
+        return False
+    return group.letters >= 5 or (group.letters >= 3 and group.height >= 2.4 * MM)
+
+
+def _named(group: Group, reading: Reading, marks: Marks) -> Group:
+    """`group` with a kind that takes account of where it stands."""
+    if group.kind == "text" and _is_in_a_line(group, reading, marks.scale):
+        return replace(group, kind="doubtful")
+    width, height = group.size
+    side = min(width, height)
+    large = group.kind in ("strokes", "picture") and side > 16 * MM
+    if large and max(width, height) < 60 * MM and _is_ring(marks, group):
+        return replace(group, kind="seal")
+    return group
+
+
+def _without_seals(left: Sequence[Group]) -> list[Group]:
+    """`left` with the words that are part of a seal's own print called so.
+
+    They have the ink of its rim; a document's print below a seal is darker.
+    """
+    seals = [g for g in left if g.kind == "seal"]
+
+    def of_a_seal(group: Group) -> bool:
+        x, y = (group.box[0] + group.box[2]) / 2, (group.box[1] + group.box[3]) / 2
+        return any(
+            s.box[0] < x < s.box[2] and s.box[1] < y < s.box[3] and group.size[0] < s.size[0]
+            and abs(group.contrast - s.contrast) < 0.2 * s.contrast
+            for s in seals
+        )  # fmt: skip
+
+    return [replace(g, kind="seal") if g.kind == "text" and of_a_seal(g) else g for g in left]
+
+
+def _is_in_a_line(group: Group, reading: Reading, scale: float) -> bool:
+    """Whether the group is a word or two within a line that was read: a doubtful word."""
+    left, top, right, bottom = (v / scale for v in group.box)
+    height = max(1.0, group.height / scale)
+    sure = {id(w) for w in accepted(reading.words)}
+    for paragraph in reading.paragraphs:
+        for line in paragraph:
+            if _overlap(line.box, (left, top, right, bottom)) < 0.5:
+                continue
+            read = [w for w in line.words if id(w) in sure]
+            if len(read) >= 3 and 2 * len(read) >= len(line.words):
+                return True
+            for word in read:
+                gap = max(left - word.box[2], word.box[0] - right)
+                level = _overlap(word.box, (left, top, right, bottom)) >= 0.5
+                if level and gap < 2 * height and len(word.text) > 1:
+                    return (right - left) < 14 * height
+    return False
+
+
+def _overlap(one: FloatBox, other: FloatBox) -> float:
+    """How much of the lower of two boxes lies level with the other."""
+    both = min(one[3], other[3]) - max(one[1], other[1])
+    return both / max(1.0, min(one[3] - one[1], other[3] - other[1]))
+
+
+def _is_ring(marks: Marks, group: Group) -> bool:
+    """Whether most of a group's marks lie on or within a circle with a rim."""
+    left, top, right, bottom = group.box
+    inside = marks.any[top:bottom, left:right]
+    ys, xs = np.nonzero(inside)
+    if len(xs) < 50:
+        return False
+    middle_x, middle_y = np.median(xs), np.median(ys)
+    radius = np.hypot(xs - middle_x, ys - middle_y)
+    rim = float(np.percentile(radius, 80))
+    near = float(((radius > 0.75 * rim) & (radius < 1.25 * rim)).mean())
+    return near > 0.4 and 7 * MM < rim < 30 * MM
+
+
+def _reread(
+    reader: Reader, page: Page, reading: Reading, marks: Marks, content: Sequence[Group]
+) -> tuple[Reading, bool]:  # fmt: skip
+    """The better of `reading` and one of the page with even contrast; whether it shows through."""
+    strong = _strength(content)
+    light = sum(g.area for g in content if g.light) > 0.5 * sum(g.area for g in content)
+    faint = bool(content) and strong <= FAINT and is_text(reading) is not True
+    blurred = faint and is_blurred(page.image, page.dpi, content, marks)
+    image = page.image
+    if blurred:  # what shines through paper has no fine detail, its noise has
+        image = image.filter(ImageFilter.GaussianBlur(1.2 * page.dpi / 200))
+    clear = second_look.even(image, light=light, contrast=strong)
+    again = reader.read(clear, page.dpi, marks)
+    if is_text(again) and again.weight > reading.weight:
+        return again, False
+    if not faint:
+        return _weightier(reading, again), False
+    if not blurred or any(g.kind == "text" for g in content):
+        mirrored = reader.read(ImageOps.mirror(clear), page.dpi)
+        better = mirrored.weight > 2 * max(reading.weight, again.weight, 100.0)
+        if is_text(mirrored) or better:
+            return reading, True
+        if again.weight > 1.5 * mirrored.weight + 300:
+            return again, False
+    return _weightier(reading, again), blurred
+
+
+def _strength(content: Sequence[Group]) -> float:
+    """The contrast that most of the ink of `content` has."""
+    if not content:
+        return 0.0
+    areas = np.array([g.area for g in content], np.float64)
+    order = np.argsort([g.contrast for g in content])
+    half = int(np.searchsorted(np.cumsum(areas[order]), 0.75 * areas.sum()))
+    return float(content[int(order[min(half, len(content) - 1)])].contrast)
+
+
+def _weightier(reading: Reading, again: Reading) -> Reading:
+    return again if again.weight > reading.weight * 1.2 else reading
+
+
+def _shows_through(marks: Marks, content: Sequence[Group], behind: Sequence[Mask]) -> bool:
+    """Whether `content` is the mirror image of what stands on the sheet's other side."""
+    if not content or not behind or np.percentile([g.contrast for g in content], 90) > 190:
+        return False
+    own = np.zeros(marks.gray.shape, np.bool_)
+    for group in content:
+        left, top, right, bottom = group.box
+        own[top:bottom, left:right] |= marks.any[top:bottom, left:right]
+    return is_mirrored(own, behind)

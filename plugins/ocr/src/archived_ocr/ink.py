@@ -1,0 +1,179 @@
+"""Marks on a page image, found by local contrast: what differs from its surroundings is ink.
+
+Dark marks on light ground and light marks on dark ground alike, however weak; no threshold over
+the whole page. Knows pixels only, neither words nor PDF files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+DPI = 100.0
+"""The resolution at which marks are looked for: a letter of 6 point is 4 pixels high."""
+GROUND = 25
+"""Pixels. Ground is what is seen again within a square of this size (6 mm)."""
+LEAST_CONTRAST = 6
+"""Gray levels. Less is what a scanner's lamp does to white paper."""
+SOLID_CONTRAST = 40
+_NOISE = 7.0
+"""Times the spread of paper: what differs more is no noise."""
+
+Mask = NDArray[np.bool_]
+Gray = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks of a page at about `DPI`. `solid`: dark or coloured areas too large for a mark."""
+
+    gray: Gray
+    dark: Mask
+    light: Mask
+    contrast: Gray
+    """By how much a pixel differs from its ground, either way."""
+    closed: Gray
+    """The light ground round every pixel."""
+    opened: Gray
+    """The dark ground round every pixel."""
+    scale: float
+    """Pixels here for a pixel of the image that was looked at."""
+    threshold: int
+    """The contrast from which a pixel counts as a mark."""
+    solid: Mask
+
+    @property
+    def any(self) -> Mask:
+        """Dark or light."""
+        return self.dark | self.light
+
+
+def find(image: Image.Image, dpi: float) -> Marks:
+    """The marks of a gray (`L`) image of `dpi`."""
+    factor = max(1, round(dpi / DPI))
+    small = image.reduce(factor) if factor > 1 else image
+    gray = np.asarray(small, dtype=np.uint8)
+    closed, opened = grounds(gray)
+    below, above = closed - gray, gray - opened
+    threshold = max(_threshold(below), _threshold(above))
+    # What is darker than its ground, or lighter: the ground is what there is more of. Bold print
+    # blackens up to half of its surroundings.
+    on_light = _mean(small) >= opened + (closed - opened) // 9 * 4
+    light = (above >= threshold) & ~on_light
+    dark = (below >= threshold) & ~light
+    paper = int(np.median(gray))
+    far = [np.abs(g.astype(np.int16) - paper) > SOLID_CONTRAST for g in (closed, opened)]
+    solid = far[0] & far[1]
+    return Marks(
+        gray, dark, light, np.maximum(below, above), closed, opened, 1.0 / factor, threshold, solid
+    )
+
+
+def grounds(gray: Gray) -> tuple[Gray, Gray]:
+    """The light and the dark ground round every pixel: marks smaller than `GROUND` filled in."""
+    height, width = gray.shape
+    even = np.pad(gray, [(0, height % 2), (0, width % 2)], "edge")
+    found = []
+    for first, second in ((np.maximum, np.minimum), (np.minimum, np.maximum)):
+        # By blocks of two: ground is smooth, and a quarter of the pixels tells as much.
+        rows = first(even[0::2], even[1::2])
+        half = first(rows[:, 0::2], rows[:, 1::2])
+        half = slide(slide(half, GROUND // 2 + 1, first), GROUND // 2 + 1, second)
+        whole = np.repeat(np.repeat(half, 2, axis=0), 2, axis=1)[:height, :width]
+        found.append(first(whole, gray))
+    return found[0], found[1]
+
+
+def _mean(image: Image.Image) -> Gray:
+    """The mean of the surroundings of every pixel."""
+    step = GROUND // 5
+    blurred = np.asarray(image.reduce(step).filter(ImageFilter.BoxBlur(1)), dtype=np.uint8)
+    whole = np.repeat(np.repeat(blurred, step, axis=0), step, axis=1)
+    return whole[: image.height, : image.width]
+
+
+def _threshold(contrast: Gray) -> int:
+    """What counts as a mark: paper's own spread is told by its quieter half."""
+    sample = np.ascontiguousarray(contrast[::3, ::2]).ravel()
+    counts = np.bincount(sample, minlength=256)
+    below = np.cumsum(counts) / sample.size
+    middle = int(np.searchsorted(below, 0.4))
+    low = int(np.searchsorted(below, 0.1))
+    return int(max(LEAST_CONTRAST, middle + _NOISE / 2 * (middle - low + 1)))
+
+
+def slide(pixels: Gray, size: int, best: np.ufunc) -> Gray:
+    """The `best` (greatest or least) of the square of `size` round every pixel."""
+    half = size // 2
+    for axis in (0, 1):
+        padded = np.pad(pixels, [(half, half) if a == axis else (0, 0) for a in (0, 1)], "edge")
+        span = 1
+        while span < size:
+            step = min(span, size - span)
+            length = padded.shape[axis] - step
+            first = padded[:length] if axis == 0 else padded[:, :length]
+            other = padded[step:] if axis == 0 else padded[:, step:]
+            padded = best(first, other)
+            span += step
+        pixels = padded
+    return pixels
+
+
+def runs(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The unbroken runs of marks, row by row: row, start and end (outside) of each."""
+    height, width = mask.shape
+    span = width + 1
+    flat = np.zeros(height * span + 1, np.bool_)
+    flat[1:].reshape(height, span)[:, :width] = mask
+    steps = np.flatnonzero(flat[1:] != flat[:-1])
+    first, last = steps[0::2], steps[1::2]
+    rows = first // span
+    return rows, first - rows * span, last - rows * span
+
+
+def components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Connected marks (8 neighbours): boxes (n x 4), areas, and a label (from 0) for every run.
+
+    Returned as boxes, areas, labels by pixel (-1 where there is none).
+    """
+    height, width = mask.shape
+    rows, starts, ends = runs(mask)
+    count = len(rows)
+    if not count:
+        return np.zeros((0, 4), np.int32), np.zeros(0, np.int32), np.full(mask.shape, -1, np.int32)
+    span = width + 2
+    first_key, last_key = rows * span + starts, rows * span + ends
+    # Runs of the next row that touch, corners included: start <= end of ours, end >= our start.
+    low = np.searchsorted(last_key, (rows + 1) * span + starts, "left")
+    high = np.searchsorted(first_key, (rows + 1) * span + ends, "right")
+    touching = np.maximum(0, high - low)
+    left = np.repeat(np.arange(count), touching)
+    offset = np.arange(touching.sum()) - np.repeat(np.cumsum(touching) - touching, touching)
+    right = np.repeat(low, touching) + offset
+    label = np.arange(count)
+    while True:
+        least = np.minimum(label[left], label[right])
+        before = label.copy()
+        np.minimum.at(label, label[left], least)
+        np.minimum.at(label, label[right], least)
+        label = label[label]
+        if np.array_equal(before, label):
+            break
+    names, label = np.unique(label, return_inverse=True)
+    boxes = np.empty((len(names), 4), np.int32)
+    boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int32).max, 0
+    np.minimum.at(boxes[:, 0], label, starts)
+    np.minimum.at(boxes[:, 1], label, rows)
+    np.maximum.at(boxes[:, 2], label, ends)
+    np.maximum.at(boxes[:, 3], label, rows + 1)
+    areas = np.bincount(label, ends - starts, len(names)).astype(np.int32)
+    by_pixel = np.full(height * width, -1, np.int32)
+    lengths = ends - starts
+    flat = np.repeat(rows * width + starts - np.cumsum(lengths) + lengths, lengths)
+    by_pixel[flat + np.arange(lengths.sum())] = np.repeat(label, lengths)
+    return boxes, areas, by_pixel.reshape(height, width)

@@ -1,0 +1,65 @@
+"""Whether words can be words: Vietnamese syllables by their grammar, other Latin words by shape.
+
+A guess about a whole page or line, never a correction. What an engine makes of marks that are no
+letters, or a font of what is no Unicode, seldom passes for syllables.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_TONES = {"\u0300", "\u0301", "\u0303", "\u0309", "\u0323"}
+_INITIAL = r"(?:b|ch|c|d|đ|gh|gi|g|h|kh|k|l|m|ngh|ng|nh|n|ph|p|qu|r|s|tr|th|t|v|x)?"
+_OPEN = (
+    "a|e|ê|i|o|ô|ơ|u|ư|y|ai|ao|au|ay|âu|ây|eo|êu|ia|iu|iêu|oa|oai|oao|oay|oe|oeo|oi|ôi|ơi|ua|uây|"
+    "uê|ui|uôi|uơ|uy|uya|uyu|uêu|ưa|ưi|ươi|ươu|ưu|yêu"
+)
+_CLOSED = "a|ă|â|e|ê|i|o|ô|ơ|u|ư|y|iê|oa|oă|oe|oo|uâ|uê|uô|uy|uyê|ươ|yê"
+_SYLLABLE = re.compile(rf"{_INITIAL}(?:(?:{_OPEN})|(?:{_CLOSED})(?:ch|c|m|ng|nh|n|p|t))")
+_LATIN = re.compile(r"[a-z]{2,}")
+_VOWEL = re.compile(r"[aeiouy]")
+_HEAP = re.compile(r"[^aeiouy]{5,}|[aeiouy]{5,}|(.)\1\1")
+_WORD = re.compile(r"[^\W\d_]+")
+ENOUGH = 5
+"""Words; about fewer nothing can be said."""
+LIKELY = 0.55
+"""Share of possible words from which a text may be one that somebody wrote."""
+
+
+def is_syllable(word: str) -> bool:
+    """Whether Vietnamese could have this syllable, by the rules of its spelling."""
+    decomposed = unicodedata.normalize("NFD", word.lower())
+    tones = [c for c in decomposed if c in _TONES]
+    if len(tones) > 1:
+        return False
+    bare = unicodedata.normalize("NFC", "".join(c for c in decomposed if c not in _TONES))
+    return _SYLLABLE.fullmatch(bare) is not None
+
+
+def is_possible(word: str) -> bool:
+    """Whether a word of letters may be Vietnamese, or have the shape of another Latin word."""
+    if is_syllable(word):
+        return True
+    low = word.lower()
+    return bool(_LATIN.fullmatch(low) and _VOWEL.search(low) and not _HEAP.search(low))
+
+
+def counted(text: str) -> list[str]:
+    """The words of `text` that can be judged: no abbreviations, numbers, single letters."""
+    return [w for w in _WORD.findall(text) if len(w) > 1 and not _is_short_form(w)]
+
+
+def _is_short_form(word: str) -> bool:
+    return word.isupper() and len(word) <= 5 and not is_syllable(word)
+
+
+def possible_share(words: Iterable[str] | str) -> float | None:
+    """Share of possible words, longer ones counting more; `None` when there are too few."""
+    text = words if isinstance(words, str) else " ".join(words)
+    judged = counted(unicodedata.normalize("NFC", text))
+    if len(judged) < ENOUGH:
+        return None
+    weight = sum(min(6, len(w)) for w in judged)
+    return sum(min(6, len(w)) for w in judged if is_possible(w)) / weight

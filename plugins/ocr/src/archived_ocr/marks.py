@@ -1,0 +1,116 @@
+"""Kinds of marks: what a group of marks on a page looks like, told by its shape and place.
+
+Text-like marks are rows of letters' size and regularity. Everything else is told apart so that a
+person who looks through the facts finds it: rules, seals, handwriting, pictures, dust.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from archived_ocr.ink import Box, Marks, Mask, components, runs
+from archived_ocr.shapes import MM, Group, Shapes
+
+_SPECK = 0.25 * MM * MM
+_RULE_LONG, _RULE_THICK = 8 * MM, 1.3 * MM
+_MOST = 150
+"""Groups looked at on one page; a page with more is full of pictures."""
+
+
+def groups(marks: Marks, residue: Mask, image: Image.Image) -> list[Group]:
+    """The groups of marks within `residue`, the largest first; dust is one group of its own.
+
+    `image` is what `marks` were found in: letters are told from one another at its own resolution.
+    """
+    found: list[Group] = []
+    mask, rules = _without_rules(residue)
+    if rules.any():
+        height, width = residue.shape
+        for values, area in zip(*components(rules)[:2], strict=True):
+            box = _box(values)
+            near = min(box[0], box[1], width - box[2], height - box[3])
+            flat = min(box[2] - box[0], box[3] - box[1]) < 3 * MM
+            kind = "edge" if near < 3 * MM and flat else "rule"
+            found.append(Group(kind, box, int(area), 0))
+    boxes, areas, labels = components(mask)
+    if not len(areas):
+        return found
+    small = (areas < _SPECK) | (np.max(boxes[:, 2:] - boxes[:, :2], axis=1) < 0.9 * MM)
+    joined = _joined(mask, labels, small)
+    group_boxes, _, group_labels = components(joined)
+    owner = group_labels.ravel()[_first_pixels(labels, len(areas))]
+    weight = np.bincount(owner[owner >= 0], areas[owner >= 0], len(group_boxes))
+    dust = int(areas[owner < 0].sum())
+    shapes = Shapes(marks, image)
+    for index in np.argsort(-weight)[:_MOST]:
+        parts = np.nonzero(owner == index)[0]
+        own = boxes[parts]
+        box = _box(np.concatenate([own[:, :2].min(axis=0), own[:, 2:].max(axis=0)]))
+        if weight[index] < 2 * _SPECK or max(box[2] - box[0], box[3] - box[1]) < 1.4 * MM:
+            dust += int(weight[index])
+            continue
+        left, top, right, bottom = box
+        inside = np.isin(labels[top:bottom, left:right], parts)
+        found += shapes.told(box, inside, int(weight[index]))
+    if dust:
+        found.append(Group("dust", (0, 0, 0, 0), dust, 0))
+    return sorted(found, key=lambda g: -g.area)
+
+
+def _first_pixels(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    flat = labels.ravel()
+    present = np.flatnonzero(flat >= 0)
+    first = np.zeros(count, np.int64)
+    first[flat[present][::-1]] = present[::-1]
+    return first
+
+
+def _box(values: NDArray[np.int32]) -> Box:
+    left, top, right, bottom = (int(v) for v in values)
+    return left, top, right, bottom
+
+
+def _without_rules(residue: Mask) -> tuple[Mask, Mask]:
+    """`residue` without straight lines, and the lines."""
+    lines = np.zeros_like(residue)
+    for axis in (1, 0):
+        run = _long_runs(residue, round(_RULE_LONG), axis)
+        if not run.any():
+            continue
+        boxes, areas, labels = components(run)
+        width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+        length = width if axis == 1 else height
+        thick = areas / np.maximum(1, length)
+        thin = (thick <= _RULE_THICK) & (length >= 5 * thick)
+        lines |= np.append(thin, False)[labels]
+    return residue & ~lines, lines
+
+
+def _long_runs(mask: Mask, length: int, axis: int) -> Mask:
+    """The pixels that lie in an unbroken run of at least `length` along `axis`."""
+    turned = mask if axis == 1 else np.ascontiguousarray(mask.T)
+    rows, starts, ends = runs(turned)
+    keep = ends - starts >= length
+    long = np.zeros(turned.shape, np.bool_)
+    for row, start, end in zip(rows[keep], starts[keep], ends[keep], strict=True):
+        long[row, start:end] = True
+    return long if axis == 1 else long.T
+
+
+def _joined(mask: Mask, labels: NDArray[np.int32], small: NDArray[np.bool_]) -> Mask:
+    """Marks grown together across the gaps between letters; specks join nothing."""
+    solid = mask & ~np.append(small, False)[labels]
+    grown = solid
+    for axis, reach in ((1, round(1.4 * MM)), (0, round(0.3 * MM))):
+        for _ in range(reach):
+            wider = grown.copy()
+            if axis == 1:
+                wider[:, 1:] |= grown[:, :-1]
+                wider[:, :-1] |= grown[:, 1:]
+            else:
+                wider[1:] |= grown[:-1]
+                wider[:-1] |= grown[1:]
+            grown = wider
+    return grown

@@ -1,0 +1,220 @@
+"""What one group of marks is by its shape: a row of letters, strokes of a pen, a picture, a hole.
+
+Letters are told from one another at the image's own resolution; everything else at that of `ink`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from archived_ocr.ink import Box, Gray, Marks, Mask, components
+
+MM = 100 / 25.4
+"""Pixels of a millimetre at the resolution of `ink`."""
+_LARGEST = 3_000_000
+"""Pixels of a crop looked at in full; larger ones at the resolution of `ink`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Marks that belong together. `box` in pixels of `ink`; `area`: marked pixels."""
+
+    kind: str
+    box: Box
+    area: int
+    contrast: int
+    letters: int = 0
+    """Parts that could be letters, in a row."""
+    height: float = 0.0
+    """Median height of those, in pixels."""
+    light: bool = False
+    """Lighter than its ground."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Parts of a mask that could be letters. `box`, `height` in pixels of that mask."""
+
+    letters: int
+    height: float
+    level: float
+    """Share of neighbours that stand on one line."""
+    box: Box
+    area: int
+    dots: bool = False
+
+    @property
+    def is_print(self) -> bool:
+        """Like a printed line: three letters or more of one height on one line."""
+        return self.letters >= 3 and self.level >= 0.4 and not self.dots
+
+    @property
+    def is_clearly_print(self) -> bool:
+        """So much like print that texture seldom is."""
+        return self.letters >= 4 and self.level >= 0.66 and not self.dots
+
+
+class Shapes:
+    """Tells the shapes of groups of marks on one page."""
+
+    def __init__(self, marks: Marks, image: Image.Image) -> None:
+        self.marks = marks
+        self.image = image
+        self.times = max(1, round(1 / marks.scale))
+
+    def told(self, box: Box, inside: Mask, area: int) -> list[Group]:
+        """The group in `box` whose marks are `inside`; letters within a picture are their own."""
+        left, top, right, bottom = box
+        contrast = self.marks.contrast[top:bottom, left:right]
+        strong = int(np.percentile(contrast[inside], 85))
+        light = bool(self.marks.light[top:bottom, left:right][inside].mean() > 0.5)
+        width, height = right - left, bottom - top
+        core = inside & (contrast >= strong * 0.5)
+        kind = self._plain(box, core)
+        if kind or max(width, height) < 2.5 * MM or min(width, height) < 0.9 * MM:
+            return [Group(kind or "mark", box, area, strong, light=light)]
+        depth, mine = self._depths(box, inside)
+        own = depth[light]
+        if min(width, height) > 12 * MM and float(core.mean()) > 0.35:
+            return [*self._within(box, depth), Group("picture", box, area, strong, light=light)]
+        row = letters_in(mine & (own >= strong * 0.5), self.unit)
+        if row.dots:
+            return [Group("rule", box, area, strong)]
+        if row.is_print:
+            return [Group("text", box, area, strong, row.letters, row.height / self.unit, light)]
+        rest = "strokes" if max(width, height) > 5 * MM else "mark"
+        whole = Group(rest, box, area, strong, row.letters, row.height / self.unit, light)
+        if max(width, height) < 6 * MM or min(width, height) < 1.8 * MM:
+            return [whole]
+        return [*self._within(box, depth), whole]
+
+    @property
+    def unit(self) -> float:
+        """Pixels of the last crop for one of `ink`."""
+        return float(self._unit)
+
+    def _depths(self, box: Box, inside: Mask) -> tuple[dict[bool, Gray], Mask]:
+        """By how much the crop is darker (`False`) and lighter (`True`) than its ground."""
+        left, top, right, bottom = box
+        times = self.times if inside.size * self.times**2 <= _LARGEST else 1
+        self._unit = times
+        closed = self.marks.closed[top:bottom, left:right]
+        opened = self.marks.opened[top:bottom, left:right]
+        if times == 1:
+            gray = self.marks.gray[top:bottom, left:right]
+            mine = inside
+        else:
+            crop = (left * times, top * times, right * times, bottom * times)
+            gray = np.asarray(self.image.crop(crop), dtype=np.uint8)
+            closed, opened, mine = (_larger(a, times) for a in (closed, opened, inside))
+        dark = np.maximum(closed, gray) - gray
+        return {False: dark, True: gray - np.minimum(opened, gray)}, mine.astype(np.bool_)
+
+    def _within(self, box: Box, depth: dict[bool, Gray]) -> list[Group]:
+        """Rows of letters that stand out of a picture, or are spared out of a dark area."""
+        left, top = box[0], box[1]
+        for light in (False, True):
+            most = float(np.percentile(depth[light], 98))
+            if most < 40:
+                continue
+            row = letters_in(depth[light] >= 0.66 * most, self.unit)
+            if row.is_clearly_print:
+                unit = self.unit
+                own = (
+                    left + int(row.box[0] / unit), top + int(row.box[1] / unit),
+                    left + int(row.box[2] / unit) + 1, top + int(row.box[3] / unit) + 1,
+                )  # fmt: skip
+                area = max(1, int(row.area / unit**2))
+                return [Group("text", own, area, int(most), row.letters, row.height / unit, light)]
+        return []
+
+    def _plain(self, box: Box, core: Mask) -> str:
+        """Kinds that need no look at letters; empty for the others."""
+        width, height = box[2] - box[0], box[3] - box[1]
+        page_h, page_w = self.marks.gray.shape
+        fill = float(core.mean()) if core.size else 0.0
+        near = min(box[0], box[1], page_w - box[2], page_h - box[3])
+        flat = min(width, height) < 3 * MM
+        if near < 3 * MM and flat and max(width, height) > 40 * MM:
+            return "edge"
+        if near < 2.5 * MM and (min(width, height) < 6 * MM or fill > 0.6):
+            return "edge"
+        if near < 22 * MM and max(width, height) < 14 * MM and _has_hole(core):
+            return "hole"
+        if min(width, height) < 0.8 * MM:
+            return "rule" if max(width, height) > 4 * MM else "dust"
+        return "dust" if max(width, height) < 2 * MM else ""
+
+
+def _larger(values: NDArray[np.generic], times: int) -> NDArray[np.generic]:
+    return np.repeat(np.repeat(values, times, axis=0), times, axis=1)
+
+
+def _has_hole(core: Mask) -> bool:
+    """A disc, or the rim of one, of a puncher's size, with little beside it."""
+    boxes, areas, labels = components(core)
+    if not len(areas):
+        return False
+    largest = int(np.argmax(areas))
+    left, top, right, bottom = (int(v) for v in boxes[largest])
+    width, height = right - left, bottom - top
+    if areas[largest] < 0.75 * areas.sum():
+        return False
+    if not (0.7 < width / max(1, height) < 1.4 and 3 * MM < width < 10 * MM):
+        return False
+    ys, xs = np.nonzero(labels[top:bottom, left:right] == largest)
+    radius = np.hypot(xs + 0.5 - width / 2, ys + 0.5 - height / 2) / (min(width, height) / 2)
+    disc = float((radius < 1.18).mean())
+    covers = float(areas[largest]) / (0.785 * width * height)
+    ring = float(((radius > 0.55) & (radius < 1.25)).mean())
+    return (disc > 0.93 and covers > 0.72) or (ring > 0.9 and covers > 0.2)
+
+
+def letters_in(mask: Mask, unit: float) -> Row:
+    """The parts of `mask` that could be letters; `unit`: its pixels for one of `ink`."""
+    boxes, areas, _ = components(mask)
+    mm = MM * unit
+    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    fits = (h >= 0.9 * mm) & (h <= 14 * mm) & (w <= 3.5 * h) & (w >= 0.1 * h)
+    fits &= areas >= 0.06 * w * h
+    if fits.sum() < 3:
+        return Row(int(fits.sum()), 0.0, 0.0, (0, 0, 0, 0), 0)
+    middle = float(np.median(h[fits]))
+    if middle < 1.4 * mm and _are_dots(w[fits], h[fits], areas[fits]):
+        return Row(int(fits.sum()), middle, 0.0, (0, 0, 0, 0), 0, dots=True)
+    main = fits & (h > 0.55 * middle) & (h < 1.9 * middle)
+    count = int(main.sum())
+    if count < 3:
+        return Row(count, middle, 0.0, (0, 0, 0, 0), 0)
+    large = float(areas[(h > 2.2 * middle) | (w > 5 * middle)].sum()) / max(1, areas.sum())
+    chosen = boxes[main]
+    chosen = chosen[np.argsort(chosen[:, 0])]
+    near = max(1.5 * unit, 0.16 * middle)
+    level = max(
+        float((np.abs(np.diff(chosen[:, 3])) <= near).mean()),
+        float((np.abs(np.diff(chosen[:, 1])) <= near).mean()) - 0.1,
+    )
+    if large > 0.4:
+        level = 0.0
+    box = (
+        int(chosen[:, 0].min()), int(chosen[:, 1].min()),
+        int(chosen[:, 2].max()), int(chosen[:, 3].max()),
+    )  # fmt: skip
+    return Row(count, middle, level, box, int(areas[main].sum()))
+
+
+def _are_dots(
+    w: NDArray[np.int32], h: NDArray[np.int32], areas: NDArray[np.int32]
+) -> bool:  # fmt: skip
+    """A dotted line, as forms have them."""
+    square = (w <= 1.5 * h) & (h <= 1.5 * w) & (areas >= 0.6 * w * h)
+    return float(square.mean()) > 0.7

@@ -1,0 +1,130 @@
+"""What of a document nobody read: facts about its ink, and what a person is asked to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from archived.api import Artifact, Region, Review
+from archived_ocr.coverage import NAMES, Ink
+from archived_ocr.job import Job, displayed
+from archived_ocr.shapes import Group
+
+CODE = "unread-content"
+REASONS = {
+    "text": "marks that look like text and were not read",
+    "no-words": "something on the page, and no words were read",
+    "no-language": "letters that are no words of any language",
+    "mostly-unread": "most of the page is neither text that was read nor known to be no text",
+}
+"""Why a page is not established -> how that is said."""
+_BOXES = 12
+"""Boxes of one page in the facts; the largest."""
+_PAGES = 500
+_PICTURES = 60
+"""Crops of one document; further regions are told without one."""
+_QUIET = {"dust", "rule", "edge-shadow"}
+"""Kinds that are counted, not listed: every scan has them."""
+
+NewPicture = Callable[[str], Artifact]
+
+
+def facts(job: Job, *, delivered: bool) -> dict[str, Any]:
+    """The fact `ink`: by page, what was not read and what it is instead, with boxes."""
+    told: dict[str, Any] = {}
+    for page, found in sorted(job.inks.items()):
+        one = _page(found, _back(job, page, delivered))
+        if one and len(told) < _PAGES:
+            told[str(page + 1)] = one
+    return {"ink": told} if told else {}
+
+
+def _page(found: Ink, angle: int) -> dict[str, Any]:
+    marks = []
+    for group in found.groups:
+        kind = NAMES[group.kind]
+        if kind not in _QUIET and len(marks) < _BOXES:
+            marks.append({"kind": kind, "box": _rounded(_shares(group, found, angle))})
+    told: dict[str, Any] = {}
+    if marks:
+        told["marks"] = marks
+    if found.reason:
+        told |= {"reason": found.reason, "unread": round(found.share, 4)}
+    return told
+
+
+def _rounded(box: tuple[float, ...]) -> list[float]:
+    return [round(v, 4) for v in box]
+
+
+def _shares(group: Group, found: Ink, angle: int) -> tuple[float, float, float, float]:
+    width, height = (max(1, v) for v in found.size)
+    left, top, right, bottom = group.box
+    if right <= left or bottom <= top:
+        return 0.0, 0.0, 1.0, 1.0
+    left, top = max(0.0, left / width), max(0.0, top / height)
+    box = (left, top, min(1.0, right / width), min(1.0, bottom / height))
+    return displayed(box, angle)
+
+
+def _back(job: Job, page: int, delivered: bool) -> int:
+    """How to turn boxes so that they fit the main artifact: one that stayed was never turned."""
+    return 0 if delivered else -job.turned.get(page, 0) % 360
+
+
+def reviews(
+    job: Job, new_picture: NewPicture, *, delivered: bool
+) -> tuple[list[Review], list[Artifact]]:
+    """What a person is asked to look at, and the pictures that show it."""
+    regions: list[Region] = []
+    made: list[Artifact] = []
+    pages: dict[str, list[int]] = {}
+    for page, found in sorted(job.inks.items()):
+        if not found.reason:
+            continue
+        pages.setdefault(found.reason, []).append(page + 1)
+        shown = job.pictures.get(page, [])
+        groups = found.unread
+        whole = found.reason != "text" or len(shown) < len(groups)
+        for n, data in enumerate(shown):
+            name = f"unread-page-{page + 1:04d}-{n + 1}.png"
+            picture = ""
+            if len(made) < _PICTURES:
+                artifact = new_picture(name)
+                artifact.path.write_bytes(data)
+                made.append(artifact)
+                picture = name
+            box = (0.0, 0.0, 1.0, 1.0)
+            if not whole:
+                box = _shares(groups[n], found, _back(job, page, delivered))
+            kind = "unread-text" if found.reason == "text" else found.reason
+            regions.append(Region(page + 1, box, kind, round(found.share, 4), picture))
+    if not regions:
+        return [], []
+    said = "; ".join(
+        f"page(s) {_some(numbers)}: {REASONS[reason]}" for reason, numbers in pages.items()
+    )
+    review = Review(
+        CODE,
+        f"Not everything on the document was read. {said[:1500]}",
+        "Look at the pictures: is there a mark of secrecy, or text that must be searchable? Scan "
+        "the page again where the paper is clearer than the picture; release it otherwise.",
+        regions[:1500],
+    )
+    return [review], made
+
+
+def _some(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:15]))
+    return shown if len(numbers) <= 15 else f"{shown} and {len(numbers) - 15} more"
+
+
+def pages_of(job: Job) -> list[int]:
+    """The pages (from 1) on which something was not read."""
+    return [page + 1 for page, found in sorted(job.inks.items()) if found.reason]
+
+
+def blank(inks: Mapping[int, Ink], page: int) -> bool:
+    """Whether a page was found to be without any mark."""
+    found = inks.get(page)
+    return found is not None and found.blank
