@@ -37,6 +37,8 @@ class OcrOptions(StageConfig):
     """A scanned page with fewer printed words than this on top is still read: stamps, seals."""
     owner_password: Literal["refuse", "record"] = "record"  # noqa: S105 - a choice, not a secret
     """A PDF that opens without a password but restricts its use: refuse it, or record that."""
+    date_zone: str = Field("+07:00", pattern=r"[+-](0\d|1[0-4]):[0-5]\d")
+    """The zone of dates in a PDF's description that say none: what scanners' clocks show."""
     claimed_pages: Literal["hold", "note"] = "hold"
     """When a ticket says another number of pages than there are: hold the document for a person,
     or note it."""

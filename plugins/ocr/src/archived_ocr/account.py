@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from archived_ocr import unread_content
+from archived_ocr import document_features, unread_content
 from archived_ocr.job import Job
 from archived_ocr.page_content import Box
 from archived_ocr.pagetext import UNMAPPED, PageText, plain, words
 from archived_ocr.survey import Survey
-
 
 OVERLAY = 40
 """Printed words on a page that was read, from which the page is called both."""
@@ -24,6 +24,11 @@ class Account:
         self.pages = 0
         self.reading_copy = False
         self.flags: list[str] = []
+        self.pdfa_why = ""
+        """What keeps the copy from being PDF/A; empty when it is."""
+        self.pdfa_checked = True
+        self.also_unread: list[str] = []
+        """What nobody read and no page shows, in sentences."""
         self._found: list[PageText] = []
         self._shown: list[PageText] = []
         self._text: list[str] = []
@@ -75,6 +80,31 @@ class Account:
     def add(self, **facts: Any) -> None:
         """Facts that are known from elsewhere."""
         self._extra.update(facts)
+
+    def why_no_pdfa(self) -> str:
+        """Why it is no PDF/A, in a sentence."""
+        if not self.pdfa_why:
+            return "Something would be lost by that."
+        if self.pdfa_checked:
+            return f"What stands in the way: {self.pdfa_why}."
+        return f"It could not be checked whether it is PDF/A: {self.pdfa_why}."
+
+    def compare(self, source: Path, made: Path) -> None:
+        """Say by name what the original holds beside its pages and the copy has not."""
+        before, after = document_features.of(source), document_features.of(made)
+        if lost := before.lost(after):
+            self.tell("features-dropped", f"The copy lacks {', '.join(lost)} of the original.")
+        if len(after.notes) < len(before.notes):
+            gone = list(before.notes)
+            for note in after.notes:
+                if note in gone:
+                    gone.remove(note)
+            self._extra["notes_dropped"] = [note for note in gone if note][:50]
+            self.tell(
+                "notes-dropped",
+                f"The copy lacks {len(before.notes) - len(after.notes)} note(s) or stamp(s) that "
+                "the original has; their texts stand in the facts.",
+            )
 
     def describe(self, seen: Survey) -> None:
         """Flag what kind of PDF this is."""
@@ -236,7 +266,8 @@ class Account:
             "text": "none" if not kinds else kinds.pop() if len(kinds) == 1 else "mixed",
             "reading_copy": self.reading_copy,
             "flags": self.flags,
-            "pdfa": "2b" if made else None,
+            "pdfa": "2b" if made and not self.pdfa_why else None,
+            **({"pdfa_why": self.pdfa_why} if self.pdfa_why else {}),
             **self._extra,
         }
 

@@ -18,7 +18,7 @@ import pypdfium2 as pdfium
 from PIL import Image
 
 from archived.api import Refuse
-from archived_ocr import faults
+from archived_ocr import dates, document_features, faults
 from archived_ocr.images import LARGEST_POINTS, SMALLEST_POINTS
 from archived_ocr.raster import MAX_PIXELS
 from archived_ocr.survey import Survey
@@ -40,11 +40,11 @@ _PAGE_KEYS = {
 }  # fmt: skip
 
 
-def working_copy(source: Path, target: Path, survey: Survey, *, scanned: bool) -> None:
+def working_copy(source: Path, target: Path, survey: Survey, *, scanned: bool, zone: str) -> None:
     """Write `source` to `target` without encryption and without anything signed.
 
-    `scanned`: every page is a picture, and only the pages are taken over. Of other documents
-    everything is kept that says something.
+    `scanned`: every page is a picture, and only the pages and what leads to them are taken over.
+    Of other documents everything is kept that says something. `zone`: that of dates without one.
     """
     with pikepdf.open(source) as pdf:
         _drop_broken_metadata(pdf)
@@ -54,10 +54,11 @@ def working_copy(source: Path, target: Path, survey: Survey, *, scanned: bool) -
             strip_signatures(pdf)
         for name in list(pdf.attachments):
             del pdf.attachments[name]
-        if scanned and "/OCProperties" not in pdf.Root:  # layers say what is to be seen
-            _only_pages(pdf).save(target)
-            return
         _tidy(pdf)
+        if scanned and "/OCProperties" not in pdf.Root:  # layers say what is to be seen
+            _drop_page_keys(pdf)
+            document_features.only_pages_and_features(pdf)
+        dates.with_zone(pdf, zone)
         pdf.save(target, encryption=False)
 
 
@@ -141,15 +142,19 @@ def drop_hidden_text(path: Path, pages: frozenset[int]) -> None:
         pdf.save(path)
 
 
-def _only_pages(pdf: pikepdf.Pdf) -> pikepdf.Pdf:
-    """A new PDF with the pages of `pdf` and its title, and nothing scanners leave beside them."""
-    fresh = pikepdf.Pdf.new()
+def _drop_page_keys(pdf: pikepdf.Pdf) -> None:
     for page in pdf.pages:
         for key in list(page.obj.keys()):
             if key not in _PAGE_KEYS:
                 del page.obj[key]
+
+
+def _only_pages(pdf: pikepdf.Pdf) -> pikepdf.Pdf:
+    """A new PDF with the pages of `pdf` and its title, and nothing scanners leave beside them."""
+    fresh = pikepdf.Pdf.new()
+    _drop_page_keys(pdf)
     fresh.pages.extend(pdf.pages)
-    for key in ("/Title", "/Author", "/CreationDate"):
+    for key in ("/Title", "/Author", "/Subject", "/Keywords", "/Creator", "/CreationDate"):
         value = pdf.docinfo.get(key)
         if isinstance(value, pikepdf.String):
             fresh.docinfo[key] = str(value)

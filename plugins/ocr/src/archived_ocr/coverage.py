@@ -93,6 +93,8 @@ def examine(
         reading = replace(reading, text="", paragraphs=())
         left = [replace(g, kind="show-through") if g.kind not in _QUIET else g
                 for g in left_over(page, reading, marks)]  # fmt: skip
+        if all(g.kind in _QUIET for g in left):
+            return Examined(reading, _ink(marks, left), marks)
         return Examined(reading, _judged(reading, page, marks, left), marks)
     looked = second_look.look(reader, page, reading, marks)
     left = _without_seals([_named(g, looked.reading, marks) for g in looked.groups])

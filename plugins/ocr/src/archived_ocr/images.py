@@ -17,7 +17,8 @@ import pikepdf
 from PIL import Image, ImageOps, ImageSequence
 
 from archived.api import Refuse
-from archived_ocr import faults, limits
+from archived_ocr import faults, image_placement, limits
+from archived_ocr.image_placement import MIRRORED
 
 FORMATS = {"image/tiff": "TIFF", "image/jpeg": "JPEG", "image/png": "PNG"}
 _USUAL_DPI = (100, 150, 200, 240, 300, 400, 600)
@@ -172,19 +173,23 @@ def _page(data: bytes, layout: img2pdf.FixedSize) -> bytes:
 
 
 def _jpeg(image: Image.Image, placed: Placed, rules: Rules) -> bytes:
-    layout = _layout(image.info, image.size, placed, rules)
+    turned = image.getexif().get(0x0112, 1) in (5, 7)
+    layout = _layout(image.info, image.size, placed, rules, turned=turned)
     if rules.lossless:
         placed.tell(
             "lossy-source",
             "The scan arrived as JPEG; its bytes were kept, but they were never lossless.",
         )
-    if image.getexif().get(0x0112, 1) in (2, 4, 5, 7):
-        placed.tell(
-            "mirrored",
-            "The camera says that the picture is mirrored; it was placed as it is stored.",
-        )
     image.load()
     if image.mode in ("L", "RGB"):
+        way = image.getexif().get(0x0112, 1)
+        if way in MIRRORED:
+            placed.tell(
+                "mirrored",
+                "The camera says that the picture is stored mirrored; the page shows it upright, "
+                "and its bytes were kept.",
+            )
+            return image_placement.mirrored(placed.source.read_bytes(), layout, way)
         return _page(placed.source.read_bytes(), layout)
     return _stored(image, placed, rules)
 
@@ -230,7 +235,7 @@ def _plain(image: Image.Image, frame: Image.Image, placed: Placed, rules: Rules)
         return frame.convert("RGB")  # exact: a palette is a list of colours
     if frame.mode in _PLAIN_MODES:
         _note_depth(image, placed, rules)
-        return frame
+        return image_placement.upright_tones(image, frame)
     if frame.mode in ("I", "F"):
         low, high = (float(str(v)) for v in frame.getextrema())
         _inexact(

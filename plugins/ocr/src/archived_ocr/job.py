@@ -75,6 +75,8 @@ class Job:
         The first reading is the test: only what reads badly is looked at again. A good reading
         is kept, so that an upright page is read once.
         """
+        if page in self.readings:  # a second try for PDF/A
+            return self.turned.get(page, 0)
         image, dpi = self.image(self._source[page], page)
         marks = ink.find(image, dpi)
         first = self.reader.read(self._masked(page, image, 0), dpi, marks)
@@ -97,6 +99,8 @@ class Job:
 
     def read(self, page: int) -> Reading:
         """The reading of a page that is upright by now, with all of its ink accounted for."""
+        if page in self.readings:
+            return self.readings[page]
         image, dpi = self.upright(page)
         first = self._first.pop(page, None)
         marks = first[1] if first else ink.find(image, dpi)

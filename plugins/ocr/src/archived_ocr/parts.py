@@ -16,7 +16,16 @@ import pikepdf
 from pikepdf import pdfa
 
 from archived.api import Artifact, Document, Refuse
-from archived_ocr import copies, faults, images, pagetext, survey
+from archived_ocr import (
+    copies,
+    faults,
+    images,
+    page_boxes,
+    pagetext,
+    pdfa_retry,
+    survey,
+    trailing_data,
+)
 from archived_ocr.account import Account
 from archived_ocr.pagetext import UNMAPPED, PageText
 
@@ -93,6 +102,17 @@ def to_be_read(on_pages: Sequence[PageText], options: OcrOptions) -> frozenset[i
         for n, page in enumerate(on_pages)
         if page.needs_reading(options.overlay_words) or (redo and page.hidden)
     )
+
+
+def tell_more(source: Path, kind: str, account: Account) -> None:
+    """Flag a second file behind the end of the one that is read."""
+    if trailing_data.found(source, kind):
+        note = (
+            "Another file lies behind the end of this one, under the same name; only one of "
+            "them was read. The original keeps both."
+        )
+        account.tell("more-behind-end", note)
+        account.also_unread.append(note)
 
 
 def drop_bad_layers(
@@ -184,6 +204,7 @@ class Desk:
         source = self.work / f"source-{part.number}"
         source.symlink_to(part.original.path.resolve())
         kind = kind_of(source)
+        tell_more(source, kind, self.account)
         if kind == PDF:
             self._pdf(part, source, before)
             return
@@ -208,6 +229,8 @@ class Desk:
         if not lost and not seen.layers:
             copies.page_copy(source, part.pages, seen)
             drop_bad_layers(part.pages, part.found, part.unread, self.account)
+            page_boxes.trim(part.pages, part.unread)
+            pdfa_retry.tidy(part.pages)
             if self._fits(part) or self._fits_without_its_layer(part):
                 return
         if self.options.images == "lossless":

@@ -15,9 +15,11 @@ from PIL import Image
 from archived_ocr.ink import Marks, Mask
 from archived_ocr.shapes import Group
 
-SOFT = 0.02
-"""Energy of the second differences by that of differences over four pixels, at 200 dpi: an edge
-spread by 1 pixel (print) has 0.05, by 1.5 pixels 0.018, by 3 pixels 0.004."""
+SOFT = 0.026
+"""Energy of the second differences by that of differences over four pixels, at 200 dpi and once
+smoothed by a pixel: print has 0.03 and more, what is spread by two pixels 0.01 to 0.02."""
+_ROUNDING = 0.003
+"""What rounding to gray levels adds to the first."""
 _PIXELS = 2_000_000
 _ENOUGH = 400
 """Pixels about which something can be said."""
@@ -27,7 +29,7 @@ Samples = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 def is_blurred(image: Image.Image, dpi: float, content: Sequence[Group], marks: Marks) -> bool:
     """Whether the edges of `content` are too soft for print, paper's noise taken off."""
-    noise = _noise(image, marks)
+    noise = _noise(image, marks, dpi)
     fine = coarse = 0.0
     count = 0
     for group in sorted(content, key=lambda g: -g.area)[:12]:
@@ -36,40 +38,69 @@ def is_blurred(image: Image.Image, dpi: float, content: Sequence[Group], marks: 
         part = image.crop((max(0, left - pad), max(0, top - pad), right + pad, bottom + pad))
         if part.width * part.height > _PIXELS:
             part = part.crop((0, 0, min(part.width, 1600), min(part.height, 1200)))
-        second, fourth = _differences(np.asarray(part, dtype=np.float32), dpi)
+        second, fourth = _differences(np.asarray(part, dtype=np.float32), dpi, group.contrast)
         fine += float((second**2).sum())
         coarse += float((fourth**2).sum())
         count += second.size
     if count < _ENOUGH:
         return False
-    fine, coarse = fine / count - 6 * noise, coarse / count - 2 * noise
+    fine, coarse = fine / count - noise[0] - _ROUNDING, coarse / count - noise[1]
     if coarse < 0.5:
         return True
     return fine < SOFT * coarse
 
 
-def _differences(gray: NDArray[np.float32], dpi: float) -> Samples:
+def _differences(gray: NDArray[np.float32], dpi: float, contrast: int) -> Samples:
+    """Second differences, and those over four pixels, of what is no stronger than `contrast`."""
     step = max(1, round(dpi / 200))
-    if gray.shape[1] <= 6 * step:
-        empty = np.zeros((0, 0), np.float32)
+    if gray.shape[1] <= 6 * step + 4 or gray.shape[0] < 6:
+        empty = np.zeros(0, np.float32)
         return empty, empty
+    # Dust is sharp wherever it lies.
+    paper = float(np.median(gray))
+    strange = np.abs(gray - paper) > 1.5 * contrast + 6
+    second, fourth = _both(_smooth(gray), step)
+    width = fourth.shape[1]
+    strange = strange[2:-2, 2:-2]
+    fair = ~strange[:, :width]
+    for shift in range(1, 4 * step + 1):
+        fair &= ~strange[:, shift : shift + width]
+    return second[fair], fourth[fair]
+
+
+def _noise(image: Image.Image, marks: Marks, dpi: float) -> tuple[float, float]:
+    """What clean paper has of both kinds of differences."""
+    times = max(1, round(1 / marks.scale))
+    gray = _smooth(np.asarray(image, dtype=np.float32), horizontal=False)[::3]
+    clean = ~np.repeat(np.repeat(marks.any, times, axis=0), times, axis=1)[2::3]
+    height, width = min(gray.shape[0], clean.shape[0]), min(gray.shape[1], clean.shape[1])
+    clean = clean[:height, 2 : width - 2]
+    step = max(1, round(dpi / 200))
+    second, fourth = _both(_smooth(gray[:height, :width], vertical=False), step)
+    calm = clean[:, : fourth.shape[1]].copy()
+    for shift in range(1, 4 * step + 1):
+        calm &= clean[:, shift : shift + calm.shape[1]]
+    if calm.sum() < 1000:
+        return 0.0, 0.0
+    return float(np.mean(second[calm] ** 2)), float(np.mean(fourth[calm] ** 2))
+
+
+def _smooth(
+    gray: NDArray[np.float32], *, horizontal: bool = True, vertical: bool = True
+) -> NDArray[np.float32]:
+    """Smoothed by a pixel; two pixels shorter on either side."""
+    if vertical:
+        gray = (gray[:-4] + gray[4:] + 4 * (gray[1:-3] + gray[3:-1]) + 6 * gray[2:-2]) / 16
+    if horizontal:
+        sides = gray[:, :-4] + gray[:, 4:] + 4 * (gray[:, 1:-3] + gray[:, 3:-1])
+        gray = (sides + 6 * gray[:, 2:-2]) / 16
+    return gray
+
+
+def _both(gray: NDArray[np.float32], step: int) -> Samples:
     second = gray[:, 2 * step :] - 2 * gray[:, step:-step] + gray[:, : -2 * step]
     fourth = gray[:, 4 * step :] - gray[:, : -4 * step]
-    return second, fourth[:, : second.shape[1]]
-
-
-def _noise(image: Image.Image, marks: Marks) -> float:
-    """The variance of a pixel of clean paper."""
-    times = max(1, round(1 / marks.scale))
-    gray = np.asarray(image, dtype=np.float32)[::3]
-    clean = ~np.repeat(np.repeat(marks.any, times, axis=0), times, axis=1)[::3]
-    height, width = min(gray.shape[0], clean.shape[0]), min(gray.shape[1], clean.shape[1])
-    gray, clean = gray[:height, :width], clean[:height, :width]
-    second = gray[:, 2:] - 2 * gray[:, 1:-1] + gray[:, :-2]
-    calm = clean[:, 2:] & clean[:, 1:-1] & clean[:, :-2]
-    if calm.sum() < 1000:
-        return 0.0
-    return float(np.mean(second[calm] ** 2)) / 6.0
+    return second[:, : fourth.shape[1]], fourth
 
 
 def shrunk(mask: Mask) -> Mask:

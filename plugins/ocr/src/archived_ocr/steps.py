@@ -14,24 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ocrmypdf
-import pikepdf
-from ocrmypdf.exceptions import ExitCode, PdfaConversionFailedError
-from pikepdf import pdfa
-
 from archived.api import Artifact, Context, Document, Refuse, Result, Role
 from archived_ocr import (
     copies,
     faults,
     images,
     limits,
+    page_boxes,
     pagetext,
+    pdfa_retry,
     plugin,
-    sameness,
     survey,
     unread_content,
 )
 from archived_ocr.account import Account
+from archived_ocr.conversion import Conversion
 from archived_ocr.job import Job
 from archived_ocr.parts import (
     PDF,
@@ -42,10 +39,10 @@ from archived_ocr.parts import (
     kind_of,
     look,
     rules_of,
+    tell_more,
     text_on,
     to_be_read,
 )
-from archived_ocr.reading import Reader
 
 if TYPE_CHECKING:
     from archived_ocr import OcrOptions
@@ -115,9 +112,10 @@ class _Work:
             self.main.path.unlink(missing_ok=True)
         text = self.context.new_file("document.txt", media_type="text/plain", role=Role.TEXT)
         text.path.write_text(self.account.text(), encoding="utf-8")
-        reviews, pictures = [], []
+        reviews, pictures = unread_content.reviews(
+            self.job, self._picture, self.account.also_unread, delivered=delivered
+        )
         if self.job is not None:
-            reviews, pictures = unread_content.reviews(self.job, self._picture, delivered=delivered)
             self.account.add(**unread_content.facts(self.job, delivered=delivered))
         self.context.progress(1.0)
         return Result(
@@ -141,6 +139,7 @@ class _Work:
 
     def _from_one(self) -> bool:
         kind = kind_of(self.source)
+        tell_more(self.source, kind, self.account)
         return self._from_pdf() if kind == PDF else self._from_image(kind)
 
     def _from_several(self) -> bool:
@@ -215,13 +214,14 @@ class _Work:
         if lost or (seen.pdfa and not unread and not seen.altered):
             return self._keep(seen, unread, lost)
         source = self.work / "copy.pdf"
-        copies.working_copy(self.source, source, seen, scanned=len(unread) == seen.pages)
+        self._copy(source, seen, scanned=len(unread) == seen.pages)
         drop_bad_layers(source, on_pages, unread, self.account)
+        page_boxes.trim(source, unread)
         self.label = copies.SIGNED_LABEL if seen.signed else None
         if seen.encrypted and not seen.signed:
             self.label = copies.LOCKED_LABEL
-        made = self._make(source, unread)
         earlier = frozenset(n for n, page in enumerate(on_pages) if page.hidden) - unread
+        made = self._make(source, unread, settle=not earlier)
         if not made and earlier:
             # The fonts of such a layer are rarely embedded, which PDF/A asks for.
             self.account.tell(
@@ -229,20 +229,30 @@ class _Work:
                 "The text layer of an earlier OCR cannot be part of a PDF/A; the pages were read "
                 "anew.",
             )
-            copies.working_copy(
-                self.source, source, seen, scanned=len(unread | earlier) == seen.pages
-            )
+            self._copy(source, seen, scanned=len(unread | earlier) == seen.pages)
             hidden_only = frozenset(n for n in earlier if not on_pages[n].visible)
             copies.drop_hidden_text(source, hidden_only)
             made = self._make(source, unread | earlier)
         self.account.reading_copy = made and seen.altered
+        if made:
+            self.account.compare(self.source, self.main.path)
         return made or self._stays()
+
+    def _copy(self, target: Path, seen: survey.Survey, *, scanned: bool) -> None:
+        """The copy that is worked on, without what keeps it from PDF/A and says nothing."""
+        zone = self.options.date_zone
+        copies.working_copy(self.source, target, seen, scanned=scanned, zone=zone)
+        if pdfa_retry.tidy(target):
+            self.account.tell(
+                "layers-merged",
+                "The document has layers that are all visible; the copy shows them as one.",
+            )
 
     def _stays(self) -> bool:
         self.account.tell(
             "no-pdfa",
-            "The document cannot become PDF/A without losing something; the original stays the "
-            "document and its text was kept.",
+            "No PDF/A was made; the original stays the document and its text was kept. "
+            + self.account.why_no_pdfa(),
         )
         return False
 
@@ -260,114 +270,19 @@ class _Work:
                 f"The document says that it is PDF/A-{seen.pdfa} and has text; it was left as it "
                 "is. The claim was not checked.",
             )
-        with self._job(unread) as job:
-            for page in sorted(unread):
-                job.image(self.source, page)
-                if self.options.turn_pages:
-                    job.facing(page)
-                job.read(page)
-            self._looked(job)
+        self.job = self._conversion.only_read(self.source, unread)
         return False
 
-    def _make(self, source: Path, unread: frozenset[int]) -> bool:
-        """Make the PDF/A. `False` when that is impossible without losing something."""
-        with self._job(unread) as job:
-            try:
-                code = self._ocrmypdf(source, unread)
-            except PdfaConversionFailedError as error:
-                if faults.of_machine(error) or isinstance(error.__cause__, MemoryError):
-                    raise error.__cause__ or error from error  # this says nothing of the document
-                code = ExitCode.pdfa_conversion_failed
-                self.context.log.info("no PDF/A: %s", " ".join(str(error).split())[:1000])
-            except Exception as error:
-                # OCRmyPDF stumbles in many ways over a broken file; a sound one is not to blame.
-                if faults.of_machine(error) or faults.blamed(error):
-                    raise
-                if broken := survey.broken(source):
-                    raise faults.damaged(broken) from error
-                raise
-            missing = unread - set(job.readings)
-            if missing:
-                pages = ", ".join(str(n + 1) for n in sorted(missing)[:20])
-                raise RuntimeError(f"page(s) {pages} were to be read and were not")
-            self._looked(job)
-        if code == ExitCode.invalid_output_pdf:
-            if lost := survey.undecodable(source):
-                raise faults.damaged(lost)
-            if survey.broken(source):
-                return False  # what was odd in the original is odd in the copy
-        if code == ExitCode.pdfa_conversion_failed:
-            return False
-        if code != ExitCode.ok:
-            raise RuntimeError(f"OCRmyPDF ended with {code!r}")
-        self._check(source)
-        return True
+    @property
+    def _conversion(self) -> Conversion:
+        return Conversion(self.context, self.work, self.account, self.main.path, self.label or "")
 
-    def _looked(self, job: Job) -> None:
-        self.account.read(job)
-        self.job = job
-
-    @contextmanager
-    def _job(self, unread: frozenset[int]) -> Iterator[Job]:
-        done = 0
-
-        def tell(page: int) -> None:  # noqa: ARG001
-            nonlocal done
-            done += 1
-            self.context.progress(0.05 + 0.85 * done / max(1, len(unread)))
-
-        job = Job(
-            reader=Reader(self.options.languages, self.options.tessdata),
-            dpi=float(self.options.ocr_dpi),
-            printed=self.account.printed,
-            done=tell,
-        )
-        plugin.job = job
-        try:
-            yield job
-        finally:
-            plugin.job = None
-            job.close()
-
-    def _ocrmypdf(self, source: Path, unread: frozenset[int]) -> ExitCode:
-        # "redo" reads a page whatever little text is on it, and hides that text from the engine.
-        return ocrmypdf.ocr(
-            source,
-            self.main.path,
-            language=self.options.languages.split("+"),
-            output_type="pdfa-2",
-            pdfa_backend="internal",
-            mode="redo" if unread else "skip",
-            pages=_ranges(unread) if unread else None,
-            rotate_pages=self.options.turn_pages and bool(unread),
-            tagged_pdf_mode="ignore",
-            # Signatures are gone by now; what is left are flags about empty fields.
-            invalidate_digital_signatures=True,
-            optimize=0,
-            jobs=1,
-            use_threads=True,
-            progress_bar=False,
-            subject=self.label,
-            max_image_mpixels=self.options.max_megapixels,
-            plugins=["archived_ocr.plugin"],
-        )
-
-    def _check(self, source: Path) -> None:
-        made = self.main.path
-        report = pdfa.validate_written(made, "2b")
-        if not report.passed:
-            raise RuntimeError(f"the finished file is not PDF/A-2b: {report.summary()[:500]}")
-        with pikepdf.open(made) as pdf:
-            count = len(pdf.pages)
-        if count != self.account.pages:
-            raise RuntimeError(f"{self.account.pages} pages went in and {count} came out")
-        sameness.check(source, made)
-        if survey.signatures_in(made):
-            raise RuntimeError("the finished file still carries a signature of the original")
-
-
-def _ranges(pages: frozenset[int]) -> str:
-    return ",".join(str(n + 1) for n in sorted(pages))
+    def _make(self, source: Path, unread: frozenset[int], *, settle: bool = True) -> bool:
+        """Whether a document was delivered: PDF/A, or a copy with a text layer."""
+        made = self._conversion
+        delivered = made.make(source, unread, settle=settle)
+        self.job = made.job or self.job
+        return delivered
 
 
 def _tools() -> dict[str, str]:

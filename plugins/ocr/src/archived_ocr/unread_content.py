@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from archived.api import Artifact, Region, Review
@@ -73,14 +73,14 @@ def _back(job: Job, page: int, delivered: bool) -> int:
 
 
 def reviews(
-    job: Job, new_picture: NewPicture, *, delivered: bool
+    job: Job | None, new_picture: NewPicture, also: Sequence[str], *, delivered: bool
 ) -> tuple[list[Review], list[Artifact]]:
     """What a person is asked to look at, and the pictures that show it."""
     regions: list[Region] = []
     made: list[Artifact] = []
     pages: dict[str, list[int]] = {}
-    for page, found in sorted(job.inks.items()):
-        if not found.reason:
+    for page, found in sorted(job.inks.items()) if job else ():
+        if job is None or not found.reason:
             continue
         pages.setdefault(found.reason, []).append(page + 1)
         shown = job.pictures.get(page, [])
@@ -99,14 +99,13 @@ def reviews(
                 box = _shares(groups[n], found, _back(job, page, delivered))
             kind = "unread-text" if found.reason == "text" else found.reason
             regions.append(Region(page + 1, box, kind, round(found.share, 4), picture))
-    if not regions:
+    if not regions and not also:
         return [], []
-    said = "; ".join(
-        f"page(s) {_some(numbers)}: {REASONS[reason]}" for reason, numbers in pages.items()
-    )
+    said = [f"page(s) {_some(numbers)}: {REASONS[reason]}" for reason, numbers in pages.items()]
+    told = f"Not everything on the document was read. {'; '.join([*also, *said])[:1500]}"
     review = Review(
         CODE,
-        f"Not everything on the document was read. {said[:1500]}",
+        told,
         "Look at the pictures: is there a mark of secrecy, or text that must be searchable? Scan "
         "the page again where the paper is clearer than the picture; release it otherwise.",
         regions[:1500],
