@@ -96,23 +96,35 @@ def plant(page: Image.Image, kind: str, rng: random.Random) -> tuple[Image.Image
     layer = Image.new("RGB", (width + 2 * pad, height + 2 * pad), "white")
     draw = ImageDraw.Draw(layer)
     at = (pad - left, pad - top)
-    PLANTS[kind](layer, draw, at, said, face, rng)
+    PLANTS[kind](Mark(layer, draw, at, said, face, rng))
     below = page.crop((x, y, x + layer.width, y + layer.height))
     both = layer if kind in ("negative", "picture") else ImageChops.multiply(below, layer)
     page.paste(both, (x, y))
     return page, said, (x + pad, y + pad, x + pad + width, y + pad + height)
 
 
-def _faded(layer, draw, at, said, face, rng):  # type: ignore[no-untyped-def]
-    draw.text(at, said, font=face, fill=(rng.randrange(150, 226),) * 3)
+@dataclass(frozen=True)
+class Mark:
+    """A mark being drawn on its own `layer`."""
+
+    layer: Image.Image
+    draw: ImageDraw.ImageDraw
+    at: tuple[int, int]
+    said: str
+    face: ImageFont.FreeTypeFont
+    rng: random.Random
 
 
-def _negative(layer, draw, at, said, face, rng):  # type: ignore[no-untyped-def]
-    draw.rectangle((0, 0, *layer.size), fill=(rng.randrange(0, 90),) * 3)
-    draw.text(at, said, font=face, fill=(rng.randrange(200, 256),) * 3)
+def _faded(mark: Mark) -> None:
+    mark.draw.text(mark.at, mark.said, font=mark.face, fill=(mark.rng.randrange(150, 226),) * 3)
 
 
-def _coloured(layer, draw, at, said, face, rng):  # type: ignore[no-untyped-def]
+def _negative(mark: Mark) -> None:
+    mark.draw.rectangle((0, 0, *mark.layer.size), fill=(mark.rng.randrange(0, 90),) * 3)
+    mark.draw.text(mark.at, mark.said, font=mark.face, fill=(mark.rng.randrange(200, 256),) * 3)
+
+
+def _coloured(mark: Mark) -> None:
     colours = (
         "#c8102e",
         "#d9534f",
@@ -123,39 +135,48 @@ def _coloured(layer, draw, at, said, face, rng):  # type: ignore[no-untyped-def]
         "#9bb8e8",
         "#e6c800",
     )
-    draw.text(at, said, font=face, fill=rng.choice(colours))
+    mark.draw.text(mark.at, mark.said, font=mark.face, fill=mark.rng.choice(colours))
 
 
-def _outlined(layer, draw, at, said, face, rng):  # type: ignore[no-untyped-def]
-    draw.text(at, said, font=face, fill="white", stroke_width=rng.choice((1, 2)),
-              stroke_fill=(rng.randrange(0, 120),) * 3)  # fmt: skip
+def _outlined(mark: Mark) -> None:
+    width, dark = mark.rng.choice((1, 2)), mark.rng.randrange(0, 120)
+    mark.draw.text(
+        mark.at,
+        mark.said,
+        font=mark.face,
+        fill="white",
+        stroke_width=width,
+        stroke_fill=(dark,) * 3,
+    )
 
 
-def _picture(layer, draw, at, said, face, rng):  # type: ignore[no-untyped-def]
-    noise = np.random.default_rng(rng.randrange(10**6)).integers(0, 255, (9, 13, 3), np.uint8)
-    photo = Image.fromarray(noise).resize(layer.size, Image.Resampling.BICUBIC)
-    photo = Image.blend(photo, Image.new("RGB", layer.size, (120, 130, 140)), 0.55)
-    layer.paste(photo)
-    draw.text(at, said, font=face, fill=rng.choice(("white", "black", "#ffee88")))
+def _picture(mark: Mark) -> None:
+    noise = np.random.default_rng(mark.rng.randrange(10**6)).integers(0, 255, (9, 13, 3), np.uint8)
+    photo = Image.fromarray(noise).resize(mark.layer.size, Image.Resampling.BICUBIC)
+    photo = Image.blend(photo, Image.new("RGB", mark.layer.size, (120, 130, 140)), 0.55)
+    mark.layer.paste(photo)
+    fill = mark.rng.choice(("white", "black", "#ffee88"))
+    mark.draw.text(mark.at, mark.said, font=mark.face, fill=fill)
 
 
-def _stamped(layer, draw, at, said, face, rng):  # type: ignore[no-untyped-def]
-    draw.text(at, said, font=face, fill=(20, 20, 25))
-    stamp = Image.new("RGB", layer.size, "white")
+def _stamped(mark: Mark) -> None:
+    mark.draw.text(mark.at, mark.said, font=mark.face, fill=(20, 20, 25))
+    stamp = Image.new("RGB", mark.layer.size, "white")
     pen = ImageDraw.Draw(stamp)
-    middle = layer.width // 2, layer.height // 2
+    middle = mark.layer.width // 2, mark.layer.height // 2
     radius = min(middle) - 4
-    red = rng.choice(((214, 40, 57), (200, 30, 60), (60, 80, 190)))
+    red = mark.rng.choice(((214, 40, 57), (200, 30, 60), (60, 80, 190)))
     for r in (radius, radius - 10, radius // 2):
         pen.ellipse(
             (middle[0] - r, middle[1] - r, middle[0] + r, middle[1] + r), outline=red, width=4
         )
-    for n in range(rng.randrange(6, 14)):
-        pen.line((0, n * 26, layer.width, n * 26 + rng.randrange(-30, 30)), fill=red, width=5)
-    layer.paste(ImageChops.multiply(layer, stamp))
+    for n in range(mark.rng.randrange(6, 14)):
+        end = n * 26 + mark.rng.randrange(-30, 30)
+        pen.line((0, n * 26, mark.layer.width, end), fill=red, width=5)
+    mark.layer.paste(ImageChops.multiply(mark.layer, stamp))
 
 
-PLANTS: dict[str, Callable[..., None]] = {
+PLANTS: dict[str, Callable[[Mark], None]] = {
     "faded": _faded, "negative": _negative, "coloured": _coloured,
     "outlined": _outlined, "picture": _picture, "stamped": _stamped,
 }  # fmt: skip
@@ -294,8 +315,8 @@ def main() -> None:
         told[case.kind, result] += 1
         bad = result == "missed" or (not case.said and result != "passed")
         if bad:
-            print(number, case.name, case.kind, case.said, result,
-                  [(g.kind, g.letters, g.contrast, g.box) for g in done.ink.unread][:4], flush=True)  # fmt: skip
+            left = [(g.kind, g.letters, g.contrast, g.box) for g in done.ink.unread][:4]
+            print(number, case.name, case.kind, case.said, result, left, flush=True)
             if given.show:
                 given.show.mkdir(exist_ok=True)
                 box = case.box if case.said else (0, 0, *case.image.size)

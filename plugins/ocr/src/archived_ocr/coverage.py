@@ -196,7 +196,7 @@ def _is_in_a_line(group: Group, reading: Reading, scale: float) -> bool:
             for word in read:
                 gap = max(left - word.box[2], word.box[0] - right)
                 level = _overlap(word.box, (left, top, right, bottom)) >= 0.5
-                if level and gap < 2 * height and len(word.text) > 1:
+                if level and gap < 1.2 * height and len(word.text) > 1:
                     return (right - left) < 14 * height
     return False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pikepdf
 
@@ -87,7 +88,7 @@ def _outline(top: object) -> int:
     return count
 
 
-def _destinations(root: pikepdf.Dictionary) -> int:
+def _destinations(root: Any) -> int:
     count = 0
     old = root.get("/Dests")
     if isinstance(old, pikepdf.Dictionary):
@@ -103,7 +104,7 @@ def _destinations(root: pikepdf.Dictionary) -> int:
         leaves = node.get("/Names")
         count += len(leaves) // 2 if isinstance(leaves, pikepdf.Array) else 0
         kids = node.get("/Kids")
-        todo += list(kids) if isinstance(kids, pikepdf.Array) else []  # type: ignore[arg-type]
+        todo += list(kids) if isinstance(kids, pikepdf.Array) else []
     return count
 
 

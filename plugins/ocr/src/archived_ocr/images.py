@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, ImageSequence
 from archived.api import Refuse
 from archived_ocr import faults, image_placement, limits
 from archived_ocr.image_placement import MIRRORED
+from archived_ocr.trailing_data import png_end
 
 FORMATS = {"image/tiff": "TIFF", "image/jpeg": "JPEG", "image/png": "PNG"}
 _USUAL_DPI = (100, 150, 200, 240, 300, 400, 600)
@@ -200,7 +201,8 @@ def _stored(image: Image.Image, placed: Placed, rules: Rules) -> bytes:
         _note_depth(image, placed, rules)
         image.load()  # finds out whether it is whole
         layout = _layout(image.info, image.size, placed, rules)
-        return _page(placed.source.read_bytes(), layout)
+        stored = placed.source.read_bytes()
+        return _page(stored[: png_end(stored) or None], layout)
     size = image.size
     # Pillow turns TIFF frames upright when it loads them, and others when it is asked to.
     image.load()

@@ -81,7 +81,7 @@ class Job:
         marks = ink.find(image, dpi)
         first = self.reader.read(self._masked(page, image, 0), dpi, marks)
         self._first[page] = first, marks
-        if (first.confidence or 0.0) >= DOUBTFUL:
+        if (first.confidence or 0.0) >= DOUBTFUL and first.is_level:
             return 0
         if not first.words and float(marks.any.mean()) < SPARSE:
             return 0
@@ -91,7 +91,9 @@ class Job:
         if not angle:
             return 0
         again = self.reader.read(turned(self._masked(page, image, 0), angle), dpi)
-        if again.weight < first.weight * 1.5 + 300:
+        # The engine reads lines that run up or down as well, but no text layer can show them.
+        needed = first.weight * 1.5 + 300 if first.is_level else first.weight * 0.8
+        if again.weight < needed:
             return 0
         self._first.pop(page, None)
         self.turned[page] = angle

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _TONES = {"\u0300", "\u0301", "\u0303", "\u0309", "\u0323"}
+_VIETNAMESE = _TONES | {"\u0302", "\u0306", "\u031b", "đ"}
 _INITIAL = r"(?:b|ch|c|d|đ|gh|gi|g|h|kh|k|l|m|ngh|ng|nh|n|ph|p|qu|r|s|tr|th|t|v|x)?"
 _OPEN = (
     "a|e|ê|i|o|ô|ơ|u|ư|y|ai|ao|au|ay|âu|ây|eo|êu|ia|iu|iêu|oa|oai|oao|oay|oe|oeo|oi|ôi|ơi|ua|uây|"
@@ -36,6 +37,25 @@ def is_syllable(word: str) -> bool:
         return False
     bare = unicodedata.normalize("NFC", "".join(c for c in decomposed if c not in _TONES))
     return _SYLLABLE.fullmatch(bare) is not None
+
+
+def is_misspelt(word: str) -> bool:
+    """Whether a word has Vietnamese letters and cannot be Vietnamese: an engine's mistake."""
+    if word.isascii() or not (set(unicodedata.normalize("NFD", word.lower())) & _VIETNAMESE):
+        return False
+    return not _is_syllables(word, 4)
+
+
+def _is_syllables(word: str, most: int) -> bool:
+    """A syllable, or several that were run together."""
+    if is_syllable(word):
+        return True
+    if most < 2 or len(word) < 6:
+        return False
+    return any(
+        is_syllable(word[:n]) and _is_syllables(word[n:], most - 1)
+        for n in range(2, min(8, len(word) - 1))
+    )
 
 
 def is_possible(word: str) -> bool:

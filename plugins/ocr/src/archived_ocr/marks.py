@@ -113,4 +113,5 @@ def _joined(mask: Mask, labels: NDArray[np.int32], small: NDArray[np.bool_]) -> 
                 wider[1:] |= grown[:-1]
                 wider[:-1] |= grown[1:]
             grown = wider
-    return grown
+    joined: Mask = grown
+    return joined

@@ -115,10 +115,24 @@ def _merge_layers(pdf: pikepdf.Pdf) -> bool:
         _without_layer_marks(pdf, holder)
     for item in pdf.objects:
         own = item.stream_dict if isinstance(item, pikepdf.Stream) else item
-        if isinstance(own, pikepdf.Dictionary) and "/OC" in own:
+        if not isinstance(own, pikepdf.Dictionary):
+            continue
+        if "/OC" in own:
             del own["/OC"]
+        _without_layer_names(own.get("/Resources"))
     del pdf.Root["/OCProperties"]
     return True
+
+
+def _without_layer_names(resources: Any) -> None:
+    named = resources.get("/Properties") if isinstance(resources, pikepdf.Dictionary) else None
+    if not isinstance(named, pikepdf.Dictionary):
+        return
+    for key, value in list(named.items()):
+        if isinstance(value, pikepdf.Dictionary) and str(value.get("/Type")) in ("/OCG", "/OCMD"):
+            del named[key]
+    if not named.keys():
+        del resources["/Properties"]
 
 
 def _all_visible(layers: pikepdf.Dictionary) -> bool:

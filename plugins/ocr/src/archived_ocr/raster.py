@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pikepdf
 import pypdfium2 as pdfium
-from PIL import Image
+from PIL import Image, ImageChops
 
 MAX_PIXELS = 60_000_000
 """The engine gains nothing from more; a huge sheet is read at a lower resolution."""
@@ -52,6 +52,11 @@ class Pages:
             # The bitmap's memory is PDFium's: copy before it is closed.
             image = bitmap.to_pil().convert("L").copy()
             bitmap.close()
+            if self._is_marked_up(index):
+                # A marker drawn over a line must not hide it, nor the line what a note says.
+                bitmap = page.render(scale=dpi / 72.0, grayscale=True, draw_annots=False)
+                image = ImageChops.darker(image, bitmap.to_pil().convert("L"))
+                bitmap.close()
             return image, dpi
         finally:
             page.close()
@@ -65,7 +70,7 @@ class Pages:
                 return None
             dpi = min(dpi, 72.0 * (MAX_PIXELS / max(1.0, width * height)) ** 0.5)
             bitmap = page.render(scale=dpi / 72.0)
-            image = bitmap.to_pil().convert("RGB").copy()
+            image: Image.Image = bitmap.to_pil().convert("RGB").copy()
             bitmap.close()
             red, green, blue = (c.astype(np.int16) for c in np.moveaxis(
                 np.asarray(image, dtype=np.uint8)[::4, ::4], 2, 0))  # fmt: skip
@@ -75,6 +80,16 @@ class Pages:
             return image
         finally:
             page.close()
+
+    def _is_marked_up(self, index: int) -> bool:
+        found = self._pikepdf.pages[index].obj.get("/Annots")
+        if not isinstance(found, pikepdf.Array):
+            return False
+        return any(
+            isinstance(a, pikepdf.Dictionary)
+            and str(a.get("/Subtype")) not in _QUIET_ANNOTATIONS | {"/Widget"}
+            for a in found
+        )
 
     def _is_gray(self, index: int) -> bool:
         """Whether the page is one picture without colour: known without drawing it."""

@@ -82,6 +82,13 @@ class Reading:
         return replace(self, paragraphs=moved, size=size)
 
     @property
+    def is_level(self) -> bool:
+        """Whether its words lie rather than stand."""
+        long = [w.box for w in self.words if len(w.text) > 2]
+        standing = sum(1 for b in long if b[3] - b[1] > 1.2 * (b[2] - b[0]))
+        return 2 * standing <= len(long)
+
+    @property
     def weight(self) -> float:
         """How much was read how surely: compares two readings of the same page."""
         return sum(w.confidence for w in self.words if w.confidence > 50 and len(w.text) > 1)

@@ -33,6 +33,7 @@ COVERED = 0.6
 MOST_CROPS = 16
 """Second looks at single groups of one page; a page with more is looked at as a whole."""
 _ADDRESS = re.compile(r"\w@\w|\w\.(?:vn|com|gov|org|net)\b|^(?:www|https?)\b")
+_LETTERS = re.compile(r"[^\W\d_]{2,}")
 _FIGURES = re.compile(r"[\W_]*\d[\d\W_]*")
 _CODE = re.compile(r"\W*(?:\d+)?[/-]?[A-ZĐa-z]{1,8}(?:[/-][A-ZĐa-z0-9]{1,8})+\W*|/[A-ZĐ]{1,8}\W*")
 _COLOURED = 48
@@ -83,7 +84,8 @@ def accepted(words: Iterable[Word], at_least: float = READ) -> list[Word]:
 
 
 def _is_read(word: Word, at_least: float) -> bool:
-    if word.confidence >= CERTAIN:
+    letters = _LETTERS.findall(word.text)
+    if word.confidence >= CERTAIN and not any(map(language.is_misspelt, letters)):
         return True
     if word.confidence >= 30 and _FIGURES.fullmatch(word.text):
         return True
@@ -118,6 +120,9 @@ def look(reader: Reader, page: Page, reading: Reading, marks: Marks) -> Looked:
     found: list[Line] = []
     for group in [g for g in left if g.kind == "text"][:MOST_CROPS]:
         found += read_group(reader, page.image, marks, group)
+    for group in [g for g in left if g.kind == "picture"][:2]:
+        for light in (False, True):
+            found += read_group(reader, page.image, marks, replace(group, light=light))
     coloured = [g for g in left if _may_hide(g) and not _covered(marks, residue, g, found)]
     colour = page.colour() if coloured else None
     if colour is not None:
@@ -257,7 +262,10 @@ def _by_colour(
 def _black(most: NDArray[np.uint8], spread: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What is black, with coloured ink made as white as paper."""
     ink_level = float(np.percentile(most[spread > _COLOURED], 25))
-    return np.clip(most * (255.0 / max(80.0, ink_level)), 0, 255).astype(np.uint8)
+    black: NDArray[np.uint8] = np.clip(most * (255.0 / max(80.0, ink_level)), 0, 255).astype(
+        np.uint8
+    )
+    return black
 
 
 def _layer(

@@ -115,7 +115,8 @@ class Shapes:
         else:
             crop = (left * times, top * times, right * times, bottom * times)
             gray = np.asarray(self.image.crop(crop), dtype=np.uint8)
-            closed, opened, mine = (_larger(a, times) for a in (closed, opened, inside))
+            closed, opened = _larger(closed, times), _larger(opened, times)
+            mine = _larger(inside.astype(np.uint8), times) > 0
         dark = np.maximum(closed, gray) - gray
         return {False: dark, True: gray - np.minimum(opened, gray)}, mine.astype(np.bool_)
 
@@ -155,8 +156,9 @@ class Shapes:
         return "dust" if max(width, height) < 2 * MM else ""
 
 
-def _larger(values: NDArray[np.generic], times: int) -> NDArray[np.generic]:
-    return np.repeat(np.repeat(values, times, axis=0), times, axis=1)
+def _larger(values: Gray, times: int) -> Gray:
+    larger: Gray = np.repeat(np.repeat(values, times, axis=0), times, axis=1)
+    return larger
 
 
 def _has_hole(core: Mask) -> bool:

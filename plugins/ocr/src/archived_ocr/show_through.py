@@ -90,10 +90,11 @@ def _smooth(
 ) -> NDArray[np.float32]:
     """Smoothed by a pixel; two pixels shorter on either side."""
     if vertical:
-        gray = (gray[:-4] + gray[4:] + 4 * (gray[1:-3] + gray[3:-1]) + 6 * gray[2:-2]) / 16
+        sides = gray[:-4] + gray[4:] + 4 * (gray[1:-3] + gray[3:-1])
+        gray = ((sides + 6 * gray[2:-2]) / 16).astype(np.float32)
     if horizontal:
         sides = gray[:, :-4] + gray[:, 4:] + 4 * (gray[:, 1:-3] + gray[:, 3:-1])
-        gray = (sides + 6 * gray[:, 2:-2]) / 16
+        gray = ((sides + 6 * gray[:, 2:-2]) / 16).astype(np.float32)
     return gray
 
 

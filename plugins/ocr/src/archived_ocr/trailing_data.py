@@ -22,7 +22,7 @@ def found(path: Path, media_type: str) -> bool:
         return _PDF.search(data) is not None
     if media_type == "image/tiff":
         return _second_tiff(data)
-    end = _jpeg_end(data) if media_type == "image/jpeg" else _png_end(data)
+    end = _jpeg_end(data) if media_type == "image/jpeg" else png_end(data)
     rest = data[end : end + 4096] if end else b""
     return any(head in rest for head in _HEADS) and not _is_multi_picture(data, media_type)
 
@@ -62,7 +62,8 @@ def _entropy_end(data: bytes, at: int) -> int:
         return at
 
 
-def _png_end(data: bytes) -> int:
+def png_end(data: bytes) -> int:
+    """Where a PNG ends; 0 when it has no end."""
     at = 8
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")

@@ -40,7 +40,7 @@ def facts(job: Job, *, delivered: bool) -> dict[str, Any]:
 
 
 def _page(found: Ink, angle: int) -> dict[str, Any]:
-    marks = []
+    marks: list[dict[str, Any]] = []
     for group in found.groups:
         kind = NAMES[group.kind]
         if kind not in _QUIET and len(marks) < _BOXES:
@@ -62,8 +62,10 @@ def _shares(group: Group, found: Ink, angle: int) -> tuple[float, float, float, 
     left, top, right, bottom = group.box
     if right <= left or bottom <= top:
         return 0.0, 0.0, 1.0, 1.0
-    left, top = max(0.0, left / width), max(0.0, top / height)
-    box = (left, top, min(1.0, right / width), min(1.0, bottom / height))
+    box = (
+        max(0.0, left / width), max(0.0, top / height),
+        min(1.0, right / width), min(1.0, bottom / height),
+    )  # fmt: skip
     return displayed(box, angle)
 
 
