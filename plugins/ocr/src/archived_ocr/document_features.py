@@ -16,7 +16,7 @@ _DESCRIBED = ("/Title", "/Author", "/Subject", "/Keywords")
 _NO_NOTES = {"/Link", "/Popup", "/Widget", "/PrinterMark", "/TrapNet"}
 KEPT_ROOT = {
     "/Type", "/Pages", "/Outlines", "/PageLabels", "/Names", "/Dests", "/Metadata", "/Lang",
-    "/PageMode", "/PageLayout", "/Version",
+    "/PageMode", "/PageLayout",
 }  # fmt: skip
 """What the catalog of a scan's copy keeps; scanners leave much else that nobody asked for."""
 _MOST = 10_000

@@ -49,6 +49,9 @@ def tidy(path: Path) -> bool:
         if _opens_a_place(pdf.Root.get("/OpenAction")):
             del pdf.Root["/OpenAction"]
             changed = True
+        if "/Version" in pdf.Root:  # PDF/A-2 is PDF 1.7 or less; the header says so
+            del pdf.Root["/Version"]
+            changed = True
         for item in [pdf.Root, *(page.obj for page in pdf.pages)]:
             for key in HARMLESS & set(item.keys()):
                 del item[key]

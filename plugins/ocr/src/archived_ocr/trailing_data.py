@@ -75,16 +75,32 @@ def png_end(data: bytes) -> int:
 
 
 def _second_tiff(data: bytes) -> bool:
+    known = _directories(data)
     for head, order in ((b"II*\0", "<"), (b"MM\0*", ">")):
         at = data.find(head, 8)
         while at >= 0:
-            if _is_tiff_at(data, at, order):
+            if _is_tiff_at(data, at, order, known):
                 return True
             at = data.find(head, at + 4)
     return False
 
 
-def _is_tiff_at(data: bytes, start: int, order: str) -> bool:
+def _directories(data: bytes) -> set[int]:
+    """Where the directories of the first file lie: some writers keep a head before each."""
+    order = "<" if data[:2] == b"II" else ">"
+    found: set[int] = set()
+    try:
+        (at,) = struct.unpack_from(f"{order}I", data, 4)
+        while at and at not in found and len(found) < 10_000:
+            found.add(at)
+            (count,) = struct.unpack_from(f"{order}H", data, at)
+            (at,) = struct.unpack_from(f"{order}I", data, at + 2 + 12 * count)
+    except struct.error:
+        pass
+    return found
+
+
+def _is_tiff_at(data: bytes, start: int, order: str, known: set[int]) -> bool:
     """Whether a whole TIFF begins at `start`: its first directory makes sense from there."""
     try:
         (offset,) = struct.unpack_from(f"{order}I", data, start + 4)
@@ -94,5 +110,7 @@ def _is_tiff_at(data: bytes, start: int, order: str) -> bool:
             for n in range(min(count, 6))
         ]
     except struct.error:
+        return False
+    if start + offset in known:
         return False
     return 4 <= count < 200 and tags == sorted(tags) and all(t in _TAGS for t in tags)

@@ -106,11 +106,11 @@ def reviews(
     said = [f"page(s) {_some(numbers)}: {REASONS[reason]}" for reason, numbers in pages.items()]
     told = f"Not everything on the document was read. {'; '.join([*also, *said])[:1500]}"
     review = Review(
-        CODE,
-        told,
-        "Look at the pictures: is there a mark of secrecy, or text that must be searchable? Scan "
+        code="unread-content",
+        message=told,
+        hint="Look at the pictures: is there a mark of secrecy, or text that must be searchable? Scan "
         "the page again where the paper is clearer than the picture; release it otherwise.",
-        regions[:1500],
+        regions=regions[:1500],
     )
     return [review], made
 
