@@ -108,8 +108,8 @@ def reviews(
     review = Review(
         code="unread-content",
         message=told,
-        hint="Look at the pictures: is there a mark of secrecy, or text that must be searchable? Scan "
-        "the page again where the paper is clearer than the picture; release it otherwise.",
+        hint="Look at the pictures: is there a mark of secrecy, or text that must be searchable? "
+        "Scan the page again where the paper is clearer than the picture; release it otherwise.",
         regions=regions[:1500],
     )
     return [review], made
