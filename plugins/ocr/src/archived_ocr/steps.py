@@ -252,7 +252,7 @@ class _Work:
         self.account.tell(
             "no-pdfa",
             "No PDF/A was made; the original stays the document and its text was kept. "
-            + self.account.why_no_pdfa(),
+            f"{self.account.why_no_pdfa()}",
         )
         return False
 
