@@ -15,7 +15,7 @@ from PIL import ImageFilter, ImageOps
 from archived_ocr import second_look
 from archived_ocr.ink import Marks, Mask
 from archived_ocr.reading import Reader, Reading
-from archived_ocr.second_look import FloatBox, Page, accepted, is_text, left_over
+from archived_ocr.second_look import WEAK, FloatBox, Page, accepted, is_text, left_over
 from archived_ocr.shapes import MM, Group
 from archived_ocr.show_through import is_blurred, is_mirrored
 
@@ -23,8 +23,6 @@ MANY = 8
 """Groups of text that were not read, from which the whole page is read once more."""
 FAINT = 90
 """Contrast below which print may be that of the other side of the sheet."""
-WEAK = 18
-"""Contrast below which marks beside print are the other side of the sheet, or the scanner's."""
 NAMES = {
     "text": "unread-text",
     "strokes": "handwriting",

@@ -30,7 +30,9 @@ LETTER = 36.0
 """Pixels. The height to which small letters are enlarged for the second look."""
 COVERED = 0.6
 """Share of a group's marks that words must cover for it to be read."""
-MOST_CROPS = 16
+WEAK = 18
+"""Contrast below which marks beside print are the other side of the sheet, or the scanner's."""
+MOST_CROPS = 12
 """Second looks at single groups of one page; a page with more is looked at as a whole."""
 _ADDRESS = re.compile(r"\w@\w|\w\.(?:vn|com|gov|org|net)\b|^(?:www|https?)\b")
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
@@ -118,7 +120,10 @@ def look(reader: Reader, page: Page, reading: Reading, marks: Marks) -> Looked:
     """Look again at whatever `reading` does not account for, group by group."""
     residue, left = _left(page, reading, marks)
     found: list[Line] = []
-    for group in [g for g in left if g.kind == "text"][:MOST_CROPS]:
+    # Beside print, what is this weak is the other side of the sheet.
+    weakest = WEAK if accepted(reading.words) else 0
+    rows = [g for g in left if g.kind == "text" and g.contrast >= weakest]
+    for group in rows[:MOST_CROPS]:
         found += read_group(reader, page.image, marks, group)
     for group in [g for g in left if g.kind == "picture"][:2]:
         for light in (False, True):
@@ -127,7 +132,7 @@ def look(reader: Reader, page: Page, reading: Reading, marks: Marks) -> Looked:
     colour = page.colour() if coloured else None
     if colour is not None:
         boxes = [w.box for w in accepted(reading.words)] + list(page.printed)
-        found += _by_colour(reader, colour, page.dpi, marks, coloured[:6], boxes, found)
+        found += _by_colour(reader, colour, page.dpi, marks, coloured[:3], boxes, found)
     if found:
         reading = added(reading, found)
         residue, left = _left(page, reading, marks)
