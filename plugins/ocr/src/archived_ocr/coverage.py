@@ -76,7 +76,8 @@ def examine(
     reader: Reader, page: Page, reading: Reading, marks: Marks, behind: Sequence[Mask] = ()
 ) -> Examined:
     """Account for the ink of a page. `behind`: the marks of pages it may share a sheet with."""
-    left = left_over(page, reading, marks)
+    known = left_over(page, reading, marks)
+    left, first = known[1], reading
     lines = [g for g in left if g.kind == "text"]
     sensible = is_text(reading)
     content = [g for g in left if g.kind not in _QUIET and not _is_stain(g)]
@@ -90,11 +91,12 @@ def examine(
     if through:
         reading = replace(reading, text="", paragraphs=())
         left = [replace(g, kind="show-through") if g.kind not in _QUIET else g
-                for g in left_over(page, reading, marks)]  # fmt: skip
+                for g in left_over(page, reading, marks)[1]]  # fmt: skip
         if all(g.kind in _QUIET for g in left):
             return Examined(reading, _ink(marks, left), marks)
         return Examined(reading, _judged(reading, page, marks, left), marks)
-    looked = second_look.look(reader, page, reading, marks)
+    same = known if reading is first else None
+    looked = second_look.look(reader, page, reading, marks, same)
     left = _without_seals([_named(g, looked.reading, marks) for g in looked.groups])
     return Examined(looked.reading, _judged(looked.reading, page, marks, left), marks)
 

@@ -116,9 +116,18 @@ def is_text(reading: Reading) -> bool | None:
     return share >= language.LIKELY and len(sure) >= 0.3 * len(reading.words)
 
 
-def look(reader: Reader, page: Page, reading: Reading, marks: Marks) -> Looked:
-    """Look again at whatever `reading` does not account for, group by group."""
-    residue, left = _left(page, reading, marks)
+def look(
+    reader: Reader,
+    page: Page,
+    reading: Reading,
+    marks: Marks,
+    known: tuple[Mask, list[Group]] | None = None,
+) -> Looked:
+    """Look again at whatever `reading` does not account for, group by group.
+
+    `known`: what `left_over` said of the same reading.
+    """
+    residue, left = known or left_over(page, reading, marks)
     found: list[Line] = []
     # Beside print, what is this weak is the other side of the sheet.
     weakest = WEAK if accepted(reading.words) else 0
@@ -135,20 +144,16 @@ def look(reader: Reader, page: Page, reading: Reading, marks: Marks) -> Looked:
         found += _by_colour(reader, colour, page.dpi, marks, coloured[:3], boxes, found)
     if found:
         reading = added(reading, found)
-        residue, left = _left(page, reading, marks)
+        residue, left = left_over(page, reading, marks)
     total = int(marks.any.sum())
     return Looked(reading, marks, tuple(left), total - int(residue.sum()))
 
 
-def _left(page: Page, reading: Reading, marks: Marks) -> tuple[Mask, list[Group]]:
+def left_over(page: Page, reading: Reading, marks: Marks) -> tuple[Mask, list[Group]]:
+    """The marks that no word of `reading` accounts for, and their groups."""
     boxes = [w.box for w in accepted(reading.words)] + list(page.printed)
     residue = without_words(marks, boxes)
     return residue, groups(marks, residue, page.image)
-
-
-def left_over(page: Page, reading: Reading, marks: Marks) -> list[Group]:
-    """The groups of marks that no word of `reading` accounts for."""
-    return _left(page, reading, marks)[1]
 
 
 def _may_hide(group: Group) -> bool:
