@@ -86,8 +86,9 @@ def accepted(words: Iterable[Word], at_least: float = READ) -> list[Word]:
 
 
 def _is_read(word: Word, at_least: float) -> bool:
-    letters = _LETTERS.findall(word.text)
-    if word.confidence >= CERTAIN and not any(map(language.is_misspelt, letters)):
+    if any(map(language.is_misspelt, _LETTERS.findall(word.text))):
+        return False
+    if word.confidence >= CERTAIN:
         return True
     if word.confidence >= 30 and _FIGURES.fullmatch(word.text):
         return True
