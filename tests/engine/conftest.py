@@ -215,7 +215,12 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     asked = 0
 
     def request(
-        do: str, *, seconds: float = 60, limits: Limits | None = None, **options
+        do: str,
+        *,
+        seconds: float = 60,
+        limits: Limits | None = None,
+        document: str = "doc-1",
+        **options,
     ) -> Request:
         nonlocal asked
         asked += 1
@@ -226,7 +231,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
             stage="odd",
             options={"do": do, **options},
             document=DocumentCard(
-                "doc-1", datetime.now(UTC), "scans", "Thư.txt", (original,), secrecy="mật"
+                document, datetime.now(UTC), "scans", "Thư.txt", (original,), secrecy="mật"
             ),
             folder=folder,
             deadline=datetime.now(UTC) + timedelta(seconds=seconds),

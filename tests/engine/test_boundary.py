@@ -16,10 +16,11 @@ from archived.engine.boundary import (
     DocumentCard,
     Limits,
     Request,
-    outcome_from_json,
     outcome_to_json,
 )
-from archived.model.outcome import CopyMade, Ending, Made, Outcome, Usage
+from archived.engine.worker.protocol import Malformed
+from archived.engine.worker.results import outcome_from_json
+from archived.model.outcome import CopyMade, Ending, Made, Outcome
 from archived.model.review import Region, Review
 
 NOW = datetime(2026, 3, 2, 1, 30, 0, 250, tzinfo=UTC)
@@ -62,15 +63,22 @@ OUTCOME = Outcome(
             ),
         ),
     ),
-    usage=Usage(1.5, 0.5, 9),
 )
+
+
+COPY = outcome_to_json(OUTCOME)["copies"][0]
+
+
+def line(outcome: dict[str, object]) -> bytes:
+    """As a child says it."""
+    return json.dumps({"outcome": outcome}).encode()
 
 
 def test_the_daemons_side_imports_neither_the_childs_side_nor_heavy_libraries():
     program = "import archived.engine.runner, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     loaded = set(done.stdout.decode().split())
-    childs = {f"archived.engine.{name}" for name in ("worker", "registry", "sandbox")}
+    childs = {f"archived.engine.{name}" for name in ("worker.child", "registry", "sandbox")}
     assert not loaded & (childs | {"ocrmypdf", "pikepdf", "pyhanko", "numpy", "PIL"})
 
 
@@ -96,29 +104,97 @@ def test_a_card_builds_the_document_and_is_built_from_it():
     ],
 )
 def test_an_outcome_survives_json(outcome):
-    assert outcome_from_json(json.loads(json.dumps(outcome_to_json(outcome)))) == outcome
+    assert outcome_from_json(line(outcome_to_json(outcome))) == outcome
+
+
+OTHER_SHAPES = [
+    {"ending": "superb"},
+    {"ending": "put-back"},
+    {"ending": "lost"},
+    {"ending": ["finished"]},
+    {"ending": "postponed", "made": [], "main": None},
+    {"code": "a-code"},
+    {"main": 1},
+    {"main": True},
+    {"main": "0"},
+    {"facts": []},
+    {"facts": None},
+    {"tools": {"t": 1}},
+    {"tools": {"two\nlines": "1"}},
+    {"tools": {"t": "\u2028"}},
+    {"notes": [1]},
+    {"notes": ["\x1b[31m"]},
+    {"notes": ["\u202e"]},
+    {"notes": "n"},
+    {"notes": ["n" * 4001]},
+    {"message": None},
+    {"message": "\x85"},
+    {"hint": "\ud800"},
+    {"made": [{"path": "x"}]},
+    {"made": [{"path": 1, "name": "a", "media_type": "b", "role": "c"}]},
+    {"made": [{"path": "x", "name": "a\u2029", "media_type": "b", "role": "c"}]},
+    {"copies": [{}]},
+    {"copies": [{**COPY, "key": "/etc"}]},
+    {"copies": [{**COPY, "key": "a/../../b"}]},
+    {"copies": [{**COPY, "files": -1}]},
+    {"copies": [{**COPY, "size": 1.5}]},
+    {"copies": [{**COPY, "size": True}]},
+    {"copies": [{**COPY, "verified": "2026-03-02T01:30:00"}]},
+    {"copies": [{**COPY, "verified": "yesterday"}]},
+    {"copies": [{**COPY, "target": "off\nsite"}]},
+    {"after": "soon"},
+    {"after": 0},
+    {"after": -5},
+    {"after": 1e12},
+    {"after": True},
+    {"reviews": None},
+    {"reviews": [{"code": "a", "message": "b"}]},
+    {"reviews": [{"code": "a", "message": "b", "regions": [{"page": 0, "box": [0, 0, 1, 1]}]}]},
+    {"reviews": [{"code": "a", "message": "b", "regions": [[]]}]},
+    {"one": "key too many"},
+    {"usage": {"wall": -1e300}},
+]
+
+
+@pytest.mark.parametrize("change", OTHER_SHAPES, ids=repr)
+def test_an_outcome_of_another_shape_is_refused(change):
+    with pytest.raises(Malformed):
+        outcome_from_json(line({**outcome_to_json(OUTCOME), **change}))
+
+
+@pytest.mark.parametrize("missing", list(outcome_to_json(OUTCOME)))
+def test_an_outcome_has_every_key(missing):
+    outcome = {key: value for key, value in outcome_to_json(OUTCOME).items() if key != missing}
+    with pytest.raises(Malformed):
+        outcome_from_json(line(outcome))
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("ending", "code", "fine"),
     [
-        {"ending": "superb"},
-        {"main": 1},
-        {"main": True},
-        {"main": "0"},
-        {"facts": []},
-        {"tools": {"t": 1}},
-        {"notes": [1]},
-        {"message": None},
-        {"made": [{"path": "x"}]},
-        {"made": [{"path": 1, "name": "a", "media_type": "b", "role": "c"}]},
-        {"copies": [{}]},
-        {"after": "soon"},
-        {"reviews": None},
-        {"reviews": [{"code": "a", "message": "b"}]},
-        {"reviews": [{"code": "a", "message": "b", "regions": [{"page": 0, "box": [0, 0, 1, 1]}]}]},
+        ("refused", "blank-page", True),
+        ("refused", "", False),
+        ("refused", "evil\ncode", False),
+        ("refused", "Chữ", False),
+        ("refused", "x" * 81, False),
+        ("refused", "timed-out", False),
+        ("refused", "crashed", False),
+        ("postponed", "no-space", True),
+        ("postponed", "runner-lost", False),
+        ("postponed", "shutdown", False),
+        ("broke", "stage-error", True),
+        ("broke", "out-of-memory", True),
+        ("broke", "too-many-processes", False),
+        ("broke", "interrupted", False),
+        ("broke", "a-code-of-its-own", False),
+        ("put-back", "shutdown", False),
     ],
 )
-def test_an_outcome_of_another_shape_is_refused(change):
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        outcome_from_json({**outcome_to_json(OUTCOME), **change})
+def test_what_only_the_runner_may_say_is_not_taken_from_a_child(ending, code, fine):
+    said = line({**outcome_to_json(Outcome(Ending.BROKE, message="m")), "ending": ending,
+                 "code": code})  # fmt: skip
+    if fine:
+        assert (outcome_from_json(said).ending, outcome_from_json(said).code) == (ending, code)
+    else:
+        with pytest.raises(Malformed):
+            outcome_from_json(said)

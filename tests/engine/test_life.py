@@ -134,18 +134,70 @@ async def test_stopping_lets_a_step_end_within_the_grace(plugin, ask, tmp_path):
     assert (await running).ending is Ending.FINISHED
 
 
-async def test_a_killed_fork_server_costs_an_attempt_and_comes_back(
+async def test_a_killed_fork_server_comes_back_and_costs_an_attempt_only_who_had_it_alone(
     servers, runner, ask, tmp_path, mentioning
 ):
-    request = ask("hang", text=str(tmp_path))
-    running = asyncio.create_task(runner.run(request))
-    await _until((tmp_path / "ready").exists)
+    for ending in (Ending.PUT_BACK, Ending.BROKE, Ending.BROKE):
+        request = ask("hang", text=str(tmp_path))
+        shared = servers()
+        running = asyncio.create_task(runner.run(request))
+        await _until((tmp_path / "ready").exists)
+        own = [pid for pid in servers() if pid not in shared] or shared
+        assert (own == shared) == (ending is Ending.PUT_BACK), "a suspect has one of its own"
+        os.kill(own[0], signal.SIGKILL)
+        done = await running
+        assert (done.ending, done.code) == (ending, "runner-lost"), done
+        assert mentioning(request.folder) == [], "also what had left its group"
+        (tmp_path / "ready").unlink()
+        other = ask("finish", document="doc-2")
+        assert (await runner.run(other)).ending is Ending.FINISHED
+    shared = servers()
+    assert (await runner.run(ask("finish"))).ending is Ending.FINISHED
+    assert servers() == shared, "the suspect's own is gone"
+    assert not runner._suspects, "it has ended well"
+
+
+async def test_who_ran_beside_the_one_that_kills_fork_servers_pays_for_nothing(
+    servers, runner, ask, tmp_path
+):
+    """As if one of three took the fork server with it: all are tried again, each by itself."""
+    ready, endings = [], {}
+    for name in ("a", "b", "guilty"):
+        place = tmp_path / name
+        place.mkdir()
+        ready.append(asyncio.create_task(
+            runner.run(ask("wait", text=str(place), document=name))))  # fmt: skip
+        await _until((place / "ready").exists)
     [server] = servers()
     os.kill(server, signal.SIGKILL)
-    done = await running
-    assert (done.ending, done.code) == (Ending.BROKE, "runner-lost"), done
-    assert mentioning(request.folder) == [], "also what had left its group"
-    assert (await runner.run(ask("finish"))).ending is Ending.FINISHED
+    assert {(await each).ending for each in ready} == {Ending.PUT_BACK}
+    for name in ("a", "b", "guilty"):
+        place, shared = tmp_path / name, servers()
+        (place / "ready").unlink()
+        again = asyncio.create_task(runner.run(ask("wait", text=str(place), document=name)))
+        await _until((place / "ready").exists)
+        if name == "guilty":
+            os.kill(max(set(servers()) - set(shared)), signal.SIGKILL)
+        else:
+            (place / "go").touch()
+        endings[name] = (await again).ending
+    assert endings == {"a": Ending.FINISHED, "b": Ending.FINISHED, "guilty": Ending.BROKE}
+
+
+async def test_a_line_that_breaks_in_the_daemon_ends_its_fork_server_and_the_lane_goes_on(
+    servers, runner, ask, tmp_path, caplog
+):
+    running = asyncio.create_task(runner.run(ask("wait", text=str(tmp_path))))
+    await _until((tmp_path / "ready").exists)
+    [server] = servers()
+    broken = runner._server._hear
+    runner._server._hear = lambda message: broken({"of": "another shape"})
+    await runner.cancel("step-1")  # whose end is the message that breaks it
+    assert (await running).code == "runner-lost"
+    assert any(getattr(r, "action", "") == "runner-broke" for r in caplog.records)
+    assert not _exists(server)
+    assert (await runner.run(ask("finish", document="doc-2"))).ending is Ending.FINISHED
+    assert runner.restarts == 1
 
 
 async def test_a_stuck_fork_server_does_not_hold_up_the_deadline_for_ever(
@@ -163,7 +215,8 @@ async def test_a_stuck_fork_server_does_not_hold_up_the_deadline_for_ever(
         os.kill(server, signal.SIGCONT)  # it was too late: nothing was left to be held up
         await running
         (tmp_path / "ready").unlink()
-    assert (await running).code == "runner-lost"
+    done = await running
+    assert (done.ending, done.code) == (Ending.PUT_BACK, "runner-lost")
 
 
 async def test_when_no_process_can_be_forked_only_that_step_pays(servers, plugin, ask, tmp_path):
@@ -176,7 +229,8 @@ async def test_when_no_process_can_be_forked_only_that_step_pays(servers, plugin
     before = resource.prlimit(server, resource.RLIMIT_NOFILE)
     resource.prlimit(server, resource.RLIMIT_NOFILE, (_room_for(3, server), before[1]))
     done = await runner.run(ask("finish"))
-    assert (done.code, "no process could be started" in done.message) == ("runner-lost", True)
+    assert (done.ending, done.code) == (Ending.POSTPONED, "runner-lost"), "the world's fault"
+    assert "no process could be started" in done.message
     assert _fds(server) == fds
     resource.prlimit(server, resource.RLIMIT_NOFILE, before)
     assert (await runner.run(ask("finish"))).ending is Ending.FINISHED
@@ -200,7 +254,8 @@ async def test_a_fork_server_that_dies_at_its_start_is_said_to(tmp_path, ask):
     runner = LocalRunner("cpu", 1, [{"name": "bad", "file": str(bad)}])
     with pytest.raises(PluginError, match="status 7"):
         await runner.start()
-    assert (await runner.run(ask("finish"))).code == "runner-lost"
+    done = await runner.run(ask("finish"))
+    assert (done.ending, done.code) == (Ending.POSTPONED, "runner-lost"), "no attempt is used up"
     await runner.stop()
 
 

@@ -15,6 +15,8 @@ OVERDUE = 300.0
 """Seconds that a due step may wait with an idle lane before that is called a standstill."""
 SILENT = 300.0
 """Seconds in which a desk must get on, besides its pause and the time for one large file."""
+ABANDONED = 10.0
+"""Seconds after which a document that is recorded as running, while no step of it lives, is one."""
 SLOWEST = 4 << 20
 """Bytes a second: a file may be taken in as slowly as that before its desk is called stuck."""
 
@@ -25,6 +27,8 @@ class Health:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._moved = time.monotonic()
+        self._alone: dict[str, float] = {}
+        """Step of a document that seems to run without one -> when it was first seen so."""
         self.started = False
         """False until everything runs."""
 
@@ -53,6 +57,19 @@ class Health:
             return "steps are due, but none is started"
         return ""
 
+    def abandoned(self) -> int:
+        """Documents on record as running of which no step lives. Raises `CatalogError`."""
+        active = set(self._daemon.scheduler.active)
+        rows = self._daemon.catalog.running()
+        active |= set(self._daemon.scheduler.active)  # those that began meanwhile
+        now = time.monotonic()
+        # Seen twice: a step may end between the two looks.
+        self._alone = {
+            row.running: self._alone.get(row.running, now)
+            for row in rows if row.running and row.id not in active
+        }  # fmt: skip
+        return sum(now - since >= ABANDONED for since in self._alone.values())
+
     def not_ready(self) -> list[str]:
         """Why work does not go on as it should, one sentence each; empty when ready."""
         if not self.started:
@@ -73,6 +90,11 @@ class Health:
                 )
         try:
             self._daemon.catalog.next_due(self._daemon.scheduler.open_lanes())
+            if abandoned := self.abandoned():
+                reasons.append(
+                    f"{abandoned} documents are recorded as running, but no step of them lives; "
+                    "a restart puts that right, and the journal says why (step-unrecorded)"
+                )
         except (CatalogError, OSError) as error:
             reasons.append(str(error))
         stuck = self.stuck()

@@ -125,6 +125,7 @@ def _documents(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
         "archived_held_documents": {
             (code,): n for code, n in readings.held_by_code(catalog).items()
         },
+        "archived_documents_without_step": {(): daemon.health.abandoned()},
         "archived_archived_pages": {(): catalog.pages_archived()},
         "archived_oldest_unclaimed_file_seconds": {(): age(catalog.oldest_unclaimed())},
         "archived_oldest_document_in_work_seconds": {(): age(catalog.oldest_waiting())},

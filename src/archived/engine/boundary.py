@@ -1,34 +1,34 @@
 """The JSON that crosses between the daemon and a step's process: requests in, outcomes out.
 
-Everything here is data and its two spellings. Nothing here starts a process, and nothing here
-knows a plug-in's classes.
+Everything here is data and how it is spelled; how an outcome is read and judged is in
+`worker.results`. Nothing here starts a process, and nothing here knows a plug-in's classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from archived.api import Artifact, Document, Role, Sealed
 from archived.model import review
-from archived.model.outcome import CopyMade, Ending, Made, Outcome, PartMade, Usage
+from archived.model.outcome import Outcome
 
-REPLY_LIMIT = 4 * 2**20
-"""Bytes of JSON one step may answer with."""
 FACTS_LIMIT = 256 * 2**10
 """Bytes of JSON one step's facts may take; those of all its parts together, as much again."""
 PARTS_LIMIT = 1000
 """Documents that one step may cut out of another."""
+FILES_LIMIT = 20_000
+"""Files that one step may make."""
+NOTES_LIMIT = 10_000
+"""Notes that one step may leave."""
 PROCESSES_LIMIT = 128
 """Processes and threads that one step may have at a time, its own process included."""
 LOG_LIMIT = 64 * 2**10
 """Bytes of a step's output that are kept: the first quarter and the end."""
-LINE_LIMIT = 2 * REPLY_LIMIT + 16 * LOG_LIMIT
-"""Bytes of one line between the daemon and a fork server."""
 
 TEMPORARY = ".tmp"
 """Folder inside a step's own for TMPDIR and HOME; nothing in it is output."""
@@ -204,7 +204,7 @@ class Request:
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    """JSON values only."""
+    """JSON values only; what it cost is measured by the runner."""
     return {
         "ending": str(outcome.ending),
         "code": outcome.code,
@@ -219,52 +219,4 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         "notes": list(outcome.notes),
         "parts": [asdict(part) for part in outcome.parts],
         "reviews": review.to_json(outcome.reviews),
-        "usage": asdict(outcome.usage),
     }
-
-
-def outcome_from_json(reply: Json) -> Outcome:
-    """The outcome `outcome_to_json` wrote; what the child says is checked for its shape.
-
-    Raises `KeyError`, `TypeError` or `ValueError` for anything else.
-    """
-    made = tuple(Made(**m) for m in reply["made"])
-    for one in made:
-        _all_text(one.path, one.name, one.media_type, one.role)
-    main = reply["main"]
-    if main is not None and not (type(main) is int and 0 <= main < len(made)):
-        raise ValueError(f"main is {main!r}, but {len(made)} files were made")
-    if not isinstance(reply["facts"], dict):
-        raise TypeError("facts are not a table")
-    _all_text(reply["code"], reply["message"], reply["hint"], *reply["notes"])
-    _all_text(*reply["tools"], *reply["tools"].values())
-    parts = tuple(PartMade(**{**part, "file": Made(**part["file"])}) for part in reply["parts"])
-    for part in parts:
-        _all_text(part.file.path, part.file.name, part.file.media_type, part.name, part.dossier)
-        if not isinstance(part.facts, dict):
-            raise TypeError("a part's facts are not a table")
-    return Outcome(
-        ending=Ending(reply["ending"]),
-        code=reply["code"],
-        message=reply["message"],
-        hint=reply["hint"],
-        after=None if reply["after"] is None else timedelta(seconds=reply["after"]),
-        made=made,
-        main=main,
-        facts=reply["facts"],
-        tools=dict(reply["tools"]),
-        copies=tuple(
-            CopyMade(**{**c, "verified": datetime.fromisoformat(c["verified"])})
-            for c in reply["copies"]
-        ),
-        notes=tuple(reply["notes"]),
-        parts=parts,
-        reviews=review.from_json(reply["reviews"]),
-        usage=Usage(**reply["usage"]),
-    )
-
-
-def _all_text(*values: object) -> None:
-    for value in values:
-        if not isinstance(value, str):
-            raise TypeError(f"{value!r} is not text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from archived.engine.births import Births
@@ -18,8 +18,6 @@ class Child:
     step: str
     pid: int
     watch: int
-    reply: int
-    output: int
     began: float
     ends: float
     births: Births
@@ -28,14 +26,9 @@ class Child:
     asks: int = -1
     """The listener, as soon as it is here; answered by `births`."""
     why: str = ""
-    line: bytearray = field(default_factory=bytearray)
-    head: bytes = b""
-    tail: bytes = b""
-    answer: dict[str, Any] = field(default_factory=dict)
     end: dict[str, Any] | None = None
     """Set once it is dead and waits for its stray descendants to be gone."""
     sweep_until: float = 0.0
-    told: float = 0.0
 
     def kill(self, why: str) -> None:
         """Kill it and its group. Until it is waited for, its pid cannot be another's."""

@@ -1,13 +1,19 @@
-"""Turns what the fork server saw of a child's end into an `Outcome`. Pure."""
+"""Turns what the fork server saw of a child's end, and what the child said, into an `Outcome`.
+
+Pure.
+"""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
-from archived.engine.boundary import PROCESSES_LIMIT, REPLY_LIMIT, outcome_from_json
+from archived.engine.boundary import PROCESSES_LIMIT
+from archived.engine.worker.protocol import Malformed, Reply, clean
+from archived.engine.worker.results import outcome_from_json
 from archived.model.outcome import Ending, Outcome, Usage
 
 SHUTDOWN = Outcome(
@@ -24,56 +30,94 @@ _NEXT = {
 """Code -> what to do next, where the child itself had nothing to say about that."""
 
 
+_RUNNER_HINT = (
+    "it is started again by itself; if this repeats, look at the journal and at free memory"
+)
+
+
 def runner_lost(why: str) -> Outcome:
-    """The fork server ended under its steps, or cannot be started."""
+    """The process that starts stages ended under a step that had it to itself."""
     return Outcome(
         Ending.BROKE,
         "runner-lost",
-        f"the process that starts stages ended ({why})",
-        "it is started again by itself; if this repeats, look at the journal and at free memory",
+        clean(f"the process that starts stages ended ({why})"),
+        _RUNNER_HINT,
     )
 
 
-def judge(ended: Mapping[str, Any]) -> Outcome:
-    """The outcome of one `ended` message. Files it names have not been looked at yet."""
-    outcome = _judge(ended)
-    usage = Usage(**ended["usage"])
-    if ended["strays"]:
+def requeued(why: str) -> Outcome:
+    """It ended under several steps, or for the first time: nobody's fault, as far as is known."""
+    return replace(runner_lost(why), ending=Ending.PUT_BACK)
+
+
+def no_runner(why: str) -> Outcome:
+    """It cannot be started, or cannot start a process: the world's fault."""
+    return Outcome(
+        Ending.POSTPONED,
+        "runner-lost",
+        clean(f"no process could be started for the step: {why}"),
+        "look at free memory and at the limits of the unit (TasksMax=, LimitNPROC=)",
+        after=timedelta(seconds=10),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What the fork server saw of a step's end. `why` is set when it was killed from outside."""
+
+    why: str
+    status: int | None
+    signal: int | None
+    usage: Usage
+    strays: int
+    cannot_start: str
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Ended:
+        """The `ended` message. Raises `KeyError`, `TypeError` or `ValueError` for another."""
+        return cls(
+            why=str(message["why"]), status=message["status"], signal=message["signal"],
+            usage=Usage(**message["usage"]), strays=int(message["strays"]),
+            cannot_start=str(message["cannot_start"]),
+        )  # fmt: skip
+
+
+def judge(ended: Ended, reply: Reply) -> Outcome:
+    """The outcome of a step. Files it names have not been looked at yet. Never raises."""
+    if ended.strays:
         return Outcome(
             Ending.BROKE,
             "stage-error",
-            f"{ended['strays']} processes it started cannot be killed",
+            f"{ended.strays} processes it started cannot be killed",
             "look for processes stuck on a disk or network file system",
-            usage=usage,
+            usage=ended.usage,
         )
-    return replace(outcome, usage=usage)
+    return replace(_judge(ended, reply), usage=ended.usage)
 
 
-def _judge(ended: Mapping[str, Any]) -> Outcome:
-    died_of, answer = ended["signal"], ended["answer"]
-    if died_of is not None:
-        return _killed(ended["why"]) if ended["why"] else _crashed(died_of)
-    if "cannot_start" in answer:
-        return Outcome(
-            Ending.BROKE,
-            "runner-lost",
-            f"no process could be started for the step: {answer['cannot_start']}",
-            "look at free memory and at the limits of the unit (TasksMax=, LimitNPROC=)",
-        )
-    if answer.get("garbled"):
-        return _bad_output("the stage disturbed the line its result travels on")
-    if "outcome" not in answer:
+def _judge(ended: Ended, reply: Reply) -> Outcome:
+    if ended.cannot_start:
+        return no_runner(ended.cannot_start)
+    if reply.problem:
+        return _bad_output(reply.problem)
+    if ended.signal is not None:
+        return _killed(ended.why) if ended.why else _crashed(ended.signal)
+    if reply.broken_off:
+        return _bad_output("the stage's result breaks off in the middle of a line")
+    if reply.final is None:
         return Outcome(
             Ending.BROKE,
             "stage-error",
-            f"the stage's process ended with status {ended['status']} and without a result",
+            f"the stage's process ended with status {ended.status} and without a result",
             "the step's log says more",
         )
     try:
-        outcome = outcome_from_json(answer["outcome"])
-        return replace(outcome, hint=outcome.hint or _NEXT.get(outcome.code, ""))
-    except (KeyError, TypeError, ValueError) as error:
-        return _bad_output(f"the stage's result cannot be read: {error!r}")
+        outcome = outcome_from_json(reply.final)
+    except Malformed as error:
+        return _bad_output(f"the stage's result cannot be read: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever a stranger says has an ending
+        return _bad_output(f"the stage's result cannot be read: {type(error).__name__}")
+    return replace(outcome, hint=outcome.hint or _NEXT.get(outcome.code, ""))
 
 
 def _killed(why: str) -> Outcome:
@@ -92,8 +136,8 @@ def _killed(why: str) -> Outcome:
             "look at what is special about the document; if others fare the same, report it to the "
             "stage's author",
         )
-    if why == "reply-too-large":
-        return _bad_output(f"the stage answered with more than {REPLY_LIMIT} bytes")
+    if why == "watch-failed":
+        return no_runner("it could not be watched")
     return SHUTDOWN
 
 
@@ -118,4 +162,4 @@ def _crashed(number: int) -> Outcome:
 
 
 def _bad_output(message: str) -> Outcome:
-    return Outcome(Ending.BROKE, "bad-output", message, "report it to the stage's author")
+    return Outcome(Ending.BROKE, "bad-output", clean(message), "report it to the stage's author")

@@ -4,13 +4,16 @@ Single-threaded, and it never runs a stage's code itself beyond importing it. St
 `python -P -m archived.engine.forkserver FD`; it ends, with everything it started, when the other
 end of the socket FD does.
 
-Messages are JSON objects, one a line. In: `start`, `job`, `kill`. Out: `ready` or `failed`,
-`progress`, `ended`.
+Messages are JSON objects, one a packet. In: `start`, `job`, `kill`. Out: `ready` or `failed`,
+`ended`. A job brings three descriptors for its child: to read what it is asked from, to answer on,
+to print on. Nothing of them is read here: what one step is asked or says is data of a stranger, and
+must not be in the memory that the next one is forked with.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -19,24 +22,26 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from archived.engine import births, sandbox, worker
+from archived.engine import births, sandbox
 from archived.engine.births import Births, TooMany
-from archived.engine.boundary import LOG_LIMIT, REPLY_LIMIT
 from archived.engine.child import Child
 from archived.engine.descent import own_children
 from archived.engine.registry import Registry, load_plugins, preload
+from archived.engine.worker import child as worker
 from archived.errors import PluginError
 
 START_SECONDS = 120
 """Importing every plug-in must be done by then, or the fork server is killed by its alarm."""
 _STRAYS_SECONDS = 10.0
 _STRAYS_POLL = 0.01
-_CHUNK = 2**16
-_PROGRESS_EVERY = 0.2
+_MESSAGE_LIMIT = 2**20
+_DESCRIPTORS = 3
+_WORDS = 8000
 
 
 class ForkServer:
@@ -46,7 +51,6 @@ class ForkServer:
         self.link = link
         self.registry = Registry()
         self.children: dict[str, Child] = {}
-        self.received = bytearray()
         self.selector = selectors.DefaultSelector()
 
     def load(self, start: Mapping[str, Any]) -> None:
@@ -56,7 +60,9 @@ class ForkServer:
             self.registry = load_plugins(start["sources"])
             preload(self.registry, start["preload"])
         except PluginError as error:
-            self.tell({"did": "failed", "message": error.message, "hint": error.hint})
+            self.tell(
+                {"did": "failed", "message": error.message[:_WORDS], "hint": error.hint[:_WORDS]}
+            )
             raise SystemExit(1) from error
         signal.alarm(0)
         sys.dont_write_bytecode = True  # what a child imports late is not kept beside its source
@@ -87,35 +93,34 @@ class ForkServer:
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send one message to the daemon."""
-        self.link.sendall(json.dumps(message).encode() + b"\n")
+        self.link.send(json.dumps(message).encode())
 
     def _first(self) -> dict[str, Any]:
-        while b"\n" not in self.received:
-            self._receive()
-        line, _, rest = self.received.partition(b"\n")
-        self.received = rest
-        first: dict[str, Any] = json.loads(line)
+        first: dict[str, Any] = json.loads(self._receive()[0])
         return first
 
-    def _receive(self) -> None:
+    def _receive(self) -> tuple[bytes, list[int]]:
         try:
-            chunk = self.link.recv(_CHUNK)
+            message, fds, _, _ = socket.recv_fds(self.link, _MESSAGE_LIMIT, _DESCRIPTORS)
         except ConnectionError:
-            chunk = b""
-        if not chunk:
+            message, fds = b"", []
+        if not message:
             self.end()
-        self.received += chunk
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        return message, fds
 
     def _hear(self) -> None:
-        self._receive()
-        *lines, rest = self.received.split(b"\n")
-        self.received = bytearray(rest)
-        for line in lines:
-            message = json.loads(line)
+        data, fds = self._receive()
+        message = json.loads(data)
+        try:
             if message["do"] == "job":
-                self._fork(message)
+                self._fork(message, fds)
             elif child := self.children.get(message["step"]):
                 child.kill(message["why"])
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def _patience(self) -> float | None:
         waiting = [c.ends for c in self.children.values() if c.end is None and not c.why]
@@ -124,53 +129,59 @@ class ForkServer:
             return min(_STRAYS_POLL, until if until is not None else _STRAYS_POLL)
         return until
 
-    def _fork(self, job: dict[str, Any]) -> None:
+    def _fork(self, job: dict[str, Any], fds: list[int]) -> None:
         began, parent = time.monotonic(), os.getpid()
-        pipes: list[int] = []
+        hand_over: list[int] = []
+        if len(fds) != _DESCRIPTORS:  # the kernel drops those that find no room in our table
+            self._cannot(job, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+            return
         try:
-            pipes += os.pipe()
-            pipes += os.pipe()
-            pipes += (end.detach() for end in socket.socketpair())
+            hand_over += (end.detach() for end in socket.socketpair())
             pid = os.fork()
         except OSError as error:
-            for pipe in pipes:
-                os.close(pipe)
+            for end in hand_over:
+                os.close(end)
             self._cannot(job, error)
             return
-        reply, reply_in, output, output_in, hand, hand_in = pipes
+        hand, hand_in = hand_over
         if pid == 0:
             with contextlib.suppress(BaseException):
-                self._let_go(reply, output, hand)
-            worker.serve(self.registry, job, parent, reply_in, output_in, hand_in)
-        for theirs in (reply_in, output_in, hand_in):
-            os.close(theirs)
+                self._let_go(hand)
+            asked, reply, output = fds
+            worker.serve(self.registry, parent, asked, reply, output, hand_in)
+        os.close(hand_in)
         try:
             watch = os.pidfd_open(pid)
         except OSError as error:  # nobody would tell us of its end
-            for ours in (reply, output, hand):
-                os.close(ours)
+            os.close(hand)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             self._cannot(job, error)
             return
-        for pipe in (reply, output):
-            os.set_blocking(pipe, False)
         child = Child(
             step=job["step"],
             pid=pid,
             watch=watch,
-            reply=reply,
-            output=output,
             began=began,
             ends=began + job["seconds"],
-            births=Births(pid, job["limits"]["processes"] or 0),
+            births=Births(pid, job["processes"] or 0),
             hand=hand,
         )
         self.children[child.step] = child
-        self.selector.register(reply, selectors.EVENT_READ, lambda: self._read_reply(child))
-        self.selector.register(output, selectors.EVENT_READ, lambda: self._read_output(child))
-        self.selector.register(child.watch, selectors.EVENT_READ, lambda: self._reap(child))
-        self.selector.register(hand, selectors.EVENT_READ, lambda: self._take_listener(child))
+        self._watch(child, child.watch, self._reap)
+        self._watch(child, hand, self._take_listener)
+
+    def _watch(self, child: Child, fd: int, act: Callable[[Child], None]) -> None:
+        """Do `act` when the descriptor is ready. What fails for one step ends that step alone."""
+
+        def ready() -> None:
+            try:
+                act(child)
+            except OSError:
+                traceback.print_exc()
+                child.kill("watch-failed")
+
+        self.selector.register(fd, selectors.EVENT_READ, ready)
 
     def _take_listener(self, child: Child) -> None:
         if child.hand < 0:
@@ -178,8 +189,7 @@ class ForkServer:
         child.asks = births.take_listener(child.hand)
         self._close(child, "hand")
         if child.asks >= 0:
-            asks = child.asks, selectors.EVENT_READ, lambda: self._answer_birth(child)
-            self.selector.register(*asks)
+            self._watch(child, child.asks, self._answer_birth)
 
     def _answer_birth(self, child: Child) -> None:
         if child.asks < 0:
@@ -202,70 +212,20 @@ class ForkServer:
                 "status": None,
                 "signal": None,
                 "usage": {},
-                "answer": {"cannot_start": str(error)},
+                "cannot_start": str(error),
                 "strays": 0,
-                "log": "",
             }
         )
 
-    def _let_go(self, *pipes: int) -> None:
+    def _let_go(self, hand: int) -> None:
         """In a fresh child: drop every descriptor that belongs to the fork server."""
         self.link.close()
         self.selector.close()
         for child in self.children.values():
-            for fd in (child.watch, child.reply, child.output, child.hand, child.asks):
+            for fd in (child.watch, child.hand, child.asks):
                 if fd >= 0:
                     os.close(fd)
-        for pipe in pipes:
-            os.close(pipe)
-
-    def _read_reply(self, child: Child) -> bool:
-        """Read some of what the child says. False when there is nothing more."""
-        chunk = self._read(child, "reply")
-        child.line += chunk
-        while (end := child.line.find(b"\n")) >= 0:
-            line = bytes(child.line[:end])
-            del child.line[: end + 1]
-            self._understand(child, line)
-        if len(child.line) > REPLY_LIMIT:
-            child.line.clear()
-            child.kill("reply-too-large")
-        return bool(chunk)
-
-    def _understand(self, child: Child, line: bytes) -> None:
-        try:
-            said = json.loads(line)
-            if "progress" in said:
-                self._pass_on(child, float(said["progress"]))
-            else:
-                child.answer.update(said)
-        except (ValueError, TypeError, RecursionError):
-            child.answer["garbled"] = True
-
-    def _pass_on(self, child: Child, fraction: float) -> None:
-        now = time.monotonic()
-        if now - child.told >= _PROGRESS_EVERY:
-            child.told = now
-            self.tell({"did": "progress", "step": child.step, "fraction": fraction})
-
-    def _read_output(self, child: Child) -> bool:
-        chunk = self._read(child, "output")
-        room = LOG_LIMIT // 4 - len(child.head)
-        child.head += chunk[:room]
-        child.tail = (child.tail + chunk[room:])[-LOG_LIMIT * 3 // 4 :]
-        return bool(chunk)
-
-    def _read(self, child: Child, pipe: str) -> bytes:
-        fd: int = getattr(child, pipe)
-        if fd < 0:
-            return b""
-        try:
-            chunk = os.read(fd, _CHUNK)
-        except BlockingIOError:
-            return b""
-        if not chunk:
-            self._close(child, pipe)
-        return chunk
+        os.close(hand)
 
     def _close(self, child: Child, fd_name: str) -> None:
         fd: int = getattr(child, fd_name)
@@ -322,22 +282,15 @@ class ForkServer:
         return len(strays)
 
     def _report(self, child: Child, strays: int) -> None:
-        for _ in range(64):  # a stray that cannot be killed must not keep us here
-            if not (self._read_reply(child) or self._read_output(child)):
-                break
-        self._close(child, "reply")
-        self._close(child, "output")
         del self.children[child.step]
-        log = child.head + (b"\n[...]\n" if len(child.tail) >= LOG_LIMIT * 3 // 4 else b"")
         self.tell(
             {
                 "did": "ended",
                 "step": child.step,
                 "why": child.why,
                 **(child.end or {}),
-                "answer": child.answer,
+                "cannot_start": "",
                 "strays": strays,
-                "log": (log + child.tail).decode(errors="replace"),
             }
         )
 

@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from archived.api import Artifact, Region, Result, Review
-from archived.engine.boundary import FACTS_LIMIT, PARTS_LIMIT
+from archived.engine.boundary import FACTS_LIMIT, FILES_LIMIT, NOTES_LIMIT, PARTS_LIMIT
+from archived.engine.worker.protocol import (
+    Malformed,
+    check_json,
+    clean,
+    clean_line,
+    is_line,
+    printable,
+    size_of,
+)
 from archived.model import review
 from archived.model.outcome import CopyMade, Ending, Made, Outcome, PartMade
 
-TEXT_LIMIT = 4000
-"""Characters of one message, note or name."""
+__all__ = ["BadOutput", "clean", "outcome_of"]
 
 
 class BadOutput(Exception):
@@ -34,19 +42,26 @@ def outcome_of(result: object, folder: Path) -> Outcome:
         raise BadOutput("a document that is cut into parts is looked at by its parts: no reviews")
     if len(result.parts) > PARTS_LIMIT:
         raise BadOutput(f"{len(result.parts)} parts; at most {PARTS_LIMIT} are made of a document")
+    for what, many, most in (
+        ("files", len(result.artifacts), FILES_LIMIT), ("notes", len(result.notes), NOTES_LIMIT),
+    ):  # fmt: skip
+        if many > most:
+            raise BadOutput(f"{many} {what}; at most {most} are taken from a step")
     return Outcome(
         ending=Ending.FINISHED,
         made=tuple(_made(artifact, folder) for artifact in result.artifacts),
         main=0 if result.replace_main is not None else None,
         facts=_as_json([result.facts])[0],
-        tools={clean(str(k)): clean(str(v)) for k, v in result.tools.items()},
+        tools={clean_line(str(k)): clean_line(str(v)) for k, v in result.tools.items()},
         copies=tuple(
             CopyMade(c.target, c.key, c.inventory_sha512, c.files, c.size, c.verified)
             for c in result.copies
         ),
         notes=tuple(clean(str(note)) for note in result.notes),
         parts=tuple(
-            PartMade(_made(part.file, folder), clean(part.name), clean(part.dossier), facts)
+            PartMade(
+                _made(part.file, folder), clean_line(part.name), clean_line(part.dossier), facts
+            )
             for part, facts in zip(
                 result.parts, _as_json([part.facts for part in result.parts]), strict=True
             )
@@ -75,8 +90,12 @@ def _region(region: Region) -> dict[str, Any]:
 
 
 def _made(artifact: Artifact, folder: Path) -> Made:
+    path = _inside(artifact.path, folder)
+    for what in (artifact.name, artifact.media_type, path):
+        if not is_line(what):
+            raise BadOutput(f"{clean(what)!r} is not a plain file name or media type")
     return Made(
-        path=_inside(artifact.path, folder),
+        path=path,
         name=artifact.name,
         media_type=artifact.media_type,
         role=str(artifact.role),
@@ -89,13 +108,25 @@ def _as_json(tables: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         facts = json.dumps(
             [dict(each) for each in tables], allow_nan=False, ensure_ascii=False, default=_as_table
         )
-        size = len(facts.encode())  # fails for halves of characters, which are no text
+        facts.encode()  # fails for halves of characters, which are no text
+        read: list[dict[str, Any]] = _printable(json.loads(facts))
+        check_json(read)
+    except Malformed as error:
+        raise BadOutput(f"facts are not what can be kept: {error}") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise BadOutput(f"facts are not JSON: {error}") from error
-    if size > FACTS_LIMIT:
+    if (size := size_of(read)) > FACTS_LIMIT:
         raise BadOutput(f"facts take {size} bytes; at most {FACTS_LIMIT} are kept")
-    read: list[dict[str, Any]] = json.loads(facts)
     return read
+
+
+def _printable(value: Any) -> Any:
+    """The same with every text printable. No deeper than `json` reads."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {clean_line(key): _printable(inner) for key, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _as_table(value: object) -> dict[Any, Any]:
@@ -110,8 +141,3 @@ def _inside(path: Path, folder: Path) -> str:
         return str(Path(os.path.normpath(folder / path)).relative_to(folder))
     except ValueError:
         raise BadOutput(f"{clean(str(path))} lies outside the step's folder") from None
-
-
-def clean(text: str) -> str:
-    """Text that can be stored: bounded, and without halves of characters from odd file names."""
-    return text[:TEXT_LIMIT].encode(errors="backslashreplace").decode()

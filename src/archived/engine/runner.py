@@ -12,15 +12,18 @@ import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from archived.engine.boundary import Limits, Request
-from archived.engine.ending import SHUTDOWN, judge, runner_lost
+from archived.engine.ending import SHUTDOWN, Ended, judge, no_runner, requeued, runner_lost
 from archived.engine.output import check_output
 from archived.engine.server import GRACE, Lost, Server
+from archived.engine.worker.pipes import Pipes
+from archived.engine.worker.protocol import Malformed, Reply
+from archived.engine.worker.results import digests_from_json, problems_from_json
 from archived.errors import ArchivedError
 from archived.model.outcome import Ending, Outcome
 
@@ -32,8 +35,12 @@ Log = Callable[[str], None]
 
 @dataclass(eq=False)
 class _Running:
-    ended: asyncio.Future[Mapping[str, Any]]
-    on_progress: Progress | None
+    """A step's process: its pipes, the fork server it is a child of, and its end to come."""
+
+    step: str
+    pipes: Pipes
+    server: Server
+    ended: asyncio.Future[Ended]
 
 
 class LocalRunner:
@@ -69,6 +76,10 @@ class LocalRunner:
         self._scratch = scratch
         self._places = asyncio.Semaphore(width)
         self._starting = asyncio.Lock()
+        self._alone = asyncio.Lock()
+        self._suspects: set[str] = set()
+        """Documents under whose steps a fork server ended. Each is run in one of its own until a
+        step of it has ended in some other way, so that no other document pays for it."""
         self._running: dict[str, _Running] = {}
         self._server: Server | None = None
         self._stopping = False
@@ -91,22 +102,30 @@ class LocalRunner:
         Waits while `width` others run. `on_log` is given, once, what the step printed (bounded).
         Never raises for anything a stage does; files it made have been checked.
         """
-        job = {
-            "kind": "run",
-            "step": request.step,
-            "folder": str(request.folder),
-            "limits": asdict(request.limits),
-            "request": request.to_json(),
-        }
-        ended = await self._job(job, request.deadline, on_progress)
-        if isinstance(ended, Outcome):
-            return ended
-        if on_log is not None and ended["log"]:
-            on_log(ended["log"])
-        outcome = judge(ended)
-        if outcome.ending is Ending.FINISHED:
-            outcome = await asyncio.to_thread(check_output, outcome, request.folder)
-        return outcome
+        patience = request.deadline - datetime.now(UTC)
+
+        def job() -> dict[str, Any]:  # its time runs from when it has a place
+            now = replace(request, deadline=datetime.now(UTC) + patience)
+            return {
+                "kind": "run",
+                "step": request.step,
+                "folder": str(request.folder),
+                "limits": asdict(request.limits),
+                "request": now.to_json(),
+            }
+
+        done = await self._job(job, patience.total_seconds(), request.document.id, on_progress)
+        if isinstance(done, Outcome):
+            return done
+        ended, pipes = done
+        if on_log is not None and pipes.log:
+            on_log(pipes.log)
+        if pipes.reply.problem:
+            _log.warning(
+                "lane %s: what a step said was malformed, and it was ended: %s", self.lane,
+                pipes.reply.problem, extra={"action": "reply-malformed"},
+            )  # fmt: skip
+        return await asyncio.to_thread(_judged, ended, pipes, request.folder)
 
     async def check(
         self,
@@ -123,31 +142,71 @@ class LocalRunner:
         `options` and `targets` as in `Request`; `beside` is the store. Has the network when there
         are targets, unless `limits` says otherwise. A check that breaks is a problem itself.
         """
+        job = {
+            "kind": "check",
+            "limits": asdict(limits or Limits(network=bool(targets))),
+            "stage": stage,
+            "options": dict(options),
+            "targets": {name: dict(target) for name, target in targets.items()},
+            "beside": str(beside),
+        }
+        try:
+            reply, log, outcome = await self._beside_the_steps(job, seconds)
+            if reply is not None and reply.final is not None and not reply.problem:
+                return problems_from_json(reply.final)
+        except (Malformed, OSError) as error:
+            return [f"could not be checked: {error}"]
+        if reply is None:
+            return [f"could not be checked: {outcome.message}"]
+        last = log.strip().rpartition("\n")[2]
+        return [f"its check broke: {last or outcome.message}"]
+
+    async def read_back(
+        self,
+        targets: Mapping[str, Mapping[str, Any]],
+        files: Sequence[Mapping[str, Any]],
+        beside: Path,
+        *,
+        limits: Limits | None = None,
+        seconds: float = 600.0,
+    ) -> Sequence[Mapping[str, str]] | str:
+        """Read files back from targets, in a child that runs no stage: `read_back.digests_of`.
+
+        A sentence when that cannot be done.
+        """
+        job = {
+            "kind": "read-back",
+            "limits": asdict(limits or Limits(network=True)),
+            "stage": None,
+            "targets": {name: dict(target) for name, target in targets.items()},
+            "files": [dict(file) for file in files],
+            "beside": str(beside),
+        }
+        try:
+            reply, log, outcome = await self._beside_the_steps(job, seconds)
+            if reply is not None and reply.final is not None and not reply.problem:
+                return digests_from_json(reply.final)
+        except (Malformed, OSError) as error:
+            return str(error)
+        return log.strip().rpartition("\n")[2] or outcome.message
+
+    async def _beside_the_steps(
+        self, job: Mapping[str, Any], seconds: float
+    ) -> tuple[Reply | None, str, Outcome]:
+        """Do a job that is no step: what it said, what it printed, how it ended."""
+        step = f"{job['kind']}-{secrets.token_hex(8)}"
         with tempfile.TemporaryDirectory(prefix="archived-check-", dir=self._scratch) as folder:
-            job = {
-                "kind": "check",
-                "step": f"check-{secrets.token_hex(8)}",
-                "folder": folder,
-                "limits": asdict(limits or Limits(network=bool(targets))),
-                "stage": stage,
-                "options": dict(options),
-                "targets": {name: dict(target) for name, target in targets.items()},
-                "beside": str(beside),
-            }
-            until = datetime.fromtimestamp(datetime.now(UTC).timestamp() + seconds, UTC)
-            ended = await self._job(job, until, None)
-        if isinstance(ended, Outcome):
-            return [f"could not be checked: {ended.message}"]
-        if "problems" in ended["answer"]:
-            return [str(problem) for problem in ended["answer"]["problems"]]
-        last = ended["log"].strip().rpartition("\n")[2]
-        return [f"its check broke: {last or judge(ended).message}"]
+            whole = {**job, "step": step, "folder": folder}
+            done = await self._job(lambda: whole, seconds, "", None)
+        if isinstance(done, Outcome):
+            return None, "", done
+        ended, pipes = done
+        return pipes.reply, pipes.log, judge(ended, pipes.reply)
 
     async def cancel(self, step: str) -> None:
         """Kill a running step; its `run` returns `put-back`. Unknown steps are fine."""
-        if step in self._running and self._server is not None:
-            with contextlib.suppress(Lost):  # then it is dead already
-                await self._server.send({"do": "kill", "step": step, "why": "cancelled"})
+        if running := self._running.get(step):
+            await _kill(running, "cancelled")
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more steps, give running ones `grace` seconds, kill the rest, end all processes.
@@ -167,45 +226,97 @@ class LocalRunner:
             if self._server is not None:
                 await self._server.close()
                 self._server = None
-        self._lost(SHUTDOWN.code)
+        for running in self._running.values():
+            _lose(running, SHUTDOWN.code)
 
     async def _job(
-        self, job: dict[str, Any], deadline: datetime, on_progress: Progress | None
-    ) -> Mapping[str, Any] | Outcome:
-        async with self._places:
+        self, make: Callable[[], Mapping[str, Any]], seconds: float, document: str,
+        on_progress: Progress | None,
+    ) -> tuple[Ended, Pipes] | Outcome:  # fmt: skip
+        """Do a job as soon as there is a place for it. `document` is "" for one that is no step."""
+        suspect = document in self._suspects
+        async with self._places, self._alone if suspect else contextlib.nullcontext():
             if self._stopping:
                 return SHUTDOWN
+            server: Server | None = None
             try:
-                server = await self._live_server()
+                server = await (self._own_server() if suspect else self._live_server())
+                if self._stopping:
+                    return SHUTDOWN
+                return await self._child(server, make(), seconds, on_progress, document)
             except (ArchivedError, OSError) as error:
-                return runner_lost(f"it cannot be started: {error}")
-            step = job["step"]
-            if step in self._running:
-                raise ValueError(f"step {step!r} is running already")
-            seconds = max(0.0, (deadline - datetime.now(UTC)).total_seconds())
-            running = _Running(asyncio.get_running_loop().create_future(), on_progress)
-            self._running[step] = running
-            try:
-                await server.send({"do": "job", "seconds": seconds, **job})
-                return await self._end_of(running, server, seconds + GRACE)
-            except asyncio.CancelledError:
-                with contextlib.suppress(Lost):
-                    await server.send({"do": "kill", "step": step, "why": "cancelled"})
-                raise
+                return no_runner(f"the process that starts stages cannot be started: {error}")
             except Lost as lost:
-                return SHUTDOWN if self._stopping else runner_lost(str(lost))
+                if self._stopping:
+                    return SHUTDOWN
+                if suspect or not document:
+                    return runner_lost(str(lost))
+                self._suspects.add(document)
+                return requeued(str(lost))
             finally:
-                self._running.pop(step, None)
-                running.ended.cancel()
+                if suspect and server is not None:
+                    await server.close()
 
-    async def _end_of(self, running: _Running, server: Server, seconds: float) -> Mapping[str, Any]:
+    async def _child(
+        self, server: Server, job: Mapping[str, Any], seconds: float,
+        on_progress: Progress | None, document: str,
+    ) -> tuple[Ended, Pipes]:  # fmt: skip
+        """One child from its start to its end. Raises `Lost`, and `OSError` for want of pipes."""
+        step = job["step"]
+        if step in self._running:
+            raise ValueError(f"step {step!r} is running already")
+        loop = asyncio.get_running_loop()
+        killing: set[asyncio.Task[None]] = set()
+
+        def malformed() -> None:
+            killing.add(loop.create_task(_kill(running, "malformed-reply")))
+
+        pipes = Pipes(job, self._tell(on_progress), malformed)
+        running = _Running(step, pipes, server, loop.create_future())
+        self._running[step] = running
         try:
-            async with asyncio.timeout(seconds):
+            ended = await self._end_of(running, job, max(0.0, seconds))
+            pipes.drain()
+            if pipes.reply.confinement is not None:
+                self.confinement |= {
+                    what: verdict for what, verdict in pipes.reply.confinement.items()
+                    if verdict != "not asked"
+                }  # fmt: skip
+            self._suspects.discard(document)
+        except asyncio.CancelledError:
+            await _kill(running, "cancelled")
+            raise
+        else:
+            return ended, pipes
+        finally:
+            self._running.pop(step, None)
+            running.ended.cancel()
+            pipes.close()
+
+    async def _end_of(self, running: _Running, job: Mapping[str, Any], seconds: float) -> Ended:
+        start = {
+            "do": "job", "step": running.step, "seconds": seconds,
+            "processes": job["limits"]["processes"],
+        }  # fmt: skip
+        try:
+            async with asyncio.timeout(seconds + GRACE):
+                await running.server.send(start, running.pipes.theirs)
+                running.pipes.given()
                 return await asyncio.shield(running.ended)
         except TimeoutError:
             _log.error("lane %s: the fork server does not answer; killing it", self.lane)
-            await server.kill()
+            await running.server.kill()
             return await running.ended
+
+    def _tell(self, on_progress: Progress | None) -> Progress:
+        def tell(fraction: float) -> None:
+            try:
+                if on_progress is not None:
+                    on_progress(fraction)
+            except Exception:  # noqa: BLE001 - one listener's mistake must not deafen the lane
+                _log.exception("lane %s: telling about progress failed", self.lane)
+
+        return tell
 
     async def _live_server(self) -> Server:
         async with self._starting:
@@ -214,34 +325,49 @@ class LocalRunner:
             if self._server is not None:
                 self.restarts += 1
                 await self._server.kill()
-            server = Server(self._hear, self._lost)
-            self._server = server
-            start = {"do": "start", "sources": self._sources, "preload": self._preload}
-            ready = await server.start(start, self._environment)
-            self.stages = ready["stages"]
-            if ready["threads"] > 1:
-                _log.warning(
-                    "lane %s: a plug-in started threads while being imported; forking a process "
-                    "with threads can hang its children, which then run into their timeout",
-                    self.lane,
-                )
-            return server
+            self._server = Server(self._hear, self._lost)
+            await self._start(self._server)
+            return self._server
+
+    async def _own_server(self) -> Server:
+        """One more fork server, for one step. The caller closes it."""
+        server = Server(self._hear, self._lost)
+        await self._start(server)
+        return server
+
+    async def _start(self, server: Server) -> None:
+        start = {"do": "start", "sources": self._sources, "preload": self._preload}
+        ready = await server.start(start, self._environment)
+        self.stages = ready["stages"]
+        if ready["threads"] > 1:
+            _log.warning(
+                "lane %s: a plug-in started threads while being imported; forking a process "
+                "with threads can hang its children, which then run into their timeout",
+                self.lane,
+            )
 
     def _hear(self, message: Mapping[str, Any]) -> None:
-        running = self._running.get(message["step"])
-        if running is None or running.ended.done():
-            return
-        if message["did"] == "ended":
-            told = message["answer"].get("confinement", {})
-            self.confinement |= {what: word for what, word in told.items() if word != "not asked"}
-            running.ended.set_result(message)
-        elif running.on_progress is not None:
-            try:
-                running.on_progress(message["fraction"])
-            except Exception:  # noqa: BLE001 - one listener's mistake must not deafen the lane
-                _log.exception("lane %s: telling about progress failed", self.lane)
+        """The end of a step. Raises for any other message: then the line is broken."""
+        running, ended = self._running.get(message["step"]), Ended.of(message)
+        if running is not None and not running.ended.done():
+            running.ended.set_result(ended)
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, server: Server, why: str) -> None:
         for running in self._running.values():
-            if not running.ended.done():
-                running.ended.set_exception(Lost(why))
+            if running.server is server:
+                _lose(running, why)
+
+
+def _lose(running: _Running, why: str) -> None:
+    if not running.ended.done():
+        running.ended.set_exception(Lost(why))
+
+
+async def _kill(running: _Running, why: str) -> None:
+    with contextlib.suppress(Lost):  # then it is dead already
+        await running.server.send({"do": "kill", "step": running.step, "why": why})
+
+
+def _judged(ended: Ended, pipes: Pipes, folder: Path) -> Outcome:
+    outcome = judge(ended, pipes.reply)
+    return check_output(outcome, folder) if outcome.ending is Ending.FINISHED else outcome

@@ -24,12 +24,13 @@ from archived.engine import commit, masters
 from archived.engine.attempts import Active, StepEnded
 from archived.engine.boundary import DocumentCard, Limits, Request, asked_about
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
+from archived.engine.copies import prove
+from archived.engine.core_failures import step_failed, unreadable, unrecordable
 from archived.engine.custody import document_card
 from archived.engine.ending import runner_lost
 from archived.engine.output import check_sealed
 from archived.engine.queue import AGEING, Queue
 from archived.engine.redirect import due_again, redirect
-from archived.engine.returned import clean
 from archived.engine.room import Room, Shortage, Wanted, wanted
 from archived.engine.sealing import Sealer, of_os_error
 from archived.errors import CatalogError, NotNow, StoreError
@@ -232,9 +233,26 @@ class Scheduler:
                 document=row.id, error=str(error),
             )  # fmt: skip
             await asyncio.sleep(1.0)
-        except Exception:  # noqa: BLE001 - a mistake of ours must not stop the other documents
+            await self._end_anyhow(row, step, unreadable(error), only_begun=True)
+        except Exception as error:  # noqa: BLE001 - ours, and it must not stop other documents
+            _log.exception("the core failed to run a step", action="step-failed",
+                           document=row.id, stage=stage)  # fmt: skip
+            await self._end_anyhow(row, step, step_failed(error), only_begun=False)
+
+    async def _end_anyhow(
+        self, row: DocumentRow, step: StepRow, outcome: Outcome, *, only_begun: bool
+    ) -> None:
+        """Put a failure of our own on record, so that no document stays behind as running."""
+        try:
+            running = (await asyncio.to_thread(self._catalog.document, row.id)).running
+            if running is None and not only_begun:
+                await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
+                running = step.id
+            if running == step.id:
+                await self._commit(row, step, outcome)
+        except Exception:  # noqa: BLE001 - the health check tells of it, and the restart finds it
             _log.exception("a step could not be recorded; the restart will find it",
-                           action="step-unrecorded", document=row.id, stage=stage)  # fmt: skip
+                           action="step-unrecorded", document=row.id, stage=step.stage)  # fmt: skip
             await asyncio.sleep(5.0)  # what fails at once would be started again at once
 
     async def _run_stage(
@@ -251,7 +269,7 @@ class Scheduler:
             )
         except (StoreError, OSError) as error:
             await asyncio.to_thread(commit.begin_step, self._catalog, row, step, step.started)
-            await self._commit(row, step, _unreadable(error))
+            await self._commit(row, step, unreadable(error))
             return
         kinds = asked_about(document.document(), any_original=card.any_original)
         if not accepts(card.accepts, *kinds):
@@ -266,7 +284,17 @@ class Scheduler:
             outcome = short or await self._run_in_child(document, step, card, runner)
             if short is None:
                 await asyncio.to_thread(self._clear, step, outcome)
-            await self._commit(row, step, check_sealed(outcome) if sealed else outcome)
+            outcome = check_sealed(outcome) if sealed else outcome
+            if outcome.copies:
+                outcome = await prove(outcome, document, self._store, self._targets(card), runner)
+            await self._commit(row, step, outcome)
+
+    def _targets(self, card: StageCard) -> dict[str, dict[str, Any]]:
+        """The places that a stage is given."""
+        if not card.targets:
+            return {}
+        all_targets = self._deck.targets.values()
+        return {t.name: {"kind": t.kind, "options": dict(t.options)} for t in all_targets}
 
     def _clear(self, step: StepRow, outcome: Outcome) -> None:
         self.room.learn(step.document, outgrown=outcome.code == NO_SPACE)
@@ -332,8 +360,7 @@ class Scheduler:
             request = Request(
                 step=step.id, stage=card.name, options=card.options, document=document,
                 folder=folder, deadline=self._clock() + card.timeout,
-                targets={t.name: {"kind": t.kind, "options": dict(t.options)}
-                         for t in self._deck.targets.values()} if card.targets else {},
+                targets=self._targets(card),
                 limits=Limits(memory=card.memory, cpu_seconds=_cpu_seconds(card.timeout),
                               network=card.network),
             )  # fmt: skip
@@ -374,11 +401,19 @@ class Scheduler:
             return
         place, words = sealed
         usage = Usage(wall=(self._clock() - step.started).total_seconds())
-        await self._insist(
-            lambda: commit.seal(
-                self._spool, self._catalog, self._deck, step, place, words, self._clock()
+        try:
+            await self._insist(
+                lambda: commit.seal(
+                    self._spool, self._catalog, self._deck, step, place, words, self._clock()
+                )
             )
-        )
+        except (NotNow, IllegalStep, CatalogError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is in its facts, it has an ending
+            _log.exception("a sealed document could not be recorded", action="seal-failed",
+                           document=row.id)  # fmt: skip
+            await self._commit(row, step, sealstep_failed(error))
+            return
         self._report(row, step, Outcome(Ending.FINISHED, message="sealed", usage=usage))
 
     async def _commit(self, row: DocumentRow, step: StepRow, outcome: Outcome) -> None:
@@ -391,7 +426,7 @@ class Scheduler:
         except (NotNow, CatalogError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a stage says, its document goes on
-            outcome = replace(_unrecordable(error), usage=outcome.usage)
+            outcome = replace(unrecordable(error), usage=outcome.usage)
             await self._insist(lambda: self._commit_once(row, step, outcome))
         self._report(row, step, outcome)
 
@@ -447,26 +482,6 @@ class Scheduler:
             distribution=card.distribution if card else "archived",
             options_digest=card.options_digest if card else "", started=self._clock(),
         )  # fmt: skip
-
-
-def _unreadable(error: StoreError | OSError) -> Outcome:
-    if isinstance(error, OSError):
-        return of_os_error(error)
-    return Outcome(
-        Ending.POSTPONED, code="store-io", message=error.message,
-        hint=error.hint or "look at the store; the document goes on by itself once it is readable",
-        after=timedelta(minutes=1),
-    )  # fmt: skip
-
-
-def _unrecordable(error: Exception) -> Outcome:
-    if isinstance(error, OSError):
-        return of_os_error(error)
-    why = str(error).partition("\n")[0] or type(error).__name__
-    return Outcome(
-        Ending.BROKE, code="bad-output", hint="report it to the stage's author",
-        message=clean(f"what the stage returned cannot be recorded: {why}"),
-    )  # fmt: skip
 
 
 def _is_catalog(error: OSError, catalog: Catalog) -> bool:

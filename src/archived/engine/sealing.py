@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from archived import AGENT, __version__
 from archived.api import Role
 from archived.engine import masters
 from archived.engine.custody import logical_path
+from archived.engine.worker.protocol import clean
 from archived.errors import CatalogError, StoreError
 from archived.model import review
 from archived.model.dublin import dublin_core
@@ -40,6 +42,8 @@ from archived.storage.records import ArtifactRow, DocumentRow, LedgerRow, StepRo
 from archived.storage.spool import Spool
 from archived.storage.staged import Deed, StoreFile
 from archived.storage.store import SealedObject, Store
+
+_log = logging.getLogger("archived.engine")
 
 _MOST_WORDS = 4 << 20
 """Characters of a document's text that are made searchable; the whole text is in the object."""
@@ -78,6 +82,9 @@ class Sealer:
                 Ending.POSTPONED, code="store-io", message=error.message, hint=error.hint,
                 after=timedelta(seconds=30),
             )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - whatever a stage left in its facts, it ends
+            _log.exception("a document could not be sealed", extra={"action": "seal-failed"})
+            return seal_failed(error)
         place = {
             "object_key": sealed.key,
             "object_version": sealed.version,
@@ -149,6 +156,14 @@ class Sealer:
     def _words(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> str:
         texts = [a for a in artifacts if a.role == Role.TEXT and a.media_type == "text/plain"]
         return read_words(self._spool.folder(row.id) / artifact.path for artifact in texts)
+
+
+def seal_failed(error: Exception) -> Outcome:
+    """What it means for the step when a document cannot be described or put on record."""
+    return Outcome(
+        Ending.BROKE, code="seal-failed", message=clean(f"{type(error).__name__}: {error}"),
+        hint="report it with the journal of that time; archivectl retry tries again",
+    )  # fmt: skip
 
 
 def read_words(texts: Iterable[Path]) -> str:

@@ -12,11 +12,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archived.engine.boundary import LINE_LIMIT
 from archived.errors import PluginError
 
 _log = logging.getLogger("archived.engine")
@@ -25,6 +24,8 @@ MARK = "ARCHIVED_RUNNER"
 """Environment variable that every process of one fork server carries from birth."""
 GRACE = 15.0
 """Seconds a fork server has for what should take none; then it is killed."""
+MESSAGE_LIMIT = 2**20
+"""Bytes of one message of a fork server."""
 _START_SECONDS = 130.0
 _PASSED_ON = ("PATH", "TZ", "CREDENTIALS_DIRECTORY", "TESSDATA_PREFIX", "SSL_CERT_FILE")
 
@@ -34,16 +35,22 @@ class Lost(Exception):
 
 
 class Server:
-    """One life of a fork server process: its start, the line to it, its end."""
+    """One life of a fork server process: its start, the line to it, its end.
+
+    The line keeps messages apart and carries descriptors (`SOCK_SEQPACKET`). `hear` is given each
+    message; when it raises, the line counts as broken. `lost` is told, once, that all is over.
+    """
 
     def __init__(
-        self, hear: Callable[[Mapping[str, Any]], None], lost: Callable[[str], None]
+        self, hear: Callable[[Mapping[str, Any]], None], lost: Callable[[Server, str], None]
     ) -> None:
         self._hear = hear
         self._lost = lost
         self._mark = secrets.token_hex(16)
         self._process: asyncio.subprocess.Process | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._line: socket.socket | None = None
+        self._sending = asyncio.Lock()
+        self._writable = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
         self.lives = False
 
@@ -51,7 +58,8 @@ class Server:
         self, start: Mapping[str, Any], environment: Mapping[str, str]
     ) -> dict[str, Any]:
         """Start it and wait until its plug-ins are loaded. Raises `PluginError`."""
-        ours, theirs = socket.socketpair()
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._line.setblocking(False)
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -64,14 +72,12 @@ class Server:
                 start_new_session=True,
                 env=_environment(environment) | {MARK: self._mark},
             )
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=LINE_LIMIT)
         self.lives = True
         try:
             await self.send(start)
             async with asyncio.timeout(_START_SECONDS):
-                line = await reader.readline()
-            ready: dict[str, Any] = json.loads(line or "{}")
-        except (TimeoutError, ValueError, Lost) as error:
+                ready: dict[str, Any] = json.loads(await self._receive() or "{}")
+        except (TimeoutError, ValueError, OSError, Lost) as error:
             await self.kill()
             raise PluginError(f"the fork server does not start: {error!r}") from error
         except asyncio.CancelledError:
@@ -84,31 +90,64 @@ class Server:
                 ready.get("message", f"the fork server ended while starting (status {status})"),
                 hint=ready.get("hint", "the journal may say more"),
             )
-        self._listening = asyncio.create_task(self._listen(reader))
+        self._listening = asyncio.create_task(self._listen())
         return ready
 
-    async def send(self, message: Mapping[str, Any]) -> None:
-        """Send one message; into the void when the fork server is gone (its loss is told)."""
-        if self._writer is None or not self.lives:
-            raise Lost("it had ended")
-        self._writer.write(json.dumps(message).encode() + b"\n")
-        with contextlib.suppress(ConnectionError):
-            await self._writer.drain()
+    async def send(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> None:
+        """Send one message and descriptors; into the void when the fork server goes meanwhile (its
+        loss is told). Raises `Lost` when it had ended before.
+        """
+        data = json.dumps(message).encode()
+        async with self._sending:
+            while self.lives and self._line is not None:
+                try:
+                    socket.send_fds(self._line, [data], list(fds))
+                except BlockingIOError:
+                    await self._until_writable(self._line)
+                except (ConnectionError, BrokenPipeError):
+                    return
+                else:
+                    return
+        raise Lost("it had ended")
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
+    async def _until_writable(self, line: socket.socket) -> None:
+        """Or until the end, which `send` finds out by itself."""
+        self._writable.clear()
+        loop = asyncio.get_running_loop()
+        loop.add_writer(line, self._writable.set)
         try:
-            while line := await reader.readline():
-                self._hear(json.loads(line))
-        except (ConnectionError, ValueError) as error:
-            _log.error("the line to the fork server broke: %r", error)
+            await self._writable.wait()
+        finally:
+            if line.fileno() >= 0:
+                loop.remove_writer(line)
+
+    async def _receive(self) -> bytes:
+        """The next message; empty when there is none any more."""
+        assert self._line is not None  # noqa: S101 - start() came before
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._line, MESSAGE_LIMIT)
+        except ConnectionError:
+            return b""
+
+    async def _listen(self) -> None:
+        try:
+            while message := await self._receive():
+                self._hear(json.loads(message))
+        except Exception:  # noqa: BLE001 - a lane must not go deaf: it gets another fork server
+            _log.exception(
+                "the line to a fork server broke; it is ended, and another will be started",
+                extra={"action": "runner-broke"},
+            )
         await self._end()
 
     async def _end(self) -> None:
         """After the line is cut: nothing of it may survive, then its steps are told."""
         self.lives = False
         assert self._process is not None  # noqa: S101 - start() came before
-        if self._writer is not None:
-            self._writer.close()
+        if self._line is not None and self._line.fileno() >= 0:  # else it had ended before
+            asyncio.get_running_loop().remove_writer(self._line)
+            self._line.close()
+        self._writable.set()
         try:
             async with asyncio.timeout(GRACE):
                 status = await self._process.wait()
@@ -119,15 +158,16 @@ class Server:
             if status != 0:  # else it has seen to its children itself
                 await asyncio.to_thread(_kill_marked, self._mark)
         finally:  # whatever happens: a step that is not told waits for its whole timeout
-            self._lost(f"status {status}")
+            self._lost(self, f"status {status}")
 
     async def close(self) -> None:
         """Cut the line; the fork server kills what it started and exits."""
         if self._listening is None:
             await self.kill()
             return
-        if self._writer is not None:
-            self._writer.close()
+        if self._line is not None and self._line.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                self._line.shutdown(socket.SHUT_RDWR)
         await self._listening
 
     async def kill(self) -> None:

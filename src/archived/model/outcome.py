@@ -26,7 +26,7 @@ class Ending(StrEnum):
     BROKE = "broke"
     """The stage's fault: an exception, a crash, a timeout, output that is not what it says."""
     PUT_BACK = "put-back"
-    """Nobody's fault: the daemon stopped, or had to give the place up."""
+    """Nobody's fault: the daemon stopped, or the process that starts steps ended under it."""
 
 
 SUPERSEDED = "superseded"
@@ -42,6 +42,10 @@ CORE_CODES: Mapping[str, str] = {
     "program-missing": "A program that the stage starts is not there; the step waits until it is.",
     "no-space": "A disk is full; the step waits until there is room.",
     "runner-lost": "The process that starts stages ended; it is being started again.",
+    "copy-differs": "A copy that the stage reported is not at its target, or has other bytes.",
+    "copy-unread": "A copy that the stage reported could not be read by the core; it waits.",
+    "seal-failed": "The document's object or its description could not be made.",
+    "step-failed": "The core itself failed to run or to record the step.",
     "interrupted": "The daemon or the machine died under the step.",
     "parts-found": "The catalog was made from the store, which held documents cut out of this one.",
     "parts-in-work": "Parts of the document are in work again; it waits for them.",
@@ -53,6 +57,13 @@ CORE_CODES: Mapping[str, str] = {
     "shutdown": "The daemon was stopped; the step will be started again.",
 }
 """Codes the core itself gives to an ending."""
+
+RUNNER_CODES = frozenset({
+    "crashed", "timed-out", "too-many-processes", "runner-lost", "interrupted", "parts-found",
+    "stage-missing", "copies-missing", "copy-differs", "copy-unread", "seal-failed",
+    "step-failed", "shutdown",
+})  # fmt: skip
+"""Those that a step's own process never gives: they say what was seen from outside."""
 
 
 @dataclass(frozen=True, slots=True)

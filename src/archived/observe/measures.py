@@ -35,6 +35,9 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_ignored_files": ("Files left alone, by rule.", ("hotfolder", "rule")),
         "archived_documents": ("Documents by state.", ("hotfolder", "state")),
         "archived_held_documents": ("Documents that wait for a person, by code.", ("code",)),
+        "archived_documents_without_step": (
+            "Documents that are recorded as running while no step of them lives: 0, always.", (),
+        ),
         "archived_last_event_timestamp_seconds": (
             "When this last happened (Unix time); `stage` is empty where none is concerned.",
             ("event", "stage"),

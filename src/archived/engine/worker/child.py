@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,31 +23,30 @@ from typing import Any, NoReturn
 
 from archived.api import Context, Postpone, Refuse, Stage, Target
 from archived.engine import reach, sandbox, starting
-from archived.engine.boundary import (
-    REPLY_LIMIT,
-    TEMPORARY,
-    Limits,
-    Request,
-    outcome_to_json,
-)
+from archived.engine.boundary import TEMPORARY, Limits, Request, outcome_to_json
 from archived.engine.reach import Reach
 from archived.engine.registry import Registry, load_plugins
-from archived.engine.returned import BadOutput, clean, outcome_of
+from archived.engine.returned import BadOutput, outcome_of
+from archived.engine.worker.protocol import REPLY_LIMIT, clean
+from archived.engine.worker.read_back import digests_of
+from archived.engine.worker.results import LONGEST_WAIT, SHORTEST_WAIT
 from archived.model.outcome import Ending, Outcome
 
 __all__ = ["Registry", "load_plugins", "serve"]
 
 _PROGRESS_EVERY = 0.25
+_saying = threading.Lock()
 
 
 def serve(
-    registry: Registry, job: Mapping[str, Any], parent: int, reply: int, output: int, hand: int
+    registry: Registry, parent: int, asked: int, reply: int, output: int, hand: int
 ) -> NoReturn:
     """Do one job and exit. Never returns, whatever happens.
 
-    `job` is `{"kind": "run", "request": ...}` or `{"kind": "check", ...}`. `reply` and `output`
-    are the writing ends of pipes, for JSON lines and for what the stage prints; `hand` is a socket
-    for the listener of its births (`sandbox.confine`).
+    `asked` is read to its end; it holds the job: `{"kind": "run", "request": ...}`, or of the kind
+    `check` or `read-back`. `reply` and `output` are the writing ends of pipes, for JSON lines and
+    for what the stage prints; `hand` is a socket for the listener of its births
+    (`sandbox.confine`).
     """
     status, own = 70, os.getpid()  # EX_SOFTWARE
     try:
@@ -54,6 +54,8 @@ def serve(
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         _redirect(output)
+        with open(asked, "rb") as file:
+            job = json.load(file)
         folder = Path(job["folder"])
         _settle_in(folder)
         sandbox.adopt_orphans()
@@ -64,12 +66,14 @@ def serve(
         confinement = sandbox.confine(limits, parent, rules, services=within.services, hand=hand)
         _say(reply, {"confinement": confinement.to_json()})
         if job["kind"] == "check":
-            _say(reply, {"problems": [*within.complaints(), *_check(registry, job)]})
+            problems = [*map(clean, within.complaints()), *_check(registry, job)]
+            _say(reply, {"problems": problems})
+        elif job["kind"] == "read-back":
+            targets, beside = _targets(registry, job["targets"]), Path(job["beside"])
+            _say(reply, {"read": digests_of(targets, job["files"], beside)})
         else:
             sys.stderr.writelines(f"{text}\n" for text in within.complaints())
-            outcome = attempt(
-                registry, job["request"], lambda f: _say(reply, {"progress": round(f, 4)})
-            )
+            outcome = attempt(registry, job["request"], _Progress(reply))
             if os.getpid() == own:  # what a stage forks falls out of it, too, and is not the step
                 _reply(reply, outcome)
         status = 0
@@ -84,7 +88,7 @@ def serve(
 
 def _reach(registry: Registry, job: Mapping[str, Any]) -> Reach:
     try:
-        if job["kind"] == "check":
+        if job["kind"] != "run":
             return reach.of_check(registry, job)
         return reach.of_run(registry, job["request"])
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -107,7 +111,7 @@ def attempt(
             code=ending.code,
             message=ending.message,
             hint=ending.hint,
-            after=wait.after,
+            after=min(max(wait.after, SHORTEST_WAIT), LONGEST_WAIT),
         )
     except MemoryError as error:
         error.__traceback__ = None  # the frames hold what filled the memory
@@ -149,7 +153,7 @@ def _prepare(
         deadline=asked.deadline,
         stage=asked.stage,
         targets=_targets(registry, asked.targets),
-        report=_seldom(report),
+        report=report,
     )
     return stage(), context
 
@@ -170,7 +174,7 @@ def _check(registry: Registry, job: Mapping[str, Any]) -> list[str]:
         problems.extend(_found(lambda: stage().check(options)))
     for name, target in _targets(registry, job["targets"]).items():
         found = _found(partial(target.check, Path(job["beside"])))
-        problems.extend(f"target {name}: {text}" for text in found)
+        problems.extend(clean(f"target {name}: {text}") for text in found)
     return problems
 
 
@@ -219,21 +223,25 @@ def _reply(pipe: int, outcome: Outcome) -> None:
 
 def _say(pipe: int, message: Mapping[str, Any]) -> None:
     line = memoryview(json.dumps(message).encode() + b"\n")
-    while line:
-        line = line[os.write(pipe, line) :]
+    with _saying:  # a thread that still tells its progress must not fall into the result
+        while line:
+            line = line[os.write(pipe, line) :]
 
 
-def _seldom(report: Callable[[float], None]) -> Callable[[float], None]:
-    last = -_PROGRESS_EVERY
+class _Progress:
+    """Tells how far a step has come, not more often than every quarter of a second."""
 
-    def tell(fraction: float) -> None:
-        nonlocal last
+    def __init__(self, reply: int) -> None:
+        self._reply = reply
+        self._last = -_PROGRESS_EVERY
+        self._done = False
+
+    def __call__(self, fraction: float) -> None:
         now = time.monotonic()
-        if now - last >= _PROGRESS_EVERY or fraction >= 1:
-            last = now
-            report(fraction)
-
-    return tell
+        done = fraction >= 1
+        if now - self._last >= _PROGRESS_EVERY or (done and not self._done):
+            self._last, self._done = now, done
+            _say(self._reply, {"progress": round(float(fraction), 4)})
 
 
 def _redirect(output: int) -> None:

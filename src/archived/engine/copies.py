@@ -1,0 +1,155 @@
+"""When a copy that a stage reports counts: what must be true of it, and what is read back of it.
+
+A stage that was taken over by a file may report what it likes. So the core looks itself: a fresh
+child (`worker.read_back`) reads the inventory and some files, chosen at random, from the target,
+and their digests are compared here with the store's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from archived.engine.boundary import DocumentCard
+from archived.engine.worker.protocol import clean
+from archived.model.identity import object_id
+from archived.model.outcome import CopyMade, Ending, Outcome
+from archived.storage.inventory import FILE_NAME
+from archived.storage.store import Store
+from archived.storage.stored import StoredObject, inside
+
+SAMPLE_FILES = 2
+"""Files of each copy that are read back beside its inventory."""
+SAMPLE_BYTES = 64 * 2**20
+"""Files larger than that are not chosen; the stage that copied read back all of them."""
+_AHEAD = timedelta(minutes=5)
+"""A copy may be this much in the future: clocks are set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A file that must be at a target, and what it must be."""
+
+    target: str
+    key: str
+    size: int
+    sha512: str
+
+    def asked(self) -> dict[str, Any]:
+        """What the child is told: not what it must find."""
+        return {"target": self.target, "key": self.key, "size": self.size}
+
+
+async def prove(
+    outcome: Outcome, document: DocumentCard, store: Store,
+    targets: Mapping[str, Mapping[str, Any]], runner: object,
+) -> Outcome:  # fmt: skip
+    """The outcome itself when the copies that it reports count, or what it becomes instead.
+
+    `targets`: those that the stage was given. `runner`: its lane's; not all can read back.
+    """
+    outcome = check_copies(outcome, document, targets)
+    if outcome.ending is not Ending.FINISHED:
+        return outcome
+    read_back = getattr(runner, "read_back", None)
+    if read_back is None:
+        return _unread(outcome, "the runner of the stage's lane cannot read back")
+    try:
+        stored = await asyncio.to_thread(store.read, object_id(document.id))
+        asked = await asyncio.to_thread(sample, outcome.copies, stored)
+        wanted = {name: targets[name] for name in {file.target for file in asked}}
+        found = await read_back(wanted, [file.asked() for file in asked], store.root)
+    except Exception as error:  # noqa: BLE001 - a plug-in's runner may raise anything
+        return _unread(outcome, f"{type(error).__name__}: {error}")
+    return judge_copies(outcome, asked, found)
+
+
+def check_copies(outcome: Outcome, document: DocumentCard, targets: Collection[str]) -> Outcome:
+    """The outcome itself, or `bad-output`: copies are of a sealed document's present version, each
+    at another of the targets that the stage was given. `targets` is empty for a stage that declares
+    none.
+    """
+    problem = next(filter(None, (_problem(c, document, targets) for c in outcome.copies)), "")
+    if len({copy.target for copy in outcome.copies}) != len(outcome.copies):
+        problem = "it reports two copies at one target"
+    if not problem:
+        return outcome
+    return replace(
+        Outcome(Ending.BROKE, "bad-output", usage=outcome.usage), message=clean(problem),
+        hint="report it to the stage's author",
+    )  # fmt: skip
+
+
+def _problem(copy: CopyMade, document: DocumentCard, targets: Collection[str]) -> str:
+    if not targets:
+        return "it reports copies, but does not declare that it makes any: Needs(targets=True)"
+    if document.sealed is None:
+        return "it reports copies of a document that is not sealed"
+    if copy.target not in targets:
+        return f"it reports a copy at {copy.target!r}, which is no target that it was given"
+    if copy.inventory_sha512 != document.sealed.inventory_sha512:
+        return f"its copy at {copy.target!r} is of another version of the document"
+    if copy.files < 1 or not document.received <= copy.verified <= datetime.now(UTC) + _AHEAD:
+        return f"its copy at {copy.target!r} has no files, or a time that cannot be"
+    return ""
+
+
+def sample(copies: Sequence[CopyMade], stored: StoredObject) -> list[Sampled]:
+    """What to read back of each copy. Raises `OSError` and `StoreError` when the store cannot be
+    read.
+    """
+    inventory = Sampled(
+        "", FILE_NAME, (stored.root / FILE_NAME).stat().st_size, stored.inventory_sha512
+    )
+    found = []
+    for copy in copies:
+        content = random.sample(
+            sorted(stored.inventory.manifest), min(8 * SAMPLE_FILES, len(stored.inventory.manifest))
+        )
+        files = [
+            Sampled("", path, inside(stored.root, path).lstat().st_size,
+                    stored.inventory.manifest[path])
+            for path in content
+        ]  # fmt: skip
+        small = [file for file in files if file.size <= SAMPLE_BYTES][:SAMPLE_FILES]
+        found += [
+            replace(file, target=copy.target, key=f"{copy.key}/{file.key}")
+            for file in (inventory, *small)
+        ]
+    return found
+
+
+def judge_copies(
+    outcome: Outcome, asked: Sequence[Sampled], found: Sequence[Mapping[str, str]] | str
+) -> Outcome:
+    """The outcome itself, or what it becomes when a copy is not there, or cannot be read now.
+
+    `found` says why when nothing could be read at all.
+    """
+    if isinstance(found, str) or len(found) != len(asked):
+        return _unread(outcome, found if isinstance(found, str) else "the answer is incomplete")
+    for file, told in zip(asked, found, strict=True):
+        if told["state"] == "unread":
+            return _unread(outcome, f"target {file.target}: {file.key}: {told['why']}")
+    for file, told in zip(asked, found, strict=True):
+        if told["sha512"] != file.sha512:
+            why = "has other bytes" if told["state"] == "read" else "is not there"
+            return Outcome(
+                Ending.BROKE, "copy-differs", usage=outcome.usage,
+                message=clean(f"target {file.target}: {file.key} was reported, but {why}"),
+                hint="suspect the target's disk; if its files are right, report it to the author "
+                "of the stage that makes copies",
+            )  # fmt: skip
+    return outcome
+
+
+def _unread(outcome: Outcome, why: str) -> Outcome:
+    return Outcome(
+        Ending.POSTPONED, "copy-unread", clean(f"the copies could not be read back: {why}"),
+        "look at the target; the step goes on by itself", after=timedelta(minutes=5),
+        usage=outcome.usage,
+    )  # fmt: skip
