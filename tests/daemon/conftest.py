@@ -40,6 +40,8 @@ def until(
 class Box:
     """One daemon below `folder`. `tables` is the configuration; `write` puts it into the file."""
 
+    until = staticmethod(until)
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
@@ -232,6 +234,12 @@ def box(tmp_path: Path) -> Iterator[Box]:
     if box.process is not None and box.process.poll() is None:
         box.process.kill()
         box.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def new_box() -> type[Box]:
+    """For a daemon that several tests share."""
+    return Box
 
 
 @pytest.fixture(name="until")

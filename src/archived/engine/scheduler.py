@@ -32,7 +32,7 @@ from archived.engine.output import check_sealed
 from archived.engine.queue import AGEING, Queue
 from archived.engine.redirect import due_again, redirect
 from archived.engine.room import Room, Shortage, Wanted, wanted
-from archived.engine.sealing import Sealer, of_os_error
+from archived.engine.sealing import Sealer, of_os_error, seal_failed
 from archived.errors import CatalogError, NotNow, StoreError
 from archived.model.document import IllegalStep
 from archived.model.hours import LaneHours
@@ -412,7 +412,7 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 - whatever is in its facts, it has an ending
             _log.exception("a sealed document could not be recorded", action="seal-failed",
                            document=row.id)  # fmt: skip
-            await self._commit(row, step, sealstep_failed(error))
+            await self._commit(row, step, seal_failed(error))
             return
         self._report(row, step, Outcome(Ending.FINISHED, message="sealed", usage=usage))
 

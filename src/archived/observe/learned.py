@@ -8,6 +8,7 @@ trusted: numbers are looked at, and words become labels only as far as `Few` let
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,12 +20,15 @@ MOST = 100
 """Values that a label may have by a plug-in's word."""
 OTHER = "other"
 _LONGEST = 64
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
+_VERSION = re.compile(r"v?[0-9][A-Za-z0-9.:~_+/-]{0,63}")
 
 
 class Few:
-    """Lets the first `MOST` words of each kind become labels; whatever else comes is `OTHER`.
+    """Lets the first `MOST` names of each kind become labels; whatever else comes is `OTHER`.
 
-    A plug-in that puts a page number into its code must not cost Prometheus its memory.
+    A plug-in that puts a page number into its code must not cost Prometheus its memory, nor may
+    text of a page become a label: a name has no spaces and only letters, digits and a few signs.
     """
 
     def __init__(self) -> None:
@@ -32,7 +36,8 @@ class Few:
 
     def __call__(self, kind: str, word: str) -> str:
         """The label for a word."""
-        word = word[:_LONGEST]
+        if len(word) > _LONGEST or not _NAME.fullmatch(word):
+            return word if word in {"", OTHER} else OTHER
         known = self._known.setdefault(kind, set())
         if len(known) < MOST:
             known.add(word)
@@ -63,7 +68,8 @@ class Learned:
         with self._lock:
             for tool, version in tools.items():
                 label = self._few("tool", tool)
-                self._tools[label] = version[:_LONGEST] if label != OTHER else ""
+                known = label != OTHER and _VERSION.fullmatch(version[:_LONGEST])
+                self._tools[label] = known[0] if known else ""
             for use, told in (("signing", facts), ("timestamp", stamp)):
                 expiry = _instant(told.get("not_after"))
                 if expiry is not None:
