@@ -53,8 +53,9 @@ def scheduler_of(world: World, tell: Callable[[StepEnded], None]) -> Scheduler:
     )  # fmt: skip
 
 
-async def worked(root: Path, runner: Says) -> DocumentRow:
-    """The one document, after the scheduler has nothing more to do with it."""
+async def worked(root: Path, runner: Says, *, unsealed: bool = True) -> DocumentRow:
+    """The one document, after the scheduler has nothing more to do with it. Not `unsealed`: it is
+    held with an object in the store, which the next try adopts."""
     world, ended = World(root), asyncio.Event()
     (world.hot / "page.pdf").write_bytes(CONTENT)
     world.sweep()
@@ -71,7 +72,7 @@ async def worked(root: Path, runner: Says) -> DocumentRow:
     await asyncio.wait_for(work, 100)
     (row,) = world.catalog.documents()
     assert row.running is None
-    assert problems(world.state, world.root / "store") == []
+    assert len(problems(world.state, world.root / "store")) == (0 if unsealed else 1)
     world.catalog.close()
     return row
 
@@ -94,6 +95,42 @@ async def test_what_cannot_be_recorded_costs_an_attempt(
     assert row.reason is not None
     assert row.reason.startswith("what the stage returned cannot be recorded: ")
     assert "\n" not in row.reason
+
+
+def deep(levels: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for _ in range(levels):
+        facts = {"a": facts}
+    return facts
+
+
+@pytest.mark.parametrize("levels", [400, 900, 5000])
+async def test_facts_that_cannot_be_sealed_are_an_ending(tmp_path: Path, levels: int) -> None:
+    """Of a runner that a plug-in gives, whose outcomes went through no schema of ours."""
+    row = await worked(tmp_path, Says(note=replace(DONE, facts=deep(levels))))
+    assert row.running is None
+    if row.state is State.HELD:
+        assert row.code in {"bad-output", "seal-failed", "step-failed"}
+    else:
+        assert row.state is State.SEALED
+
+
+@pytest.mark.parametrize("where", ["the card", "the seal", "the record of the seal"])
+async def test_whatever_the_core_raises_around_a_step_is_an_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RecursionError("too deep")
+
+    at, code = {
+        "the card": ("archived.engine.scheduler.document_card", "step-failed"),
+        "the seal": ("archived.engine.sealing.to_json", "seal-failed"),
+        "the record of the seal": ("archived.engine.commit.seal", "seal-failed"),
+    }[where]
+    monkeypatch.setattr(at, broken)
+    row = await worked(tmp_path, Says(), unsealed=where != "the record of the seal")
+    assert (row.state, row.code, row.running) == (State.HELD, code, None)
+    assert row.reason == "RecursionError: too deep"
 
 
 class Stubborn(Says):

@@ -71,6 +71,30 @@ def test_due_steps_that_nobody_starts_are_a_standstill(parts):
     assert asked.stuck() == "", "a step just ended"
 
 
+def test_a_document_that_is_recorded_as_running_without_a_step_is_told(parts, monkeypatch):
+    asked = Health(parts)
+    asked.started = True
+    now = datetime.now(UTC)
+    document = DocumentRow(
+        id="1", state=State.WORKING, hotfolder="scans", name="a", path=b"a", media_type="x/y",
+        size=1, secrecy="", priority=0, pipeline="paper", stages=("seal",), copies=1, position=0,
+        running="a-step", lane="seal", attempts=1, postponed=0, due=now, code=None, reason=None,
+        hint=None, received=now, changed=now,
+    )  # fmt: skip
+    with parts.catalog.transaction() as change:
+        change.admit(document, [])
+    parts.scheduler.active["1"] = object()
+    assert asked.abandoned() == 0
+    parts.scheduler.active.clear()
+    assert asked.abandoned() == 0, "it may just have ended"
+    monkeypatch.setattr(health, "ABANDONED", 0.0)
+    assert asked.abandoned() == 1
+    assert any("no step of them lives" in reason for reason in asked.not_ready())
+    parts.scheduler.active["1"] = object()
+    assert asked.abandoned() == 0
+    assert asked.not_ready() == []
+
+
 def test_what_no_restart_cures_is_shown_but_is_no_standstill(parts, tmp_path):
     asked = Health(parts)
     assert asked.not_ready() == ["starting"]

@@ -30,7 +30,7 @@ class Copy:
 
     target: str
     key: str
-    """The object's path below the target's root, with `/`."""
+    """The object's path below the target's root, with `/`; `inventory.json` lies in it."""
     inventory_sha512: str
     """Digest of the `inventory.json` that was read back from the target."""
     files: int

@@ -26,8 +26,6 @@ SAMPLE_FILES = 2
 """Files of each copy that are read back beside its inventory."""
 SAMPLE_BYTES = 64 * 2**20
 """Files larger than that are not chosen; the stage that copied read back all of them."""
-_AHEAD = timedelta(minutes=5)
-"""A copy may be this much in the future: clocks are set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +91,6 @@ def _problem(copy: CopyMade, document: DocumentCard, targets: Collection[str]) -
         return f"it reports a copy at {copy.target!r}, which is no target that it was given"
     if copy.inventory_sha512 != document.sealed.inventory_sha512:
         return f"its copy at {copy.target!r} is of another version of the document"
-    if copy.files < 1 or not document.received <= copy.verified <= datetime.now(UTC) + _AHEAD:
-        return f"its copy at {copy.target!r} has no files, or a time that cannot be"
     return ""
 
 
@@ -126,7 +122,7 @@ def sample(copies: Sequence[CopyMade], stored: StoredObject) -> list[Sampled]:
 def judge_copies(
     outcome: Outcome, asked: Sequence[Sampled], found: Sequence[Mapping[str, str]] | str
 ) -> Outcome:
-    """The outcome itself, or what it becomes when a copy is not there, or cannot be read now.
+    """The outcome, or what it becomes when a copy is not there, or cannot be read now.
 
     `found` says why when nothing could be read at all.
     """
@@ -144,7 +140,9 @@ def judge_copies(
                 hint="suspect the target's disk; if its files are right, report it to the author "
                 "of the stage that makes copies",
             )  # fmt: skip
-    return outcome
+    now = datetime.now(UTC)  # a time to come would keep the copy from being looked at again
+    copies = tuple(replace(copy, verified=min(copy.verified, now)) for copy in outcome.copies)
+    return replace(outcome, copies=copies)
 
 
 def _unread(outcome: Outcome, why: str) -> Outcome:

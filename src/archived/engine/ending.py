@@ -136,7 +136,7 @@ def _killed(why: str) -> Outcome:
             "look at what is special about the document; if others fare the same, report it to the "
             "stage's author",
         )
-    if why == "watch-failed":
+    if why == "step-unwatched":
         return no_runner("it could not be watched")
     return SHUTDOWN
 

@@ -179,7 +179,7 @@ class ForkServer:
                 act(child)
             except OSError:
                 traceback.print_exc()
-                child.kill("watch-failed")
+                child.kill("step-unwatched")
 
         self.selector.register(fd, selectors.EVENT_READ, ready)
 

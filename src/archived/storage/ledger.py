@@ -34,7 +34,7 @@ KINDS: Mapping[str, str] = {
     "step-skipped": "A stage does not accept the document's type.",
     "step-postponed": "A stage waits for the world.",
     "step-broke": "A stage failed.",
-    "step-put-back": "A stage was stopped with the daemon and will be started again.",
+    "step-put-back": "A stage was stopped from outside and will be started again.",
     "step-lost": "The daemon or the machine died under a stage.",
     "review-required": "A stage ended well, and a person must look; how many regions, and whether "
     "that holds the document.",
