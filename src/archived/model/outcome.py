@@ -58,11 +58,9 @@ CORE_CODES: Mapping[str, str] = {
 }
 """Codes the core itself gives to an ending."""
 
-RUNNER_CODES = frozenset({
-    "crashed", "timed-out", "too-many-processes", "runner-lost", "interrupted", "parts-found",
-    "stage-missing", "copies-missing", "copy-differs", "copy-unread", "seal-failed",
-    "step-failed", "shutdown",
-})  # fmt: skip
+RUNNER_CODES = frozenset(CORE_CODES) - {
+    "stage-error", "out-of-memory", "bad-output", "program-missing", "no-space", "store-io",
+}  # fmt: skip
 """Those that a step's own process never gives: they say what was seen from outside."""
 
 
