@@ -30,6 +30,7 @@ def test_a_document_waits_for_a_missing_program_and_goes_on_when_it_is_there(
     programs.mkdir()
     box.tables["plugins"]["enabled"] = ["ocr"]
     box.tables["pipeline.paper"]["stages"] = ["ocr", "seal"]
+    box.tables["hotfolder.scans"]["unread"] = "flag"  # the pages have a mark and no words
     box.start(PATH=str(programs))
     assert any(
         "'jbig2dec'" in line["event"] and "Debian package jbig2dec" in line["event"]
