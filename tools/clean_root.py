@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
+from debian_releases import RELEASES
+
+SUITES = {release.suite: f"Debian {release.number}" for release in RELEASES.values()}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAMS = ("unshare", "setpriv", "pivot_root", "mount", "tar")
 OLD = 30 * 24 * 3600

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,73 @@ def test_an_environment_tells_nothing_of_the_machine_that_built_it(tmp_path):
         "example-1.0.dist-info/RECORD,,\nexample.py,sha256=y,0\n"
     )
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["RECORD", "example.py"]
+
+
+def materials(folder, *licenses):
+    """A bill of materials of archived and one library with these licences."""
+    library = {"name": "a-library", "version": "1.0", "licenses": list(licenses)}
+    own = {"name": "archived", "version": "0.1.0", "licenses": [{"license": {"id": "Apache-2.0"}}]}
+    file = folder / "archived.cdx.json"
+    file.write_text(json.dumps({"metadata": {"component": own}, "components": [library]}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("licenses", "said"),
+    [
+        ([{"license": {"id": "MIT"}}], "MIT"),
+        ([{"expression": "MIT OR Apache-2.0"}], "MIT OR Apache-2.0"),
+        ([{"license": {"name": "License :: OSI Approved :: BSD License"}}], "BSD License"),
+        (
+            [
+                {"license": {"id": "MPL-2.0"}},
+                {"license": {"name": "License :: OSI Approved :: MPL"}},
+            ],
+            "MPL-2.0",
+        ),
+        ([{"license": {"id": "LGPL-3.0-only"}}], "LGPL-3.0-only"),
+    ],
+)
+def test_licences_are_listed_from_the_bill_of_materials(licenses, said, tmp_path):
+    listed = tool("deb_tree").licences(materials(tmp_path, *licenses))
+    assert listed == f"a-library 1.0: {said}\narchived 0.1.0: Apache-2.0\n"
+
+
+@pytest.mark.parametrize(
+    "licenses", [[], [{"license": {"id": "GPL-3.0-only"}}], [{"expression": "MIT AND AGPL-3.0"}]]
+)
+def test_a_library_whose_licence_may_not_be_bundled_stops_the_build(licenses, tmp_path):
+    with pytest.raises(SystemExit, match="a-library: its licence may not be bundled"):
+        tool("deb_tree").licences(materials(tmp_path, *licenses))
+
+
+def test_a_bill_of_materials_gains_what_wheels_carry_and_free_text_says(tmp_path):
+    file = materials(tmp_path)
+    for name, more in (("archived-0.1.0", ""), ("a_library-1.0", "License: Apache License 2.0\n")):
+        info = tmp_path / f"packages/{name}.dist-info"
+        info.mkdir(parents=True)
+        title, _, version = name.replace("_", "-").rpartition("-")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {title}\nVersion: {version}\n{more}"
+        )
+    inside = tmp_path / "packages/a_library-1.0.dist-info/sboms/auditwheel.cdx.json"
+    inside.parent.mkdir()
+    inside.write_text(
+        json.dumps({"components": [{"name": "libz", "version": "1", "bom-ref": "x"}]})
+    )
+    tool("deb_tree").completed(file, tmp_path / "packages")
+    [library] = json.loads(file.read_text())["components"]
+    assert library["licenses"] == [{"license": {"name": "Apache License 2.0"}}]
+    assert library["components"] == [{"name": "libz", "version": "1"}]
+
+
+def test_the_package_of_the_next_debian_is_the_newer_one():
+    """A machine that is upgraded in place takes it for an upgrade; so is any later version."""
+    releases = tool("deb").RELEASES
+    versions = [f"0.1.0+deb{release.number}" for release in releases.values()]
+    versions = [versions[0], f"{versions[0]}+2", *versions[1:], f"0.1.1+deb{12}"]
+    for older, newer in pairwise(versions):
+        subprocess.run(["dpkg", "--compare-versions", older, "lt", newer], check=True)
 
 
 def test_two_bundles_of_the_same_files_are_the_same(tmp_path):
