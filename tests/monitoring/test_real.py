@@ -33,7 +33,7 @@ def busy(box, elsewhere: Path) -> None:
     box.tables["mqtt"] = {"host": "127.0.0.1", "port": 9}
     box.start()
     (box.hot() / ".hidden").write_text("x")
-    box.drop("good.txt", "bad.txt", "other.txt")
+    box.drop("good.txt", "bad.txt", "other.txt", "look.txt")
 
 
 def watched(folder: Path, stack: ExitStack, box_port: int, webhook: Webhook) -> Prometheus:
@@ -192,6 +192,8 @@ class Teller(Stage[Options]):
     def run(self, document, context):
         if document.name == "bad.txt":
             raise Refuse("not this one", code="not-this-one", hint="another")
+        if document.name == "look.txt":
+            return Result(reviews=[Review("teller-look", "a person looks")])
         told = {"mean_confidence": 91.5, "pending": "B-T", "pages": 2, "waited": {"tsa": 0.25},
                 "not_after": "2030-01-01T00:00:00+00:00",
                 "timestamp": {"not_after": "2031-01-01T00:00:00+00:00", "ahead_of_us": -0.5}}
