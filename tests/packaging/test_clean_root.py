@@ -29,6 +29,7 @@ def _tool(name: str) -> ModuleType:
     return sys.modules[name]
 
 
+_tool("debian_releases")  # the next one imports it
 clean_root = _tool("clean_root")
 matrix = _tool("matrix")
 
