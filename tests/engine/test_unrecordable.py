@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from world import CONTENT, DECK, LIMITS, World
 
+from archived.engine import commit
+from archived.engine import scheduler as scheduler_module
 from archived.engine.attempts import StepEnded
 from archived.engine.scheduler import Scheduler
 from archived.engine.sealing import Sealer
+from archived.errors import CatalogError
 from archived.model.document import State
 from archived.model.outcome import Ending, Made, Outcome, PartMade
 from archived.storage.records import DocumentRow
@@ -131,6 +134,47 @@ async def test_whatever_the_core_raises_around_a_step_is_an_ending(
     row = await worked(tmp_path, Says(), unsealed=where != "the record of the seal")
     assert (row.state, row.code, row.running) == (State.HELD, code, None)
     assert row.reason == "RecursionError: too deep"
+
+
+async def test_a_write_that_can_never_succeed_gives_its_place_in_the_lane_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalog is not busy and its disk not full: one document's failure stops no other."""
+    world, sealed, tried = World(tmp_path), asyncio.Event(), asyncio.Event()
+    real, loop = commit.seal, asyncio.get_running_loop()
+
+    def seal(*given: Any) -> State:
+        [document] = [row for row in world.catalog.documents() if row.running == given[3].id]
+        if document.name == "bad.pdf":
+            loop.call_soon_threadsafe(tried.set)
+            raise CatalogError("this row cannot be written")
+        return real(*given)
+
+    def tell(step: StepEnded) -> None:
+        if step.stage == "after" and step.ending == "finished":
+            sealed.set()
+
+    monkeypatch.setattr(commit, "seal", seal)
+    monkeypatch.setattr(scheduler_module, "_COMMIT_PAUSES", (0.01,))
+    for name in ("bad.pdf", "good.pdf"):
+        (world.hot / name).write_bytes(CONTENT + name.encode())
+    world.sweep()
+    scheduler = Scheduler(
+        world.spool, world.store, world.catalog,
+        Sealer(world.spool, world.store, world.catalog, ""),
+        clock=world.now, wake=asyncio.Event(), tell=tell, seal_width=1,
+    )  # fmt: skip
+    scheduler.use(STRICT, {"cpu": Says()}, {"cpu": 1})
+    work = asyncio.create_task(scheduler.run())
+    await asyncio.wait_for(sealed.wait(), 100)
+    await asyncio.wait_for(tried.wait(), 100)
+    await scheduler.stop(0)
+    await asyncio.wait_for(work, 100)
+    rows = {row.name: row for row in world.catalog.documents()}
+    assert rows["good.pdf"].state is State.SEALED
+    assert (rows["bad.pdf"].state, rows["bad.pdf"].running) == (State.WAITING, None)
+    assert rows["bad.pdf"].code == "store-io"
+    world.catalog.close()
 
 
 class Stubborn(Says):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import exc, text
 
 from archived.errors import CatalogBusy, CatalogError
 from archived.storage.catalog import Catalog
@@ -207,4 +207,18 @@ def test_instants_sort_as_text_whatever_zone_they_came_in(path: Path) -> None:
     (event,) = catalog.events_for("anybody")
     assert event.at == hanoi
     assert event.at.utcoffset() == timedelta(0)
+    catalog.close()
+
+
+def test_a_value_that_sqlite_refuses_is_not_called_damage(path: Path) -> None:
+    """So that the step ends, instead of waiting for a disk that is whole."""
+    catalog = Catalog.open(path)
+    with pytest.raises(exc.DataError, match="too big"), catalog.transaction() as change:
+        own = change._connection.connection.dbapi_connection
+        before = own.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+        try:
+            change.index_words("d", "name", "facts", "x" * 20_000)
+        finally:
+            own.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+    write(catalog)
     catalog.close()

@@ -16,6 +16,7 @@ from typing import Any
 from archived import AGENT
 from archived.engine import division, masters, review
 from archived.engine.cards import Deck
+from archived.engine.sealing import SearchText
 from archived.errors import NotNow
 from archived.model import description
 from archived.model.document import Happened, State
@@ -89,7 +90,7 @@ def skip_step(catalog: Catalog, deck: Deck, document: DocumentRow, step: StepRow
 
 def seal(
     spool: Spool, catalog: Catalog, deck: Deck, step: StepRow, sealed: Mapping[str, Any],
-    words: str, now: datetime,
+    words: SearchText, now: datetime,
 ) -> State:  # fmt: skip
     """Record that a document's object is durable in the store; returns its new state.
 
@@ -107,12 +108,13 @@ def seal(
         _record(
             change, "document-sealed", step, now,
             {"object": sealed["object_key"], "version": sealed["object_version"],
-             "pages": document.pages},
+             "pages": document.pages,
+             **({"text_bytes_not_searchable": words.left_out} if words.left_out else {})},
             digests={"inventory.json": sealed["inventory_sha512"]},
         )  # fmt: skip
         _announce(change, "document-sealed", document, step, now, object=sealed["object_key"])
         described = description.findable(facts, document.dossier, document.given or {})
-        change.index_words(document.id, document.name, described, words)
+        change.index_words(document.id, document.name, described, words.text)
         state = advance(change, deck, document.id, now)
     with suppress(OSError):  # it is sealed and on record: what is left goes at the next start
         spool.drop(step.document)  # 3

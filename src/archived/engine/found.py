@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from archived.engine.sealing import read_words
+from archived.engine.sealing import search_text
 from archived.model import description, manifest, review
 from archived.model.document import State
 from archived.model.identity import object_id, of_object
@@ -112,7 +112,7 @@ def read(stored: StoredObject) -> Found:
         for file in record.files
         if file.role == "text" and file.media_type == "text/plain"
     ]
-    return Found(stored, record, read_words(texts))
+    return Found(stored, record, search_text(texts).text)
 
 
 def _agree(stored: StoredObject, record: Record) -> None:

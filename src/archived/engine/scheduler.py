@@ -32,8 +32,8 @@ from archived.engine.output import check_sealed
 from archived.engine.queue import AGEING, Queue
 from archived.engine.redirect import due_again, redirect
 from archived.engine.room import Room, Shortage, Wanted, wanted
-from archived.engine.sealing import Sealer, of_os_error, seal_failed
-from archived.errors import CatalogError, NotNow, StoreError
+from archived.engine.sealing import Sealer, SearchText, of_os_error, seal_failed
+from archived.errors import CatalogBusy, CatalogError, NotNow, StoreError
 from archived.model.document import IllegalStep
 from archived.model.hours import LaneHours
 from archived.model.outcome import Ending, Outcome, Usage
@@ -52,6 +52,8 @@ NO_SPACE = "no-space"
 ROOM_PAUSE = 10.0
 """Seconds after which a lane in which a step found no room tries another."""
 _COMMIT_PAUSES = (0.1, 0.5, 2.0, 5.0, 15.0)
+_MOST_TRIES = 6
+"""Of a write that fails although the catalog is not busy: within 40 seconds."""
 
 
 class Runner(Protocol):
@@ -71,7 +73,7 @@ class Scheduler:
     def __init__(
         self, spool: Spool, store: Store, catalog: Catalog, sealer: Sealer, *,
         clock: Callable[[], datetime], wake: asyncio.Event, tell: Callable[[StepEnded], None],
-        seal_width: int = 1,
+        seal_width: int = 2,
     ) -> None:  # fmt: skip
         self._spool = spool
         self._store = store
@@ -394,7 +396,7 @@ class Scheduler:
             )
 
     async def _record_seal(
-        self, row: DocumentRow, step: StepRow, sealed: tuple[dict[str, Any], str] | Outcome
+        self, row: DocumentRow, step: StepRow, sealed: tuple[dict[str, Any], SearchText] | Outcome
     ) -> None:
         if isinstance(sealed, Outcome):
             await self._commit(row, step, sealed)
@@ -452,16 +454,18 @@ class Scheduler:
         commit.commit_step(self._spool, self._catalog, self._deck, step, outcome, decision, now)
 
     async def _insist(self, act: Callable[[], object]) -> None:
-        """Do it in a thread, again and again while the catalog is busy: an ending is never lost.
+        """Do it in a thread, again and again while the catalog is busy or its disk is full.
 
-        Shielded, so that stopping the daemon waits for it. Gives up only when it is being stopped;
-        the restart then finds the step interrupted.
+        Shielded, so that stopping the daemon waits for it. Gives up when the daemon is being
+        stopped (the restart then finds the step interrupted), and soon when the catalog has another
+        error: a write that can never succeed must not keep its place in a lane for ever.
         """
         for attempt in range(1_000_000):
             try:
                 await asyncio.shield(asyncio.to_thread(act))
             except CatalogError as error:
-                if self._stopping and attempt >= 2:
+                permanent = not isinstance(error, CatalogBusy)
+                if attempt >= 2 and (self._stopping or (permanent and attempt >= _MOST_TRIES)):
                     raise
                 _log.warning("the catalog cannot be written; trying again", action="catalog-busy",
                              error=str(error))  # fmt: skip

@@ -7,12 +7,13 @@ object that is there already is checked and adopted.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from archived import AGENT, __version__
 from archived.api import Role
@@ -45,10 +46,18 @@ from archived.storage.store import SealedObject, Store
 
 _log = logging.getLogger("archived.engine")
 
-_MOST_WORDS = 4 << 20
-"""Characters of a document's text that are made searchable; the whole text is in the object."""
+_SEARCHABLE = 16 << 20
+"""Characters of all of a document's texts together that are made searchable: some 5,000 pages. The
+rest is in the object all the same. Bounds what one seal takes of the daemon's memory (0.15 GB)."""
 _MOST_FILES = 1_000_000
 _DECISIONS = {"document-released": "released", "document-retried": "retried"}
+
+
+class SearchText(NamedTuple):
+    """What of a document's text is searched; `left_out` are the bytes of UTF-8 that are not."""
+
+    text: str
+    left_out: int
 
 
 class Sealer:
@@ -60,8 +69,8 @@ class Sealer:
         self._catalog = catalog
         self._organisation = organisation
 
-    def seal(self, row: DocumentRow, step: StepRow) -> tuple[dict[str, Any], str] | Outcome:
-        """Make the object durable in the store; returns where it lies and the words to find it by.
+    def seal(self, row: DocumentRow, step: StepRow) -> tuple[dict[str, Any], SearchText] | Outcome:
+        """Make the object durable in the store; returns where it lies and the text to find it by.
 
         What goes wrong is returned as an outcome, for `policy` to judge like any other step's; so
         is that one of its parts must be decided about first.
@@ -85,6 +94,11 @@ class Sealer:
         except Exception as error:  # noqa: BLE001 - whatever a stage left in its facts, it ends
             _log.exception("a document could not be sealed", extra={"action": "seal-failed"})
             return seal_failed(error)
+        if words.left_out:
+            _log.warning(
+                "not all of a document's text can be searched",
+                extra={"action": "text-not-indexed", "document": row.id, "bytes": words.left_out},
+            )
         place = {
             "object_key": sealed.key,
             "object_version": sealed.version,
@@ -153,9 +167,9 @@ class Sealer:
             parts=tuple(object_id(part.id) for part in self._catalog.parts(row.id)),
         )  # fmt: skip
 
-    def _words(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> str:
+    def _words(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> SearchText:
         texts = [a for a in artifacts if a.role == Role.TEXT and a.media_type == "text/plain"]
-        return read_words(self._spool.folder(row.id) / artifact.path for artifact in texts)
+        return search_text(self._spool.folder(row.id) / artifact.path for artifact in texts)
 
 
 def seal_failed(error: Exception) -> Outcome:
@@ -166,13 +180,18 @@ def seal_failed(error: Exception) -> Outcome:
     )  # fmt: skip
 
 
-def read_words(texts: Iterable[Path]) -> str:
-    """The words to find a document by, out of its texts. Raises `OSError`."""
-    read = []
+def search_text(texts: Iterable[Path]) -> SearchText:
+    """The text to find a document by, out of its text files. Raises `OSError`."""
+    read: list[str] = []
+    left = _SEARCHABLE
+    left_out = 0
     for path in texts:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            read.append(file.read(_MOST_WORDS))
-    return "\n".join(read)
+        with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8", errors="replace") as file:
+            text = file.read(left)
+            left_out += 0 if file.read(1) == "" else path.stat().st_size - len(text.encode())
+        left -= len(text)
+        read.append(text)
+    return SearchText("\n".join(read), left_out)
 
 
 def of_os_error(error: OSError) -> Outcome:

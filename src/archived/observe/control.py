@@ -13,14 +13,18 @@ import pwd
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from aiohttp import web
 
 from archived.errors import ArchivedError
 from archived.model.document import IllegalStep
 
+_T = TypeVar("_T")
+_THREADS = 4
+"""For questions: who asks much waits for its own answers, and takes no thread of the work."""
 _STATUS_OF = {"no-such-document": 404, "not-now": 409, "bad-config": 422, "bad-question": 400}
 
 
@@ -57,6 +61,7 @@ class Control:
     def __init__(self, setting: ControlSetting, daemon: Controlled) -> None:
         self._setting = setting
         self._daemon = daemon
+        self._threads = ThreadPoolExecutor(_THREADS, "archived-control")
         app = web.Application(middlewares=[_explained])
         app.router.add_get("/v1/{question}", self._ask)
         app.router.add_get("/v1/picture/{document}/{step}/{name}", self._picture)
@@ -82,6 +87,7 @@ class Control:
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._setting.socket.unlink(missing_ok=True)
 
     def _open_to_group(self, path: Path) -> None:
@@ -91,7 +97,7 @@ class Control:
 
     async def _ask(self, request: web.Request) -> web.Response:
         question, arguments = request.match_info["question"], dict(request.query)
-        return web.json_response(await asyncio.to_thread(self._daemon.ask, question, arguments))
+        return web.json_response(await self._answer(self._daemon.ask, question, arguments))
 
     async def _reload(self, _request: web.Request) -> web.Response:
         return web.json_response({"changes": await self._daemon.reload()})
@@ -113,8 +119,12 @@ class Control:
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
         named = (request.match_info[part] for part in ("document", "step", "name"))
-        path = await asyncio.to_thread(self._daemon.picture, *named)
-        return web.FileResponse(path)
+        return web.FileResponse(await self._answer(self._daemon.picture, *named))
+
+    async def _answer(self, question: Callable[..., _T], *arguments: Any) -> _T:
+        """Ask what may block."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: question(*arguments))
 
 
 def _text(value: object) -> str | None:

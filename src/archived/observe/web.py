@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import Protocol, Self
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Generic, Protocol, Self, TypeVar
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from archived.errors import ArchivedError
 from archived.observe.door import Door, is_this_machine
+from archived.observe.http_listener import Listener
 from archived.observe.metrics import Metrics
+from archived.observe.password_attempts import PasswordAttempts, TooManyAttempts
 
-_CROWD = 200
-"""Connections at a time."""
-_HANDSHAKE = 10.0
-"""Seconds in which a newcomer must have agreed on the encryption."""
+_T = TypeVar("_T")
+_THREADS = 3
+"""For what may block: the figures, and the two questions about health. The archive's own work has
+other threads, so that clients here cannot take them."""
 PATIENCE = 5.0
 """Seconds in which a question about health must be answered; else that is the answer."""
 
@@ -34,14 +37,16 @@ class Web:
 
     def __init__(self, door: Door, metrics: Metrics, health: HealthSource) -> None:
         self._door = door
-        self._metrics = metrics
-        self._stuck = _Once(lambda: [why] if (why := health.stuck()) else [])
-        self._not_ready = _Once(health.not_ready)
+        self._threads = ThreadPoolExecutor(_THREADS, "archived-web")
+        self._attempts = PasswordAttempts()
+        self._exposition = _Once(metrics.exposition, self._threads)
+        self._stuck = _Once(lambda: [why] if (why := health.stuck()) else [], self._threads)
+        self._not_ready = _Once(health.not_ready, self._threads)
         app = web.Application(client_max_size=1024)
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/healthz", self._get_health)
         app.router.add_get("/readyz", self._get_ready)
-        self._listening: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
 
     def use(self, door: Door) -> None:
@@ -50,12 +55,11 @@ class Web:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        tls = self._listening_tls()
+        serve = self._runner.server
+        assert serve is not None  # noqa: S101 - it was set up in the line above
+        listener = Listener(serve, self._door.host, self._door.port, self._listening_tls())
         try:
-            self._listening = await asyncio.get_running_loop().create_server(
-                self._connection, self._door.host, self._door.port, ssl=tls,
-                ssl_handshake_timeout=_HANDSHAKE if tls else None,
-            )  # fmt: skip
+            await listener.start()
         except OSError as error:
             await self._runner.cleanup()
             raise ArchivedError(
@@ -64,25 +68,15 @@ class Web:
                 "change [web] listen",
                 code="port-taken",
             ) from error
+        self._listener = listener
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._listening is not None:
-            self._listening.close()
+        if self._listener is not None:
+            await self._listener.close()
         await self._runner.cleanup()
-
-    def _connection(self) -> asyncio.Protocol:
-        """For a newcomer; whoever has been there longest makes room.
-
-        A crowd that asks nothing keeps neither Prometheus out nor files from being opened.
-        """
-        crowd = self._runner.server
-        assert crowd is not None  # noqa: S101 - the runner was set up before anybody could come
-        for oldest in crowd.connections[:-_CROWD]:
-            oldest.force_close()
-            if oldest.transport is not None:
-                oldest.transport.abort()
-        return crowd()
+        self._attempts.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _listening_tls(self) -> ssl.SSLContext | None:
         """What the socket is opened with; each connection is given the door's of that moment."""
@@ -99,9 +93,10 @@ class Web:
         return listening
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
-        if not await self._admitted(request):
-            return _who_are_you()
-        body = await asyncio.to_thread(self._metrics.exposition)  # waits `PATIENCE` at the most
+        refused = await self._refused(request)
+        if refused is not None:
+            return refused
+        body = await self._exposition()  # waits `PATIENCE` at the most
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _get_health(self, request: web.Request) -> web.Response:
@@ -110,41 +105,56 @@ class Web:
     async def _get_ready(self, request: web.Request) -> web.Response:
         return await self._told(request, self._not_ready)
 
-    async def _told(
-        self, request: web.Request, ask: Callable[[], Awaitable[list[str]]]
-    ) -> web.Response:
-        if not is_this_machine(request.remote) and not await self._admitted(request):
-            return _who_are_you()
-        return _verdict(await ask())
-
-    async def _admitted(self, request: web.Request) -> bool:
-        if self._door.open_to_all():
-            return True
-        given = request.headers.get("Authorization")
-        return await asyncio.to_thread(self._door.admits, given)
-
-
-class _Once:
-    """Asks a blocking question once at a time, however many want to know: asking costs little."""
-
-    def __init__(self, question: Callable[[], list[str]]) -> None:
-        self._question = question
-        self._asked: asyncio.Task[list[str]] | None = None
-
-    async def __call__(self) -> list[str]:
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.create_task(asyncio.to_thread(self._question))
+    async def _told(self, request: web.Request, ask: _Once[list[str]]) -> web.Response:
+        if not is_this_machine(request.remote):
+            refused = await self._refused(request)
+            if refused is not None:
+                return refused
         try:
             async with asyncio.timeout(PATIENCE):
-                return await asyncio.shield(self._asked)
+                return _verdict(await ask())
         except TimeoutError:
-            return [f"the catalog does not answer within {PATIENCE:.0f} s"]
+            return _verdict([f"the catalog does not answer within {PATIENCE:.0f} s"])
+
+    async def _refused(self, request: web.Request) -> web.Response | None:
+        """The answer to who may not ask; None for who may."""
+        door, given = self._door, request.headers.get("Authorization")
+        admitted = door.at_once(given)
+        if admitted is None:
+            try:
+                client = request.remote or ""
+                admitted = await self._attempts.check(client, lambda: door.admits(given))
+            except TooManyAttempts:
+                return _come_again()
+        return None if admitted else _who_are_you()
+
+
+class _Once(Generic[_T]):
+    """Asks a blocking question once at a time, however many want to know: asking costs little."""
+
+    def __init__(self, question: Callable[[], _T], threads: Executor) -> None:
+        self._question = question
+        self._threads = threads
+        self._asked: asyncio.Future[_T] | None = None
+
+    async def __call__(self) -> _T:
+        if self._asked is None or self._asked.done():
+            loop = asyncio.get_running_loop()
+            self._asked = loop.run_in_executor(self._threads, self._question)
+        return await asyncio.shield(self._asked)
 
 
 def _who_are_you() -> web.Response:
     return web.Response(
         status=401, text="a user name and a password are needed\n",
         headers={"WWW-Authenticate": 'Basic realm="archived", charset="UTF-8"'},
+    )  # fmt: skip
+
+
+def _come_again() -> web.Response:
+    return web.Response(
+        status=429, text="too many passwords are being tried; ask again in a second\n",
+        headers={"Retry-After": "1"},
     )  # fmt: skip
 
 

@@ -209,6 +209,13 @@ def _uri(path: Path, *, read_only: bool) -> str:
     return f"{uri}?mode=ro"
 
 
+_OF_THE_VALUE = (
+    exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InterfaceError,
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError,
+)  # fmt: skip
+"""What is wrong with what was to be written: the catalog is whole, and trying again is no use."""
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours, with what to do."""
@@ -227,7 +234,7 @@ def _explained(path: Path) -> Iterator[None]:
             raise OSError(errno.ENOSPC, "the disk with the catalog is full", str(path)) from error
         raise _damaged(path, words) from error
     except (exc.DatabaseError, sqlite3.DatabaseError) as error:
-        if isinstance(error, (exc.IntegrityError, sqlite3.IntegrityError)):
+        if isinstance(error, _OF_THE_VALUE):
             raise
         raise _damaged(path, str(error)) from error
 
