@@ -84,7 +84,8 @@ def test_a_target_gets_the_options_of_its_kind(etc, good):
 def test_fork_servers_learn_where_the_plugins_are(etc, good):
     folder = etc.folder / "plugins"
 
-    assert list(etc.load(good).plugin_sources) == [
+    sources = etc.load(good).plugin_sources
+    assert [{key: each[key] for key in ("name", "file")} for each in sources] == [
         {"name": "noter", "file": str(folder / "noter.py")},
         {"name": "copier", "file": str(folder / "copier.py")},
     ]

@@ -13,13 +13,14 @@ BELOW = {"api", "model", "errors"}
 ALLOWED = {
     "api": set(),
     "errors": set(),
+    "code_digest": set(),
     "locale": set(),
     "model": {"errors"},
     "storage": BELOW,
     "intake": BELOW | {"storage"},
-    "engine": BELOW | {"storage"},
+    "engine": BELOW | {"storage", "code_digest"},
     "observe": BELOW | {"storage", "locale"},
-    "plugins": BELOW,
+    "plugins": BELOW | {"code_digest"},
     "config": BELOW | {"plugins"},
 }
 """Part of the house -> the parts it may import. What is missing here may import anything below it,

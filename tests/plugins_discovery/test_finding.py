@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 
 import pytest
 
+from archived.code_digest import of_package
 from archived.errors import PluginError
 from archived.plugins import PluginInfo, find, installed
 
@@ -25,13 +27,15 @@ def test_an_enabled_plugin_gives_its_stages_under_their_names(bench):
 
     assert list(plugins.stages) == ["ink"]
     assert plugins.stages["ink"].version == "1.0"
-    assert plugins.sources == [{"name": "ink", "entry_point": module}]
+    [source] = plugins.sources
+    assert source == {"name": "ink", "entry_point": module, "sha256": of_package(module)}
     assert plugins.catalogue() == [
         PluginInfo(
             name="ink",
             distribution="archived-ink",
             version="1.0",
             where=module,
+            sha256=of_package(module),
             stages=("ink",),
             hooks=("register_stages",),
         )
@@ -75,7 +79,9 @@ def test_a_single_file_is_a_plugin(bench):
     plugins = find(["ink-well"], [bench.folder / "absent", bench.folder])
 
     assert list(plugins.stages) == ["ink"]
-    assert plugins.sources == [{"name": "ink-well", "file": str(file)}]
+    [source] = plugins.sources
+    assert (source["name"], source["file"]) == ("ink-well", str(file))
+    assert source["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     (info,) = plugins.catalogue()
     assert (info.where, info.distribution, info.version) == (str(file), "", "")
     assert not (bench.folder / "__pycache__").exists()

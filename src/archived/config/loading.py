@@ -302,6 +302,7 @@ def _stage(
         plugin=giver.name,
         distribution=giver.distribution,
         distribution_version=giver.version,
+        code_sha256=giver.sha256,
     )
 
 

@@ -87,6 +87,8 @@ class StageSetting:
     distribution: str
     """Empty for a plug-in of a single file."""
     distribution_version: str
+    code_sha256: str = ""
+    """Of the plug-in's code, hex."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def _stage(stage: StageSetting, limits: Limits) -> StageCard:
         memory=stage.needs.memory_bytes, network=stage.needs.network, targets=stage.needs.targets,
         limits=Limits(stage.needs.attempts, limits.first_wait, limits.longest_wait),
         any_original=stage.cls.any_original, space=stage.space,
+        code={stage.distribution or stage.plugin: f"sha256:{stage.code_sha256}"},
     )  # fmt: skip
 
 

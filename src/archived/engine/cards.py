@@ -37,6 +37,8 @@ class StageCard:
     any_original: bool = False
     space: float = 0.0
     """Times the document's size that is kept free on the disk for one attempt; see `room`."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """The plug-in's distribution or file -> the SHA-256 of its code, for the step's record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ class Deck:
         return replace(
             outcome, reviews=tuple(replace(r, flagged=r.code in codes) for r in outcome.reviews)
         )
+
+    def with_code(self, stage: str, outcome: Outcome) -> Outcome:
+        """The outcome, and among its tools the digest of the code that the stage is made of."""
+        card = self.stages.get(stage)
+        return replace(outcome, tools={**outcome.tools, **card.code}) if card else outcome
 
     def limits_of(self, stage: str) -> Limits:
         """How often and how patiently a stage is tried."""

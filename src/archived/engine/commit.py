@@ -63,6 +63,7 @@ def commit_step(
 
     Raises `OSError` from 1 (nothing has happened) and `CatalogError` from 2 (do it again).
     """
+    outcome = deck.with_code(step.stage, outcome)
     finished = outcome.ending is Ending.FINISHED
     kept = (
         spool.keep(step.document, step.id, spool.work / step.id, outcome.made) if finished else []

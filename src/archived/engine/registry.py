@@ -6,8 +6,10 @@ approved. No pluggy here: a hook's implementation is a plain function and is cal
 
 from __future__ import annotations
 
+import base64
 import importlib
 import sys
+import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +17,14 @@ from types import ModuleType
 from typing import Any
 
 from archived.api import Stage, Target
+from archived.code_digest import of_bytes, of_package
 from archived.errors import PluginError
 
 Source = Mapping[str, Any]
 """Where one plug-in is: `name`, and `entry_point` (a module) or `file` (a path).
+
+`sha256` is that of its code when it was checked: other code is refused. `code`, by zlib and base64,
+is the checked code of a single file, which then is not read again.
 
 `classes`, names of stage and target classes in that module, registers them without a hook: for
 tests, which have no distribution.
@@ -81,19 +87,41 @@ def preload(registry: Registry, only: Collection[str] | None = None) -> None:
 
 def _module(source: Source) -> ModuleType:
     if "entry_point" in source:
-        return importlib.import_module(str(source["entry_point"]).partition(":")[0])
+        module_name = str(source["entry_point"]).partition(":")[0]
+        if source.get("sha256") not in {None, of_package(module_name)}:
+            raise _changed(source)
+        return importlib.import_module(module_name)
     path = Path(source["file"])
+    code = _code(source, path)
     name = f"archived_file_{source.get('name') or path.stem}".replace("-", "_")
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses and pydantic look their module up by name
     try:
         # Compiled from its bytes: cached byte code could have been written by somebody else.
-        exec(compile(path.read_bytes(), path, "exec"), module.__dict__)  # noqa: S102 - enabled by the operator
+        exec(compile(code, path, "exec"), module.__dict__)  # noqa: S102 - enabled by the operator
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _code(source: Source, path: Path) -> bytes:
+    if "code" in source:
+        code = zlib.decompress(base64.b64decode(source["code"]))
+    else:
+        code = path.read_bytes()
+    if source.get("sha256") not in {None, of_bytes(code)}:
+        raise _changed(source)
+    return code
+
+
+def _changed(source: Source) -> PluginError:
+    return PluginError(
+        f"plug-in {source.get('name')!r} was changed after it was checked; its new code does not "
+        "run",
+        hint="when the change is yours, let the daemon check it: systemctl restart archived",
+    )
 
 
 def _ask(module: ModuleType, source: Source, registry: Registry) -> None:

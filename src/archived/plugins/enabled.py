@@ -5,7 +5,9 @@ No plug-in's mistake reaches another plug-in or a document from here.
 
 from __future__ import annotations
 
+import base64
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ from archived.plugins.contract import (
     stage_problems,
     target_problems,
 )
-from archived.plugins.sources import Found, load, look, said
+from archived.plugins.sources import Found, Loaded, load, look, said
 
 _log = logging.getLogger("archived.plugins")
 
@@ -35,13 +37,14 @@ class PluginInfo:
     """One enabled plug-in: where it came from and what it gave.
 
     `distribution` and `version` are empty for a single file; `where` is the file, or the entry
-    point as the distribution wrote it.
+    point as the distribution wrote it; `sha256` is that of its code (see `code_digest`).
     """
 
     name: str
     distribution: str
     version: str
     where: str
+    sha256: str = ""
     stages: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     runners: tuple[str, ...] = ()
@@ -92,7 +95,7 @@ class Plugins:
         """Where single-file plug-ins are looked for."""
         self._available = available
         self._infos: dict[str, PluginInfo] = {}
-        self._found: dict[str, Found] = {}
+        self._sources: dict[str, dict[str, str]] = {}
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(specifications)
 
@@ -104,10 +107,10 @@ class Plugins:
     def enable(self, name: str) -> None:
         """Import one plug-in, check all it gives, and take it in. Raises `PluginError`."""
         found = self._choose(name)
-        module = load(found)
-        hooks = hooks_of(self._manager, name, module)
+        loaded = load(found)
+        hooks = hooks_of(self._manager, name, loaded.module)
         try:
-            self._manager.register(module, name=name)
+            self._manager.register(loaded.module, name=name)
             self._manager.check_pending()  # the library's word that no hook is left unknown
         except (pluggy.PluginValidationError, ValueError) as error:
             self._forget(name)
@@ -121,13 +124,14 @@ class Plugins:
         self.stages |= given.stages
         self.targets |= given.targets
         self.runners |= given.runners
-        self._found[name] = found
+        self._sources[name] = _source(name, found, loaded)
         distribution, version = found.distribution
         self._infos[name] = PluginInfo(
             name=name,
             distribution=distribution,
             version=version,
             where=found.where,
+            sha256=loaded.sha256,
             stages=tuple(given.stages),
             targets=tuple(given.targets),
             runners=tuple(given.runners),
@@ -140,14 +144,12 @@ class Plugins:
 
     @property
     def sources(self) -> list[dict[str, str]]:
-        """Where a fork server loads the same plug-ins from.
+        """Where a fork server loads the same plug-ins from, and that they are the same.
 
-        `{"name", "entry_point"}` for a distribution, `{"name", "file"}` for a single file.
+        `{"name", "entry_point", "sha256"}` for a distribution; for a single file `{"name", "file",
+        "sha256", "code"}`: the bytes that were checked, by zlib and base64.
         """
-        return [
-            {"name": name, "entry_point" if found.entry_point else "file": found.where}
-            for name, found in self._found.items()
-        ]
+        return list(self._sources.values())
 
     def giver(self, stage: str) -> PluginInfo:
         """The plug-in that gave a stage; `KeyError` when none did."""
@@ -275,6 +277,13 @@ class Plugins:
     def _failed(self, name: str, hook: str, about: str) -> None:
         self.failures[name, hook] += 1
         _log.exception("plug-in %s: %s failed on %s", name, hook, about)
+
+
+def _source(name: str, found: Found, loaded: Loaded) -> dict[str, str]:
+    if found.entry_point:
+        return {"name": name, "entry_point": found.where, "sha256": loaded.sha256}
+    code = base64.b64encode(zlib.compress(loaded.code)).decode()
+    return {"name": name, "file": found.where, "sha256": loaded.sha256, "code": code}
 
 
 class _Guarded:

@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+from archived.code_digest import of_bytes, of_package
 from archived.errors import PluginError
 from archived.plugins.contract import NAME
 
 GROUP = "archived"
 """The entry-point group a distribution announces its plug-in in."""
+
+_LARGEST_FILE = 256 * 1024
+"""Bytes of a single-file plug-in: it goes to fork servers in one message."""
 
 FILE_MODULE = "archived_file_"
 """What the module of a single-file plug-in is called: this, then the plug-in's name."""
@@ -57,7 +60,17 @@ def look(folders: Sequence[Path]) -> dict[str, list[Found]]:
     return found
 
 
-def load(found: Found) -> Any:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An imported plug-in, the SHA-256 of its code, and of a single file the code itself."""
+
+    module: ModuleType
+    sha256: str
+    code: bytes = b""
+
+
+def load(found: Found) -> Loaded:
+    """Import a plug-in. Raises `PluginError`."""
     if found.entry_point and found.entry_point.attr:
         # Fork servers import the same plug-in by its module's name alone.
         raise PluginError(
@@ -66,7 +79,9 @@ def load(found: Found) -> Any:
         )
     try:
         if found.entry_point:
-            return found.entry_point.load()
+            # Before it is imported: what is changed meanwhile is found by whoever compares.
+            sha256 = of_package(found.entry_point.module)
+            return Loaded(found.entry_point.load(), sha256)
         return load_file(found.name, Path(found.where))
     except PluginError:
         raise
@@ -79,7 +94,7 @@ def load(found: Found) -> Any:
         ) from error
 
 
-def load_file(name: str, file: Path) -> ModuleType:
+def load_file(name: str, file: Path) -> Loaded:
     """Import a single-file plug-in as `archived_file_NAME`. Raises `PluginError` if it is unsafe.
 
     The bytes that were checked are the bytes that run: no second look-up by name, and no cached
@@ -89,20 +104,25 @@ def load_file(name: str, file: Path) -> ModuleType:
         _only_ours(file, os.fstat(opened.fileno()))
         for folder in {file.parent, file.resolve().parent}:
             _only_ours(folder, folder.stat())
-        source = opened.read()
+        code = opened.read(_LARGEST_FILE + 1)
+    if len(code) > _LARGEST_FILE:
+        raise PluginError(
+            f"{file}: a single-file plug-in may have {_LARGEST_FILE >> 10} KiB",
+            hint="make a wheel of it: archivectl plugins install WHEEL",
+        )
     module = ModuleType(FILE_MODULE + name.replace("-", "_"))
     module.__file__ = str(file)
     before = sys.modules.get(module.__name__)
     sys.modules[module.__name__] = module
     try:
-        exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - enabled by the operator
+        exec(compile(code, file, "exec"), module.__dict__)  # noqa: S102 - enabled by the operator
     except BaseException:
         # A reload that fails must leave the old plug-in as it was.
         sys.modules.pop(module.__name__)
         if before is not None:
             sys.modules[module.__name__] = before
         raise
-    return module
+    return Loaded(module, of_bytes(code), code)
 
 
 def _only_ours(path: Path, status: os.stat_result) -> None:
