@@ -1,7 +1,9 @@
 """Throw whole folders of difficult files at one daemon and see that none gets lost.
 
 Every file dropped must end as archived, held with a code, or ignored by a named rule, and the
-daemon must live. Run by `./run stress [FOLDER ...]`; the table is also written as TSV.
+daemon must live. What is delivered as PDF/A is judged by veraPDF, where it is installed. Run by
+`./run stress [FOLDER ...]`; the table is also written as TSV. It ends with 1 when something is
+wrong, and with 3 when all is well but nobody judged.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pdfa_judge
 from rich.console import Console
 from rich.table import Table
 from trial import HOT, Sampler, Trial, TrialError
@@ -169,7 +172,7 @@ def default_folders(console: Console) -> list[Path]:
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
     shared = Path(os.environ.get("ARCHIVED_SHARED_DATA", beside))
     found = []
-    for name in ("stress", "vn"):
+    for name in ("stress", "vn", "faults"):
         if (shared / name).is_dir():
             found.append(shared / name)
         else:
@@ -187,6 +190,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--tsv", type=Path, default=Path("out/stress.tsv"), help="table as TSV")
     parser.add_argument("--work", type=Path, help="where scratch files go (the temporary folder)")
     parser.add_argument("--strict", action="store_true", help="fail when a stage broke, too")
+    parser.add_argument("--judge", metavar="PROGRAM", help="veraPDF (from PATH)")
     parser.add_argument("--keep", action="store_true", help="leave the scratch folder behind")
     return parser.parse_args()
 
@@ -218,6 +222,11 @@ def run(given: argparse.Namespace, console: Console) -> int:
     if not folders:
         console.print("[bold red]nothing to do: no folder of files[/]")
         return 2
+    try:
+        judge = pdfa_judge.command(given.judge)
+    except pdfa_judge.JudgeError as error:
+        console.print(f"[bold red]--judge: {error}[/]")
+        return 2
     started = time.monotonic()
     with Trial(given.folder, tables(given)) as trial, Sampler(trial.pid) as memory:
         dropped = feed(trial, folders)
@@ -240,14 +249,20 @@ def run(given: argparse.Namespace, console: Console) -> int:
         console.print(f"[yellow]{len(broken)} are held because a stage broke; reasons:[/]")
         for (code, reason), count in Counter((e.code, e.reason) for e in broken).most_common(12):
             console.print(f"  {count} x {code}: {reason}", markup=False)
-    if wrong or lost or status or (broken and given.strict):
+    try:
+        judged = pdfa_judge.report(pdfa_judge.delivered(trial), judge, console)
+    except pdfa_judge.JudgeError as error:
+        console.print(f"[bold red]not judged:[/] {error}", markup=True)
+        judged = 1
+    if wrong or lost or status or (broken and given.strict) or judged == 1:
         console.print(
             f"[bold red]FAILED: {len(wrong)} files without one of the three endings, "
-            f"{len(broken)} held by a broken stage[/]"
+            f"{len(broken)} held by a broken stage"
+            f"{', and not all of the PDF/A delivered conforms' if judged == 1 else ''}[/]"
         )
         return 1
     console.print("[bold]every file is archived, held with a code, or ignored by a named rule[/]")
-    return 0
+    return judged
 
 
 def main() -> int:
