@@ -213,7 +213,10 @@ def test_layers_that_are_all_visible_become_one_and_hidden_ones_stay_hidden(run_
         assert (done.facts["pdfa"] == "2b") is not off, done.notes
 
 
-def test_a_scan_whose_pictures_cannot_be_judged_is_searchable_and_says_why(run_stage, tmp_path):
+@pytest.mark.parametrize("own_space", [False, True])
+def test_a_scan_whose_pictures_cannot_be_judged_is_searchable_and_says_why(
+    run_stage, tmp_path, own_space
+):
     data = io.BytesIO()
     sheet(lines=LINES * 3).save(data, "JPEG2000", quality_mode="rates", quality_layers=[8])
     path = tmp_path / "jpx.pdf"
@@ -223,6 +226,8 @@ def test_a_scan_whose_pictures_cannot_be_judged_is_searchable_and_says_why(run_s
                                  Subtype=pikepdf.Name.Image, Width=A5[0], Height=A5[1],
                                  ColorSpace=pikepdf.Name.DeviceGray, BitsPerComponent=8,
                                  Filter=pikepdf.Name.JPXDecode)  # fmt: skip
+        if own_space:  # that of the JPEG 2000 data
+            del picture.ColorSpace
         page.obj.Resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(I=picture))
         page.obj.Contents = pikepdf.Stream(pdf, b"q 420 0 0 595 0 0 cm /I Do Q")
         pdf.save(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 
 from archived_ocr import language
 
@@ -32,6 +33,8 @@ _VNI_LETTERS = {
     "ô": "ơ", "ö": "ư", "ñ": "đ", "í": "í", "ì": "ì", "æ": "ỉ", "ó": "ĩ", "ò": "ị", "î": "ỵ",
     "Ô": "Ơ", "Ö": "Ư", "Ñ": "Đ", "Í": "Í", "Ì": "Ì", "Æ": "Ỉ", "Ó": "Ĩ", "Ò": "Ị", "Î": "Ỵ",
 }  # fmt: skip
+_MODERN = re.compile("[\u1ea0-\u1ef9ăĂđĐơƠưƯ]")
+"""Letters that only Unicode has: a line with one of them is no old text."""
 BETTER = 0.2
 """By how much more of the words must be syllables once they are converted."""
 
@@ -69,19 +72,39 @@ def converted(text: str, fonts: frozenset[str] = frozenset()) -> tuple[str, str]
 
     Decided by the text, whatever the fonts are called: more of it must be Vietnamese afterwards.
     """
+    made = {"tcvn3": _by_lines(text, from_tcvn3), "vni": _by_lines(text, from_vni)}
     before = syllables(text)
     if before is None:
         named = {of_font(f) for f in fonts} - {""}
-        if len(named) != 1:
-            return text, ""
-        encoding = named.pop()
-        return (from_tcvn3(text) if encoding == "tcvn3" else from_vni(text)), encoding
-    made = {"tcvn3": from_tcvn3(text), "vni": from_vni(text)}
+        encoding = named.pop() if len(named) == 1 else _of_few_words(text, made)
+        return made.get(encoding, text), encoding
     shares = {name: syllables(new) or 0.0 for name, new in made.items()}
     best = max(shares, key=lambda name: shares[name])
     if made[best] != text and shares[best] >= 0.7 and shares[best] >= before + BETTER:
         return made[best], best
     return text, ""
+
+
+def _by_lines(text: str, convert: Callable[[str], str]) -> str:
+    """`text` converted but for the lines that are Unicode already: a stamp, a later note."""
+    lines = text.splitlines(keepends=True)
+    return "".join(line if _MODERN.search(line) else convert(line) for line in lines)
+
+
+def _of_few_words(text: str, made: Mapping[str, str]) -> str:
+    """The encoding in which each of a few words is a syllable, and none is as it stands."""
+    if _counted_syllables(text)[0]:
+        return ""
+    for encoding, new in made.items():
+        good, all_ = _counted_syllables(new)
+        if new != text and good == all_ > 0:
+            return encoding
+    return ""
+
+
+def _counted_syllables(text: str) -> tuple[int, int]:
+    words = language.counted(unicodedata.normalize("NFC", text))
+    return sum(map(language.is_syllable, words)), len(words)
 
 
 def syllables(text: str) -> float | None:

@@ -7,7 +7,7 @@ makes no difference is hidden, whatever hides it; what is left without text is p
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,13 @@ from archived_ocr.marks import groups
 from archived_ocr.shapes import MM, Group
 
 _DEEP = 12
-_SEEN = 0.004
-"""Share of a run's box that text must change to be seen."""
+_SEEN = 0.04
+"""Share of a run's box that text must change to be seen. Letters change a tenth or more, and white
+ones that cross other print a few hundredths."""
+_LEGIBLE = 1.6
+"""Pixels at `ink.DPI`. Lower text (about 1 point) is a line of dust on the page."""
+_ON_MARKS = 0.02
+"""Share of a hidden run's box that is marked when it is the text of what stands there."""
 _MOST_PIXELS = 8_000_000
 _UNITS = 1_000_000
 PICTURE = 0.05
@@ -117,6 +122,7 @@ def _runs(
         x2, y2 = int(place[2] * width) + 2, int(place[3] * height) + 2
         inside = changed[max(0, y1 - 1) : max(0, y2), max(0, x1 - 1) : max(0, x2)]
         seen = inside.size > 0 and float(inside.mean()) > _SEEN and int(inside.sum()) > 1
+        seen = seen and (place[3] - place[1]) * height >= _LEGIBLE
         yield Run(text, place, bool(seen))
 
 
@@ -135,19 +141,22 @@ def _rest(
     bare: NDArray[np.uint8], dpi: float, runs: tuple[Run, ...]
 ) -> tuple[tuple[Group, ...], float, bool]:  # fmt: skip
     image = Image.fromarray(bare)
+    hidden = [r.box for r in runs if not r.seen]
     if min(bare.shape) < 30:
-        return (), 0.0, True
+        return (), 0.0, not hidden
     marks = ink.find(image, dpi)
     if not marks.any.any() and not marks.solid.any():
-        return (), 0.0, True
+        return (), 0.0, not hidden
     left = tuple(groups(marks, marks.any, image))
+    left += _sideways(bare, dpi, left)
     area = float(bare.size) * marks.scale**2
     large = [g for g in left if g.kind in ("text", "strokes", "picture") and min(g.size) > 1.5 * MM]
     picture = min(1.0, sum(g.size[0] * g.size[1] for g in large) / max(1.0, area))
     picture = max(picture, float(marks.solid.mean()))
-    hidden = [r.box for r in runs if not r.seen]
     if not hidden:
         return left, picture, True
+    if not _lie_on_marks(hidden, marks.any | marks.solid):
+        return left, picture, False
     rest = marks.any.copy()
     height, width = rest.shape
     pad = round(0.8 * MM)
@@ -161,3 +170,27 @@ def _rest(
     missing = sum(g.letters for g in after if g.kind == "text" and g.letters >= 4)
     share = float(rest.sum()) / float(max(1, marks.any.sum()))
     return left, picture, missing <= max(3, 0.03 * letters) and share < 0.5
+
+
+def _sideways(bare: NDArray[np.uint8], dpi: float, left: Sequence[Group]) -> tuple[Group, ...]:
+    """Rows of letters that run up or down, where upright ones are not most of what is `left`.
+
+    Their boxes are those on the page turned by 90 degrees.
+    """
+    upright = sum(g.letters for g in left if g.kind == "text")
+    if sum(g.letters for g in left if g.kind == "strokes" and g.letters >= 3) <= upright:
+        return ()
+    image = Image.fromarray(np.ascontiguousarray(np.rot90(bare)))
+    marks = ink.find(image, dpi)
+    return tuple(g for g in groups(marks, marks.any, image) if g.kind == "text")
+
+
+def _lie_on_marks(boxes: Sequence[Box], marks: Mask) -> bool:
+    """Whether there is something to be seen where most of the hidden text stands."""
+    height, width = marks.shape
+    on = 0
+    for left, top, right, bottom in boxes:
+        x1, y1 = int(left * width), int(top * height)
+        inside = marks[max(0, y1) : int(bottom * height) + 1, max(0, x1) : int(right * width) + 1]
+        on += inside.size > 0 and float(inside.mean()) > _ON_MARKS
+    return 2 * on >= len(boxes)

@@ -116,8 +116,9 @@ def _told(everything: str, content: Content) -> PageText:
     own, encoding = legacy_encodings.converted(own, content.fonts)
     if not encoding and any(map(legacy_encodings.of_font, content.fonts)):
         encoding = "unknown" if language.possible_share(own) is None else ""
-    odd = sum(1 for c in own if c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn"))
-    odd -= own.count("\ufffe")
+    odd = sum(1 for c in own if _is_odd(c))
+    letters = max(1, sum(1 for c in own if not c.isspace()))
+    wordless = _is_wordless(own)
     own, layer = plain(own), plain(hidden)
     share = language.possible_share(own)
     many = words(layer)
@@ -128,15 +129,30 @@ def _told(everything: str, content: Content) -> PageText:
         hidden=many,
         covered=content.picture,
         marked=content.marked,
-        unmapped=max(0, odd) / max(1, len(own)),
+        unmapped=odd / letters,
         own=own,
         printed=tuple(r.box for r in seen),
         unread=_is_unread(content),
         layer_fits=fits,
         layer=hidden_runs,
         encoding=encoding,
-        senseless=encoding == "unknown" or (share is not None and share < 0.45),
+        senseless=encoding == "unknown" or wordless or (share is not None and share < 0.45),
     )
+
+
+def _is_odd(char: str) -> bool:
+    """Whether a character stands for a letter that has no meaning in Unicode."""
+    if char in "\ufffe\x02":  # PDFium's hyphens at the end of a line
+        return False
+    return char == "\ufffd" or (
+        unicodedata.category(char) in ("Co", "Cn", "Cc") and not char.isspace()
+    )
+
+
+def _is_wordless(text: str) -> bool:
+    """Whether hardly any of the characters are letters or digits; rows of dots do not count."""
+    said = [c for c in text if not c.isspace() and c not in "._-…*=|/"]
+    return len(said) >= 10 and sum(c.isalnum() for c in said) < 0.3 * len(said)
 
 
 def _is_unread(content: Content) -> bool:

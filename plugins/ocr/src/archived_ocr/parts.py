@@ -19,6 +19,7 @@ from archived.api import Artifact, Document, Refuse
 from archived_ocr import (
     copies,
     faults,
+    hidden_layers,
     images,
     page_boxes,
     pagetext,
@@ -112,6 +113,18 @@ def tell_more(source: Path, kind: str, account: Account) -> None:
             "them was read. The original keeps both."
         )
         account.tell("more-behind-end", note)
+        account.also_unread.append(note)
+
+
+def tell_hidden_layers(source: Path, seen: survey.Survey, account: Account) -> None:
+    """Flag layers that are switched off, where there is something on them."""
+    if seen.layers and (pages := hidden_layers.pages(source)):
+        shown = ", ".join(map(str, pages[:20])) + (", ..." if len(pages) > 20 else "")
+        note = (
+            f"Page(s) {shown} have layers that are switched off; what stands on them is not "
+            "shown and was not read. The original keeps it."
+        )
+        account.tell("hidden-layers", note)
         account.also_unread.append(note)
 
 
@@ -217,6 +230,7 @@ class Desk:
     def _pdf(self, part: Part, source: Path, before: int) -> None:
         seen = look(source, self.options, before)
         self.account.describe(seen)
+        tell_hidden_layers(source, seen, self.account)
         part.signed, part.locked = seen.signed, seen.encrypted
         part.found = part.shown = text_on(source, seen.pages)
         part.unread = to_be_read(part.found, self.options)

@@ -39,6 +39,7 @@ from archived_ocr.parts import (
     kind_of,
     look,
     rules_of,
+    tell_hidden_layers,
     tell_more,
     text_on,
     to_be_read,
@@ -202,6 +203,7 @@ class _Work:
         seen = look(self.source, self.options)
         self._begin(seen.pages)
         self.account.describe(seen)
+        tell_hidden_layers(self.source, seen, self.account)
         on_pages = text_on(self.source, seen.pages)
         unread = to_be_read(on_pages, self.options)
         shown = on_pages

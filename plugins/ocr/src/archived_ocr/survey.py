@@ -111,11 +111,29 @@ def look(path: Path, max_pages: int, max_megapixels: int, before: int = 0) -> Su
             form_fields=fields,
             filled_fields=filled,
             tagged=isinstance(mark, pikepdf.Dictionary) and bool(mark.get("/Marked", False)),
-            attachments=len(pdf.attachments),
+            attachments=_attachments(pdf),
             pdfa=_claim(pdf),
             repaired=any("damaged" in str(w) for w in pdf.get_warnings()),
             layers="/OCProperties" in root,
         )
+
+
+def _attachments(pdf: pikepdf.Pdf) -> int:
+    """Files inside the PDF: by name, pinned to a page, or behind the trailer.
+
+    LibreOffice keeps the document that a PDF was made from in the trailer's `/AdditionalStreams`.
+    """
+    inside: set[tuple[int, int]] = set()
+    for item in pdf.objects:
+        if not isinstance(item, pikepdf.Dictionary) or isinstance(item, pikepdf.Stream):
+            continue
+        file = item.get("/FS", item) if str(item.get("/Subtype")) == "/FileAttachment" else item
+        streams = file.get("/EF") if isinstance(file, pikepdf.Dictionary) else None
+        if isinstance(streams, pikepdf.Dictionary):
+            inside |= {part.objgen for part in streams.as_dict().values()}
+    behind = pdf.trailer.get("/AdditionalStreams")
+    hybrid = len(behind) // 2 if isinstance(behind, pikepdf.Array) else 0
+    return max(len(pdf.attachments), len(inside)) + hybrid
 
 
 def _check_streams(pdf: pikepdf.Pdf, max_megapixels: int) -> None:

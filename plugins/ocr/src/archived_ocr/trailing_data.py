@@ -6,11 +6,21 @@ import re
 import struct
 from pathlib import Path
 
-_PDF = re.compile(rb"%%EOF[\s\0]*%PDF-\d")
+_PDF = re.compile(rb"%%EOF[\s\0]*(?:(?!\bobj\b|startxref)[\s\S]){0,4096}?%PDF-\d")
+"""A head that is not in an object, such as a file attached later, belongs to a second file."""
 _HEADS = (b"%PDF-", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 _LARGEST = 512 * 1024 * 1024
+_PADDING = re.compile(rb"[\s\0]*")
+_FAR = 4096
+"""How far behind the end, and what fills it up, a second file begins at most."""
 _TAGS = range(254, 342)
 """The tags a TIFF directory begins with."""
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+"""TIFF field type -> bytes of one value."""
+_PLACES = {273: 279, 324: 325, 288: 289, 513: 514}
+"""Tag of offsets -> tag of the lengths of what lies there: strips, tiles, free blocks, preview."""
+_BELOW = (330, 34665, 34853)
+"""Tags of directories below one."""
 
 
 def found(path: Path, media_type: str) -> bool:
@@ -19,12 +29,25 @@ def found(path: Path, media_type: str) -> bool:
         return False
     data = path.read_bytes()
     if media_type == "application/pdf":
-        return _PDF.search(data) is not None
+        return _PDF.search(data) is not None or _begins_another(data, _pdf_end(data))
     if media_type == "image/tiff":
-        return _second_tiff(data)
+        return _second_tiff(data) or _begins_another(data, _tiff_end(data))
     end = _jpeg_end(data) if media_type == "image/jpeg" else png_end(data)
-    rest = data[end : end + 4096] if end else b""
-    return any(head in rest for head in _HEADS) and not _is_multi_picture(data, media_type)
+    return _begins_another(data, end) and not _is_multi_picture(data, media_type)
+
+
+def _begins_another(data: bytes, end: int) -> bool:
+    """Whether a file begins soon behind `end`; 0 stands for an end that is not known."""
+    padding = _PADDING.match(data, end)
+    if not end or padding is None:
+        return False
+    # A PDF that is torn off behind its first end goes on with objects, not with another file.
+    rest = data[padding.end() : padding.end() + _FAR].partition(b" obj")[0]
+    return any(head in rest for head in _HEADS)
+
+
+def _pdf_end(data: bytes) -> int:
+    return data.rfind(b"%%EOF") + 5 if b"%%EOF" in data else 0
 
 
 def _is_multi_picture(data: bytes, media_type: str) -> bool:
@@ -72,6 +95,48 @@ def png_end(data: bytes) -> int:
         if kind == b"IEND":
             return at
     return 0
+
+
+def _tiff_end(data: bytes) -> int:
+    """Behind the last byte that any directory of the first TIFF speaks of; 0 when unknown."""
+    order = "<" if data[:2] == b"II" else ">"
+    end = 0
+    seen: set[int] = set()
+    try:
+        todo = list(struct.unpack_from(f"{order}I", data, 4))
+        while todo and len(seen) < 10_000:
+            at = todo.pop()
+            if not at or at in seen:
+                continue
+            seen.add(at)
+            last, more = _directory(data, at, order)
+            end = max(end, last)
+            todo += more
+    except (struct.error, KeyError):
+        return 0
+    return end if end <= len(data) else 0
+
+
+def _directory(data: bytes, at: int, order: str) -> tuple[int, list[int]]:
+    """Where what the directory at `at` names ends, and the directories that it names."""
+    (count,) = struct.unpack_from(f"{order}H", data, at)
+    behind = at + 2 + 12 * count
+    end, values = behind + 4, {}
+    for n in range(count):
+        tag, kind, number = struct.unpack_from(f"{order}HHI", data, at + 2 + 12 * n)
+        size = _SIZES[kind] * number
+        place = at + 10 + 12 * n
+        if size > 4:
+            (place,) = struct.unpack_from(f"{order}I", data, place)
+            end = max(end, place + size)
+        if kind in (3, 4, 13) and tag in {*_PLACES, *_PLACES.values(), *_BELOW}:
+            letter = "H" if kind == 3 else "I"
+            values[tag] = struct.unpack_from(f"{order}{number}{letter}", data, place)
+    for offsets, lengths in _PLACES.items():
+        both = zip(values.get(offsets, ()), values.get(lengths, ()), strict=False)
+        end = max([end, *(offset + length for offset, length in both)])
+    more = [place for tag in _BELOW for place in values.get(tag, ())]
+    return end, [*more, *struct.unpack_from(f"{order}I", data, behind)]
 
 
 def _second_tiff(data: bytes) -> bool:
