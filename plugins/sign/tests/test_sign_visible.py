@@ -224,6 +224,23 @@ def test_what_is_drawn_passes_a_pdfa_validator(visible, tmp_path):
     assert report.passed
 
 
+def test_signing_leaves_the_description_as_it_was(pki, make_pdfa, sign):
+    """An entry without a text among it: written anew, it would not be PDF/A any more."""
+    source = make_pdfa()
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        told = pdf.Root.Metadata.read_bytes().replace(
+            b"</rdf:RDF>",
+            b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+            b'<dc:description><rdf:Alt><rdf:li xml:lang="x-default"/></rdf:Alt></dc:description>'
+            b"</rdf:Description></rdf:RDF>",
+        )
+        pdf.Root.Metadata.write(told)
+        pdf.save(source, fix_metadata_version=False)
+    signed = sign(source, **pki.key_options()).replace_main.path
+    with pikepdf.open(signed) as pdf:
+        assert pdf.Root.Metadata.read_bytes() == told
+
+
 def test_verapdf_says_the_signed_files_are_still_pdfa(pki, make_pdfa, sign, tsa_url):
     """`ARCHIVED_VERAPDF` is veraPDF's command, where it is not on PATH."""
     command = os.environ.get("ARCHIVED_VERAPDF") or shutil.which("verapdf")

@@ -108,7 +108,7 @@ def _prepare(
 ) -> tuple[PdfSigningSession, PdfTBSDocument, bytes]:
     # Until the digest only the document's structure is at work, so a failure is the document's.
     try:
-        writer = IncrementalPdfFileWriter(file, strict=True)
+        writer = _Writer(file, strict=True)
         session = _pdf_signer(signature, signer, timestamper).init_signing_session(writer)
         session.system_time = signature.moment
         tbs = session.prepare_tbs_document(None, signature.reserve)
@@ -118,6 +118,16 @@ def _prepare(
     except Exception as error:
         raise Unsignable(_why(error)) from error
     return session, tbs, prepared.document_digest
+
+
+class _Writer(IncrementalPdfFileWriter):
+    """Appends a signature and leaves the document's description as it was.
+
+    pyHanko would write it anew, and make of an empty entry one that PDF/A forbids.
+    """
+
+    def _update_meta(self) -> None:
+        """Nothing of it changes."""
 
 
 def _pdf_signer(signature: Signature, signer: Signer, timestamper: TimeStamper | None) -> PdfSigner:
