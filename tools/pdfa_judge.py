@@ -160,8 +160,10 @@ def _sentences(told: Mapping[str, Any]) -> Iterator[tuple[str, Sentence]]:
 def claims(path: Path) -> bool:
     """Whether the PDF at `path` says of itself that it is PDF/A."""
     try:
-        with pikepdf.open(path) as pdf, pdf.open_metadata() as metadata:
-            return bool(metadata.pdfa_status)
+        with pikepdf.open(path) as pdf:
+            # Only read: leaving a `with` block would write the metadata anew.
+            told = pdf.open_metadata(set_pikepdf_as_editor=False, update_docinfo=False)
+            return bool(told.pdfa_status)
     except (pikepdf.PdfError, ValueError):
         return False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 
 import img2pdf
+import numpy as np
 import pikepdf
 import pytest
 from fpdf import FPDF
@@ -15,7 +16,15 @@ from ocr_scans import FONT, LINES, printed_over, scan_pdf, sheet, text_of
 from pikepdf import Array, Dictionary, Name, String
 from PIL import Image
 
-from archived_ocr import Ocr, hidden_layers, legacy_encodings, pagetext, survey, trailing_data
+from archived.api import Refuse
+from archived_ocr import (
+    Ocr,
+    hidden_layers,
+    legacy_encodings,
+    pagetext,
+    survey,
+    trailing_data,
+)
 
 STAMP = "Sở Nội vụ - Trung tâm Lưu trữ - tr. 1"
 TYPES = {"pdf": "application/pdf", "tif": "image/tiff", "jpg": "image/jpeg", "png": "image/png"}
@@ -223,3 +232,58 @@ def test_files_inside_a_document_are_counted_wherever_they_are_kept(tmp_path, ed
 
     assert seen.attachments == 1
     assert seen.lost_by_copying(scanned=False) == "it has attached files"
+
+
+# -- what the copy says of itself ---------------------------------------------------------------
+
+
+def spot_coloured(pdf):
+    """The scan in one spot colour, as PDF/A, PDF 2.0: nothing that the judge knows."""
+    tint = pdf.make_stream(b"{ dup dup dup }", FunctionType=4, Domain=[0, 1],
+                           Range=[0, 1, 0, 1, 0, 1, 0, 1])  # fmt: skip
+    page = sheet(size=(840, 1190), lines=LINES[:2]).convert("1")
+    picture = pdf.make_stream(b"", Type=Name.XObject, Subtype=Name.Image, Width=840, Height=1190,
+                              BitsPerComponent=1)  # fmt: skip
+    data = io.BytesIO()
+    page.save(data, "TIFF", compression="group4", tiffinfo={262: 0, 278: 1190})
+    with Image.open(data) as tiff:
+        place, length = tiff.tag_v2[273][0], tiff.tag_v2[279][0]
+    picture.write(data.getvalue()[place : place + length], filter=Name.CCITTFaxDecode,
+                  decode_parms=Dictionary(K=-1, Columns=840, Rows=1190))  # fmt: skip
+    picture.ColorSpace = Array([Name.DeviceN, Array([Name.Black]), Name.DeviceCMYK, tint])
+    picture.Decode = Array([1, 0])
+    pdf.pages[0].obj.Resources.XObject.I = picture
+    with pdf.open_metadata() as metadata:
+        metadata["pdfaid:part"], metadata["pdfaid:conformance"] = "2", "B"
+
+
+def test_a_copy_that_is_no_pdfa_does_not_claim_to_be_one(run_stage, tmp_path):
+    done = run_stage(Ocr, changed(scan_pdf(tmp_path / "s.pdf"), spot_coloured))
+
+    assert done.facts["pdfa"] is None and "DeviceN" in done.facts["pdfa_why"]
+    with pikepdf.open(done.replace_main.path) as pdf:
+        assert not pdf.open_metadata().pdfa_status
+
+
+def test_a_copy_is_never_linearised_and_of_a_version_that_pdfa_knows(run_stage, tmp_path):
+    pixels = np.asarray(sheet().convert("RGB"), np.int16)
+    grain = np.random.default_rng(1).integers(-3, 4, pixels.shape)
+    image = Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))
+    image.save(tmp_path / "n.png", dpi=(200, 200))
+    path = tmp_path / "n.pdf"
+    path.write_bytes(img2pdf.convert((tmp_path / "n.png").read_bytes()))
+    with pikepdf.open(path, allow_overwriting_input=True) as pdf:
+        pdf.save(path, force_version="2.0")
+    done = run_stage(Ocr, path)
+
+    assert done.facts["pdfa"] == "2b", done.notes
+    assert done.replace_main.path.stat().st_size > 1_000_000, "from here OCRmyPDF would linearise"
+    with pikepdf.open(done.replace_main.path) as pdf:
+        assert not pdf.is_linearized and pdf.pdf_version <= "1.7"
+
+
+def test_a_page_without_a_size_is_damage(tmp_path):
+    path = scan_pdf(tmp_path / "s.pdf", box=(0, 0, 420, 595), crop=(500, 700, 600, 800))
+    with pytest.raises(Refuse) as told:
+        pagetext.of(path)
+    assert told.value.code == "damaged"

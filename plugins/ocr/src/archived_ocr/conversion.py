@@ -23,6 +23,9 @@ from archived_ocr.reading import Reader
 if TYPE_CHECKING:
     from archived_ocr import OcrOptions
 
+_NEVER = 1_000_000
+"""Megabytes. From here a file would be linearised: qpdf's hint streams may end in what PDF/A takes
+for the end of a line, and a signature appended later undoes it anyway."""
 _USABLE = (ExitCode.ok, ExitCode.pdfa_conversion_failed)
 
 
@@ -95,6 +98,7 @@ class Conversion:
         if not unread or not settle:
             return False
         shutil.move(plain, self.main)
+        pdfa_retry.unclaim(self.main)
         self._check(source, pdfa_made=False)
         self.account.tell(
             "no-pdfa" if verdict.checked else "pdfa-unchecked",
@@ -142,6 +146,17 @@ class Conversion:
     def _ocrmypdf(
         self, source: Path, unread: frozenset[int], target: Path, kind: str
     ) -> ExitCode:  # fmt: skip
+        try:
+            return self._run_ocrmypdf(source, unread, target, kind)
+        except pikepdf.HifiPrintImageNotTranscodableError:
+            # Its last check, of the finished file, cannot unpack pictures in a spot colour.
+            if not target.is_file() or survey.broken(target):
+                raise
+            return ExitCode.ok
+
+    def _run_ocrmypdf(
+        self, source: Path, unread: frozenset[int], target: Path, kind: str
+    ) -> ExitCode:  # fmt: skip
         # "redo" reads a page whatever little text is on it, and hides that text from the engine.
         return ocrmypdf.ocr(
             source,
@@ -156,6 +171,7 @@ class Conversion:
             # Signatures are gone by now; what is left are flags about empty fields.
             invalidate_digital_signatures=True,
             optimize=0,
+            fast_web_view=_NEVER,
             jobs=1,
             use_threads=True,
             progress_bar=False,

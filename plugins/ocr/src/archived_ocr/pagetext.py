@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pypdfium2 as pdfium
 
-from archived_ocr import language, legacy_encodings, page_content
+from archived_ocr import faults, language, legacy_encodings, page_content
 from archived_ocr.page_content import Box, Content, Run
 
 _WORD = re.compile(r"\w*[^\W\d_]\w*|\d+")
@@ -98,6 +98,8 @@ def _page(document: pdfium.PdfDocument, index: int) -> PageText:
         # PDFium cannot make sense of this page: let the engine see whatever can be drawn.
         return PageText("", 0, 0, 0.0, True, 0.0)
     try:
+        if min(page.get_size()) <= 0:
+            raise faults.damaged(f"page {index + 1} has no size")
         found = page.get_textpage()
         everything = found.get_text_range() if found.count_chars() > 0 else ""
         found.close()

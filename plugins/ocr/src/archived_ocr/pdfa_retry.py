@@ -31,6 +31,8 @@ _NO_SPACE = "image has no /ColorSpace"
 _TRAILER = {"/Root", "/Info", "/ID", "/Size", "/Prev", "/Encrypt", "/XRefStm"}
 _UNKNOWN = re.compile(r"unrecognized key\(s\) (.+?) are not checked")
 _OBJECT = re.compile(r"obj (\d+) (\d+)")
+_NEWEST = "1.7"
+"""The newest version that a PDF/A-2 may be of; what is in it is judged all the same."""
 _TRIES = 4
 _GOES = {"/GoTo"}
 
@@ -63,8 +65,9 @@ def tidy(path: Path) -> bool:
             for key in HARMLESS & set(item.keys()):
                 del item[key]
                 changed = True
-        if changed:
-            pdf.save(path)
+        newer = pdf.pdf_version > _NEWEST
+        if changed or newer:
+            pdf.save(path, force_version=_NEWEST if newer else "")
     return merged
 
 
@@ -105,6 +108,18 @@ def save(source: Path, target: Path) -> Verdict:
             else:
                 return Verdict()
     return Verdict("its structure is not known to the judge", checked=False)
+
+
+def unclaim(path: Path) -> None:
+    """Take from the PDF at `path` the claim to be PDF/A: it was the original's, not the copy's."""
+    with pikepdf.open(path, allow_overwriting_input=True) as pdf:
+        if "/Metadata" not in pdf.Root:
+            return
+        with pdf.open_metadata(set_pikepdf_as_editor=False, update_docinfo=False) as metadata:
+            for key in ("part", "conformance", "rev", "amd"):
+                if f"pdfaid:{key}" in metadata:
+                    del metadata[f"pdfaid:{key}"]
+        pdf.save(path)
 
 
 def _harmless(report: pdfa.Report) -> set[str]:

@@ -294,7 +294,10 @@ def broken(path: Path) -> str:
 def undecodable(path: Path) -> str:
     """The first stream of the PDF at `path` that cannot be unpacked whole; empty when all can."""
     with pikepdf.open(path) as pdf:
-        problems = check_streams(pdf)
+        try:
+            problems = check_streams(pdf)
+        except pikepdf.HifiPrintImageNotTranscodableError:
+            return ""  # a picture in a spot colour, which nothing here can unpack
     if not problems:
         return ""
     # The number it has is that in our copy.
