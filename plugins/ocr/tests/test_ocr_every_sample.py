@@ -99,19 +99,27 @@ def corners(page, size, box):
 
 
 def unaccounted(done):
-    """Page -> rows of letters that neither a word nor a mark nor a person accounts for."""
+    """Page -> rows of letters that neither a word nor a mark nor a person accounts for.
+
+    Of a document that stays as it came it is known how many words were read, not where they are.
+    """
     stopped = {region.page for review in done.reviews for region in review.regions}
-    path = done.replace_main.path if done.replace_main else done.document.main.path
+    stays = done.replace_main is None
+    path = done.document.main.path if stays else done.replace_main.path
     found = {}
     for number, page in looked_at(path, done.facts):
         rows = rows_left(page)
-        if number in done.facts.get("blank_pages", ()):
-            rows = [*rows, "called blank"] * bool(
-                marks(page.gray)[RIM:-RIM, RIM:-RIM].mean() > 0.002
-            )
+        if stays and done.facts["words"][number - 1]:
+            rows = []
+        if number in done.facts.get("blank_pages", ()) and is_marked(page):
+            rows.append("called blank")
         if rows and number not in stopped:
             found[number] = rows
     return found
+
+
+def is_marked(page):
+    return marks(page.gray)[RIM:-RIM, RIM:-RIM].mean() > 0.002
 
 
 def syllables(text):
