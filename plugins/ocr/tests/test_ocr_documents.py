@@ -176,14 +176,20 @@ def test_a_born_digital_document_is_not_read_by_the_engine(run_stage, tmp_path):
 
 def test_what_a_pdfa_would_lose_keeps_the_original_and_its_text_is_delivered(run_stage, tmp_path):
     bad = samples.nasty(tmp_path)
-    for name, flag in (
-        ("javascript", "javascript"), ("form", "filled-form"), ("portfolio", "portfolio"),
-    ):  # fmt: skip
+    for name, flag in (("form", "filled-form"), ("portfolio", "portfolio")):
         done = run_stage(Ocr, bad[name])
         assert done.replace_main is None, name
         assert {flag, "no-pdfa"} <= set(done.facts["flags"]), done.facts
         assert "PHIẾU" in text_of(done) and done.facts["pdfa"] is None
         assert len(done.notes) == len(done.facts["flags"])
+
+
+def test_a_script_is_not_in_the_copy(run_stage, tmp_path):
+    done = run_stage(Ocr, samples.nasty(tmp_path)["javascript"])
+    assert done.facts["pdfa"] == "2b"
+    assert {"javascript", "actions-removed"} <= set(done.facts["flags"])
+    assert "PHIẾU" in text_of(done)
+    assert b"JavaScript" not in done.replace_main.path.read_bytes()
 
 
 def test_the_owners_restrictions_are_recorded_or_refused(run_stage, tmp_path):

@@ -39,6 +39,9 @@ class OcrOptions(StageConfig):
     """A PDF that opens without a password but restricts its use: refuse it, or record that."""
     date_zone: str = Field("+07:00", pattern=r"[+-](0\d|1[0-4]):[0-5]\d")
     """The zone of dates in a PDF's description that say none: what scanners' clocks show."""
+    actions: Literal["remove", "hold"] = "remove"
+    """What a PDF does when it is opened or clicked, other than to show a page of it or an address
+    (https, mailto): take it out of the copy, or hold the document for a person."""
     claimed_pages: Literal["hold", "note"] = "hold"
     """When a ticket says another number of pages than there are: hold the document for a person,
     or note it."""

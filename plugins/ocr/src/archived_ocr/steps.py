@@ -22,8 +22,10 @@ from archived_ocr import (
     limits,
     page_boxes,
     pagetext,
+    pdf_actions,
     pdfa_retry,
     plugin,
+    sameness,
     survey,
     unread_content,
 )
@@ -141,7 +143,10 @@ class _Work:
     def _from_one(self) -> bool:
         kind = kind_of(self.source)
         tell_more(self.source, kind, self.account)
-        return self._from_pdf() if kind == PDF else self._from_image(kind)
+        if kind != PDF:
+            return self._from_image(kind)
+        self._judge_actions()
+        return self._from_pdf() or self._without_actions()
 
     def _from_several(self) -> bool:
         originals = self.document.originals
@@ -159,12 +164,44 @@ class _Work:
                     )
         pages = self.work / "pages.pdf"
         joined.write(pages)
+        self._tell_removed(pdf_actions.remove_from(pages))
         self._begin(len(joined.order), left_out=left_out)
         self.account.found(joined.found, joined.shown, joined.unread, joined.own)
         self.label = joined.label or (copies.JOINED_LABEL if left_out else None)
         made = self._make(pages, joined.unread)
         self.account.reading_copy = made and self.label is not None
         return made or self._stays()
+
+    def _judge_actions(self) -> None:
+        """Tell what the copy will not do. Raises `Refuse` where a person shall decide first."""
+        found = pdf_actions.of(self.source)
+        self._tell_removed(found)
+        asked = self.options.actions == "hold" and not self.document.answers.get("active-content")
+        if found and asked:
+            raise Refuse(
+                f"The document does something when it is opened or clicked: "
+                f"{pdf_actions.in_words(found)}",
+                code="active-content",
+                hint="Look at it on a machine without a network. archivectl retry DOC --note WHY "
+                "goes on with a copy that lacks these actions; the original is kept unchanged.",
+            )
+
+    def _without_actions(self) -> bool:
+        """The original would be what people open: give them a copy that does nothing by itself."""
+        if not pdf_actions.copy_without(self.source, self.main.path):
+            return False
+        sameness.check(self.source, self.main.path)
+        self.account.pdfa_why = self.account.pdfa_why or "it would lose what the original does"
+        self.account.reading_copy = True
+        return True
+
+    def _tell_removed(self, removed: dict[str, int]) -> None:
+        if removed:
+            self.account.tell(
+                "actions-removed",
+                "The copy lacks what the original does when it is opened or clicked: "
+                f"{pdf_actions.in_words(removed)}. The original is kept unchanged.",
+            )
 
     def _begin(self, pages: int, *, left_out: bool = False) -> None:
         """The pages are counted: do they agree with what a ticket claims?
@@ -244,6 +281,7 @@ class _Work:
         """The copy that is worked on, without what keeps it from PDF/A and says nothing."""
         zone = self.options.date_zone
         copies.working_copy(self.source, target, seen, scanned=scanned, zone=zone)
+        pdf_actions.remove_from(target)
         if pdfa_retry.tidy(target):
             self.account.tell(
                 "layers-merged",

@@ -68,7 +68,6 @@ class Survey:
             return ""
         for yes, what in (
             (self.xfa, "it holds an XFA form"),
-            (self.javascript, "it holds JavaScript"),
             (self.form_fields, "it is a form"),
             (self.attachments and not scanned, "it has attached files"),
         ):
