@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -349,6 +350,43 @@ def test_hot_folders_are_compared_behind_links(etc, good, tmp_path):
     assert etc.mistakes(good.replace("/srv/scans", f"{tmp_path}/real") + more) == [
         f"archived.toml:19: hotfolder.b.path: lies inside hotfolder.scans.path ({tmp_path}/real)"
     ]
+
+
+SOFTWARE = "where every step may read; documents must not lie beside software: use a folder below"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "keys"),
+    [
+        ("", '[store]\npath = "/opt/archive/store"',
+         "store.path: /opt/archive/store lies inside /opt"),
+        ("", '[archive]\nstate = "/usr/share/archive"',
+         "archive.state: /usr/share/archive lies inside /usr"),
+        ("/srv/scans", "/lib/scans", "hotfolder.scans.path: /lib/scans lies inside /"),
+        ("/srv/scans", "/etc/ssl/certs/scans",
+         "hotfolder.scans.path: /etc/ssl/certs/scans lies inside /etc/ssl/certs"),
+        ("/srv/scans", f"{sys.prefix}/scans",
+         f"hotfolder.scans.path: {sys.prefix}/scans lies inside {sys.prefix}"),
+    ],
+)  # fmt: skip
+def test_documents_do_not_lie_where_every_step_reads(etc, good, before, after, keys):
+    text = good.replace(before, after) if before else f"{good}{after}\n"
+    (mistake,) = etc.mistakes(text)
+    assert keys in mistake and SOFTWARE in mistake
+
+
+def test_a_link_to_where_every_step_reads_is_followed(etc, good, tmp_path):
+    (tmp_path / "store").symlink_to("/opt/archive")
+    (mistake,) = etc.mistakes(f'{good}[store]\npath = "{tmp_path}/store"\n')
+    assert "store.path: " in mistake and "lies inside /opt, " in mistake
+
+
+@pytest.mark.parametrize(
+    "named", ["/", "/srv", "/srv/scans", "/srv/archived/store/ocfl", "/var/lib/archived/spool/in"]
+)
+def test_an_option_does_not_open_documents_to_a_stage(etc, good, named):
+    (mistake,) = etc.mistakes(f'{good}[target.open]\nkind = "folder"\npath = "{named}"\n')
+    assert f"target.open: its option names {named}, which is opened to it" in mistake
 
 
 SHOUTED = """

@@ -6,13 +6,19 @@ Notes mistakes and warnings; decides nothing.
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from archived.api.options import duration_text
+from archived.api.paths import all_named
 from archived.config.files import Source
 from archived.config.settings import HotFolderSetting, Settings
-from archived.model import plan
+from archived.model import access, plan
 from archived.model.plan import SEAL
 from archived.plugins import did_you_mean
 
@@ -87,6 +93,57 @@ def _folders_do_not_collide(source: Source, settings: Settings) -> None:
     for inner in (archive.spool, archive.work):
         if text := _relation(store, inner):
             source.mistake(("store", "path"), f"{text} {inner}, which belongs to archive.state")
+
+
+def _steps_cannot_read_them(source: Source, settings: Settings) -> None:
+    """No folder of documents lies where every step, or one stage, may read."""
+    kept: dict[tuple[str, ...], Path] = {
+        ("store", "path"): settings.store.path,
+        ("archive", "state"): settings.archive.state,
+        **{("hotfolder", n, "path"): each.path for n, each in settings.hotfolders.items()},
+    }
+    for keys, path in kept.items():
+        for place in map(Path, _open_to_all()):
+            if _relation(path, place, outside=False):
+                source.mistake(
+                    keys, f"{path} lies inside {place}, where every step may read; documents must "
+                    "not lie beside software: use a folder below /srv or /var/lib"
+                )  # fmt: skip
+                break
+    inner = settings.archive.spool, settings.archive.work
+    documents = [*inner, *(path for keys, path in kept.items() if keys[0] != "archive")]
+    tables: list[tuple[tuple[str, str], type[BaseModel], str]] = [
+        *((("stage", n), type(s.options), s.options_json) for n, s in settings.stages.items()),
+        *((("target", n), type(t.options), t.options_json) for n, t in settings.targets.items()),
+    ]
+    for table, kind, options in tables:
+        for named in (Path(n.path) for n in all_named(kind, json.loads(options)) if not n.secret):
+            for path in documents:
+                if _relation(named, path):
+                    source.mistake(
+                        table, f"its option names {named}, which is opened to it, and documents "
+                        f"lie there ({path}): name a folder that holds nothing else"
+                    )  # fmt: skip
+                    break
+
+
+def _open_to_all() -> list[str]:
+    """Folders that every step may read.
+
+    As a fork server sees them: its path of imports has nothing of this process's environment or
+    working folder.
+    """
+    callers = set(os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    callers |= set() if sys.flags.safe_path else set(sys.path[:1])
+    interpreter = sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix
+    imports = [path for path in sys.path if path and path not in callers]
+    settings = (
+        str(path)
+        for name in (*access.SETTINGS, *access.NETWORK_SETTINGS)
+        for path in Path("/etc").glob(name)
+    )
+    named = filter(None, map(os.environ.get, access.NAMED_BY_ENVIRONMENT))
+    return [*access.SOFTWARE, *interpreter, *imports, *settings, *named]
 
 
 def _relation(path: Path, other: Path, *, outside: bool = True) -> str:
@@ -178,6 +235,7 @@ def _written_targets(source: Source) -> Mapping[str, object]:
 _CHECKS: Sequence[Callable[[Source, Settings], None]] = (
     _hotfolders_can_work,
     _folders_do_not_collide,
+    _steps_cannot_read_them,
     _stages_fit,
     _lanes_have_runners,
     _copies_are_made,

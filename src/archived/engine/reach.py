@@ -11,40 +11,28 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeGuard, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel
-
-from archived.api import SecretRef
+from archived.api.paths import all_named, is_path
 from archived.engine.landlock import Access, Rule
 from archived.engine.registry import Registry
+from archived.model.access import NAMED_BY_ENVIRONMENT, NETWORK_SETTINGS, SETTINGS, SOFTWARE
 
 Json = Mapping[str, Any]
 
-_SOFTWARE = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt",
-    "/var/cache/fontconfig", "/var/lib/ghostscript",
-)  # fmt: skip
-_SETTINGS = (
-    # No keys: neither ssl/private nor pki/tls/private.
-    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "localtime", "timezone",
-    "locale.alias", "locale.conf", "fonts", "mime.types", "magic", "papersize", "passwd", "group",
-    "nsswitch.conf", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/ca-trust",
-    "pki/tls/certs", "pki/tls/openssl.cnf", "crypto-policies", "ghostscript",
-    *(entry.name for entry in sorted(Path("/etc").glob("*"))
-      if entry.name.startswith(("java-", "python3", "ImageMagick-"))),
-)  # fmt: skip
-_NETWORK_SETTINGS = (
-    "resolv.conf", "hosts", "host.conf", "gai.conf", "services", "protocols",
-)  # fmt: skip
+_SETTINGS = tuple(
+    entry.name
+    for entry in sorted(Path("/etc").glob("*"))
+    if any(fnmatch(entry.name, each) for each in SETTINGS)
+) + tuple(each for each in SETTINGS if "/" in each)
 _KERNEL = (
     "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/uptime", "/proc/loadavg",
     "/proc/version", "/proc/filesystems", "/proc/sys/kernel", "/proc/sys/vm",
     "/sys/devices/system/cpu",
 )  # fmt: skip
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_NAMED_BY_ENVIRONMENT = ("TESSDATA_PREFIX", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZDIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +55,15 @@ class Reach:
     too_wide: Sequence[str] = ()
     """Paths that the options name but that hold other documents as well: not opened."""
 
-    def rules(self, *, network: bool) -> Iterator[Rule]:
-        """Every path with what may be done below it."""
+    def rules(self, *, network: bool, devices: bool = False) -> Iterator[Rule]:
+        """Every path with what may be done below it. `devices`: what is written to may be one."""
+        written = Access.CHANGE | Access.IOCTL_DEV if devices else Access.CHANGE
         yield self.folder, Access.CHANGE
         for paths, access in (
             (self.code, Access.RUN),
             (self.reads, Access.READ),
             (self.named, Access.RUN),
-            (self.writes, Access.CHANGE),
+            (self.writes, written),
             (self.lists, Access.LIST),
         ):
             yield from ((path, access) for path in paths)
@@ -87,14 +76,6 @@ class Reach:
             "name a folder that holds nothing else"
             for path in self.too_wide
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A path that an option names."""
-
-    path: str
-    secret: bool
 
 
 def of_run(registry: Registry, request: Json) -> Reach:
@@ -126,9 +107,9 @@ def machine(folder: str, *, network: bool) -> Iterator[Rule]:
     for path in _code():
         if not any(one.startswith(path.rstrip("/") + "/") for one in inside):
             yield path, Access.RUN  # a path of imports that holds the spool is none of ours
-    for name in _SETTINGS + (_NETWORK_SETTINGS if network else ()):
+    for name in _SETTINGS + (NETWORK_SETTINGS if network else ()):
         yield f"/etc/{name}", Access.READ
-    for path in (*_KERNEL, *filter(None, map(os.environ.get, _NAMED_BY_ENVIRONMENT))):
+    for path in (*_KERNEL, *filter(None, map(os.environ.get, NAMED_BY_ENVIRONMENT))):
         yield path, Access.READ
     for path in _DEVICES:
         yield path, Access.USE
@@ -136,7 +117,7 @@ def machine(folder: str, *, network: bool) -> Iterator[Rule]:
 
 def _code() -> list[str]:
     """Where code comes from: the system, the interpreter, the path of imports."""
-    places = [*_SOFTWARE, sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
+    places = [*SOFTWARE, sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
     return list(dict.fromkeys([*places, *filter(None, sys.path)]))
 
 
@@ -160,12 +141,12 @@ def _reach(
     if job["stage"] is not None:
         stage = registry.stages[job["stage"]]
         declared = stage.writes
-        writes += filter(_is_path, (job["options"].get(name) for name in declared))
-        for one in _all_named(stage.config(), job["options"]):
+        writes += filter(is_path, (job["options"].get(name) for name in declared))
+        for one in all_named(stage.config(), job["options"]):
             (reads if one.secret else named).append(one.path)
     for target in job["targets"].values():
         kind = registry.targets[target["kind"]]
-        for one in _all_named(kind.config(), target["options"]):
+        for one in all_named(kind.config(), target["options"]):
             folder = not one.secret and os.path.isdir(one.path)  # noqa: PTH112 - text, as all here
             (writes if folder else reads).append(one.path)
     wide = [path for path in (*named, *writes) if _holds(path, [job["folder"], *kept])]
@@ -186,10 +167,6 @@ def _may_be_socket(path: str) -> bool:
         return stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116 - text, as all here
     except OSError:
         return True
-
-
-def _is_path(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value.startswith("/")
 
 
 def _holds(path: str, kept: Iterable[str]) -> bool:
@@ -213,47 +190,3 @@ def _root_files(root: str) -> list[str]:
     except OSError:
         return []
     return [*files, f"{root}/extensions"]
-
-
-def _all_named(model: type[BaseModel], options: Json) -> Iterator[_Named]:
-    for name, known in model.model_fields.items():
-        if name in options:
-            yield from _paths(known.annotation, options[name])
-
-
-def _paths(kind: Any, value: Any) -> Iterator[_Named]:
-    """The absolute paths in an option's JSON that its type calls a path.
-
-    A text that only looks like a path is none: it may be a path on another machine.
-    """
-    if isinstance(kind, type):
-        if issubclass(kind, SecretRef):
-            if isinstance(value, Mapping):
-                yield from _secret(value)
-        elif issubclass(kind, BaseModel):
-            if isinstance(value, Mapping):
-                yield from _all_named(kind, value)
-        elif issubclass(kind, Path) and _is_path(value):
-            yield _Named(value, secret=False)
-        return
-    arms = get_args(kind)
-    values: Iterable[Any] = value if isinstance(value, list) else (value,)
-    if isinstance(value, Mapping) and _is_table(kind):
-        values, arms = value.values(), arms[-1:]
-    for each in values:
-        for arm in arms:
-            yield from _paths(arm, each)
-
-
-def _is_table(kind: Any) -> bool:
-    origin = get_origin(kind)
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
-def _secret(reference: Mapping[str, Any]) -> Iterator[_Named]:
-    """The file of a `SecretRef`, as `SecretRef.path` finds it."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if file := reference.get("file"):
-        yield _Named(str(file), secret=True)
-    elif folder and (name := reference.get("credential")) and "/" not in str(name):
-        yield _Named(f"{folder}/{name}", secret=True)
