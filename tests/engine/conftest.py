@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,6 +242,35 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
         )
 
     return request
+
+
+ORDINARY = 61_997
+"""A user of no name and no processes."""
+
+
+def run_program(*argv: str, user: str = "same", **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run Python, as us or as an ordinary user, where the tests are root's."""
+    if user == "ordinary":
+        if os.geteuid() != 0:
+            pytest.skip("these tests are run by an ordinary user already")
+        more |= {"user": ORDINARY, "group": ORDINARY, "extra_groups": [], "cwd": "/tmp"}
+        here = subprocess.run([sys.executable, "-c", "import archived.api"], check=False, **more)
+        if here.returncode != 0:
+            pytest.skip("other users may not read this checkout")
+    return subprocess.run(
+        [sys.executable, "-P", *argv],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=250,
+        **more,
+    )
+
+
+@pytest.fixture
+def program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`program("-c", SCRIPT, user="ordinary")`: Python as us or as an ordinary user, to its end."""
+    return run_program
 
 
 @pytest.fixture

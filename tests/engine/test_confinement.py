@@ -362,12 +362,12 @@ def test_options_name_paths_by_their_types_at_any_depth(monkeypatch):
 HELD = """
 import json, os, sys
 from pathlib import Path
-from archived.engine import sandbox, syscalls
+from archived.engine import sandbox
+from archived.engine.boundary import Limits
 from archived.engine.landlock import Access
 own, other, abi = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 rules = [(str(own), Access.CHANGE), ("/dev/null", Access.USE)]
-files, signals = sandbox._within(rules, tcp=False, newest=abi)
+held = sandbox.confine(Limits(), os.getppid(), rules, newest=abi)
 escaped = []
 for name, escape in {
     "read": other.read_text, "list": lambda: list(other.parent.iterdir()),
@@ -387,7 +387,7 @@ for name, escape in {
 (own / "a").write_text("x")
 (own / "a").rename(own / "c")
 Path("/dev/null").write_text("x")
-print(json.dumps([files, signals, escaped, (own / "c").read_text()]))
+print(json.dumps([held.files, held.signals, escaped, (own / "c").read_text()]))
 """
 
 
@@ -419,9 +419,8 @@ import json, os, sys
 from archived.engine import sandbox, syscalls
 from archived.engine.boundary import Limits
 syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-S = syscalls
-S._filter([(S._EQUAL, 1, 0, 444), (S._RETURN, 0, 0, S._ALLOW), (S._RETURN, 0, 0, S._ABSENT),
-           (S._RETURN, 0, 0, S._DENY)])
+syscalls.install_filter([(0x20, 0, 0, 0), (0x15, 0, 1, 444), (6, 0, 0, 0x50026),
+                         (6, 0, 0, 0x7fff0000)])
 said = sandbox.confine(Limits(), os.getppid(), [(sys.argv[1], 1)]).to_json()
 print(json.dumps([said, open(sys.argv[2]).read()]))
 """
@@ -445,3 +444,62 @@ async def test_a_step_with_the_network_knows_names_and_is_confined_all_the_same(
     ends = await house.ends(asked, limits=Limits(network=True))
     assert ends.pop("read hosts").strip()
     assert ends == {"read other": "EACCES", "connect": "ECONNREFUSED"}
+
+
+OLD = """
+import errno, json, os, signal, socket, subprocess, sys, threading
+from archived.engine import births, listener, sandbox
+from archived.engine.boundary import Limits
+from archived.engine.landlock import Access
+hand, theirs = socket.socketpair()
+parent = os.getpid()
+bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+child = os.fork()
+if child:
+    theirs.close()
+    listens, _ = births.take_listener(hand.fileno())
+    answers = listener.Listener(child, 50)
+    try:
+        while True:
+            answers.answer(listens)
+    except EOFError:
+        os.waitpid(child, 0)
+    bystander.kill()
+    bystander.wait()
+    raise SystemExit
+os.setsid()
+rules = [(path, Access.RUN) for path in ("/usr", "/lib", "/lib64")] + [("/dev/null", Access.USE)]
+held = sandbox.confine(Limits(), parent, rules, hand=theirs.detach(), newest=int(sys.argv[1]))
+own = [subprocess.Popen(["/usr/bin/sleep", "60"], start_new_session=new) for new in (False, True)]
+watch = os.pidfd_open(bystander.pid)
+ends = {}
+for name, act in {
+    "kill": lambda: os.kill(bystander.pid, 9), "its group": lambda: os.killpg(bystander.pid, 9),
+    "parent": lambda: os.kill(parent, 0), "all": lambda: os.kill(-1, 9),
+    "descriptor": lambda: signal.pidfd_send_signal(watch, 9),
+    "itself": lambda: os.kill(os.getpid(), 0), "its own group": lambda: os.kill(0, 0),
+    "a child": lambda: own[0].kill(), "a child's group": lambda: os.killpg(own[1].pid, 9),
+    "a thread": lambda: signal.pthread_kill(threading.get_ident(), 0),
+}.items():
+    try:
+        act()
+    except OSError as error:
+        ends[name] = errno.errorcode[error.errno]
+    else:
+        ends[name] = "done"
+print(json.dumps([held.signals, ends, [each.wait() for each in own]]), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("abi", [2, 5])
+def test_where_landlock_does_not_know_signals_the_filter_confines_them(abi):
+    if abi > _newest():
+        pytest.skip(f"this kernel has Landlock ABI {_newest()}")
+    command = [sys.executable, "-c", OLD, str(abi)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    held, ends, own = json.loads(done.stdout)
+    assert held == "yes (system call filter)"
+    refused = {"kill", "its group", "parent", "all", "descriptor"}
+    assert ends == {name: "EPERM" if name in refused else "done" for name in ends}
+    assert own == [-9, -9]

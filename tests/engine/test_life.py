@@ -301,7 +301,7 @@ def test_when_daemon_and_fork_server_are_killed_together_the_step_dies_too(
     daemon = subprocess.Popen(argv)
     eventually((tmp_path / "ready").exists, "the step runs")
     [server] = _children_of(daemon.pid)
-    [step] = _children_of(server)
+    [step] = [pid for pid in _children_of(server) if os.getsid(pid) == pid]
     os.kill(server, signal.SIGSTOP)  # so that it cannot see the daemon's end first
     daemon.kill()
     os.kill(server, signal.SIGKILL)

@@ -63,6 +63,12 @@ def refused(bench, source):
             "needs: memory, attempts and timeout must be more than nothing",
         ),
         (
+            'version = "1.0"',
+            'version = "1.0"\n    needs = Needs(system_calls=("ipcs",))',
+            "needs.system_calls: unknown group 'ipcs'; did you mean \"ipc\"? "
+            "(groups: devices, ipc)",
+        ),
+        (
             "'''The word.'''",
             "",
             'option "wording" has no documentation; write a string under it',

@@ -116,16 +116,23 @@ class Document:
         return self.of_role(Role.ORIGINAL)
 
 
+SYSTEM_CALL_GROUPS = ("devices", "ipc")
+"""What `Needs.system_calls` may name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What running a stage costs and may touch. All of it can be set per stage in TOML but
-    `programs`, `network` and `targets`.
+    `programs`, `network`, `targets` and `system_calls`.
 
     `timeout`: wall clock for one attempt. `attempts`: how often a broken step is tried.
     `lane`: a concurrency class whose size is set under `[lanes]`. `memory`: address space of the
     child, in bytes or as text. `programs`: executables that must be there; looked up at start.
     `network`: without it the child has no network where the kernel allows that to be taken away.
-    `targets`: the stage writes copies and is given `Context.target`.
+    `targets`: the stage writes copies and is given `Context.target`. `system_calls`: groups of
+    system calls that its child may make beyond what every child may: "ipc" (System V and POSIX
+    queues, shared memory and semaphores, files in memory), "devices" (every ioctl, on the devices
+    that its options name too). Declare only what the stage cannot work without.
     """
 
     timeout: timedelta = timedelta(minutes=10)
@@ -135,6 +142,7 @@ class Needs:
     programs: tuple[str, ...] = ()
     network: bool = False
     targets: bool = False
+    system_calls: tuple[str, ...] = ()
 
     @property
     def memory_bytes(self) -> int:

@@ -46,6 +46,7 @@ def _stage(stage: StageSetting, limits: Limits) -> StageCard:
         options=json.loads(stage.options_json), options_digest=stage.options_digest,
         accepts=tuple(stage.cls.accepts), lane=stage.needs.lane, timeout=stage.needs.timeout,
         memory=stage.needs.memory_bytes, network=stage.needs.network, targets=stage.needs.targets,
+        system_calls=stage.needs.system_calls,
         limits=Limits(stage.needs.attempts, limits.first_wait, limits.longest_wait),
         any_original=stage.cls.any_original, space=stage.space,
         code={stage.distribution or stage.plugin: f"sha256:{stage.code_sha256}"},

@@ -21,7 +21,9 @@ async def check_all(settings: Settings, runners: Mapping[str, Runner]) -> dict[s
         problems = missing(settings.stages[name].needs.programs)
         runner = runners.get(card.lane)
         if isinstance(runner, LocalRunner):
-            limits = Limits(memory=card.memory, network=card.network)
+            limits = Limits(
+                memory=card.memory, network=card.network, system_calls=card.system_calls
+            )
             own = targets if card.targets else {}
             problems += await runner.check(
                 name, card.options, own, settings.store.path, limits=limits

@@ -1,7 +1,8 @@
 """A step's new processes and threads: each is asked for, and let be while few of them live.
 
-The side of whoever holds the listener (`syscalls.ask_for_births`). Nothing can be born faster than
-it is answered here, and nothing once the listener is closed, whatever the step does, as root too.
+The side of whoever holds the listener of its filter (`seccomp.Policy.listening`). Nothing can be
+born faster than it is answered here, and nothing once the listener is closed, whatever the step
+does, as root too.
 """
 
 from __future__ import annotations
@@ -9,10 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from archived.engine import syscalls
 from archived.engine.descent import children_of
+from archived.engine.syscalls import Notification
+
+FOLDERS_LIMIT = 64
+"""Folders that are handed over with a listener."""
 
 
 class TooMany(Exception):
@@ -24,52 +30,52 @@ class Births:
 
     They are counted only after so many births that there may be too many. A birth that was let be
     and has not happened yet is not seen then, nor is whoever changes parents meanwhile: for a
-    moment there can be a few more, never more than some times `most`.
+    moment there can be a few more, never more than some times `most`. `most` `None`: any number.
     """
 
-    def __init__(self, root: int, most: int) -> None:
+    def __init__(self, root: int, most: int | None) -> None:
         self._root = root
         self._most = most
-        self._free = most - 1
+        self._free = 0 if most is None else most - 1
 
-    def answer(self, listener: int) -> None:
-        """Answer who asks now, if anybody does.
-
-        Raises `TooMany`, and then nobody was answered; `EOFError` when nobody is left to ask.
-        """
-        birth = syscalls.next_birth(listener)
-        if birth is None:
-            return
-        if self._free <= 0:
-            try:
-                self._free = self._most - living(self._root, self._most)
-            except OSError:  # out of open files, say: whoever cannot be counted cannot grow
-                syscalls.let_be(listener, birth, refused=errno.EAGAIN)
-                return
-        if self._free <= 0:
-            raise TooMany
-        self._free -= 1
+    def answer(self, listener: int, birth: Notification) -> None:
+        """Answer one that waits. Raises `TooMany`, and then nobody was answered."""
+        if self._most is not None:
+            if self._free <= 0:
+                try:
+                    self._free = self._most - living(self._root, self._most)
+                except OSError:  # out of open files, say: whoever cannot be counted cannot grow
+                    syscalls.answer(listener, birth, errno.EAGAIN)
+                    return
+            if self._free <= 0:
+                raise TooMany
+            self._free -= 1
         syscalls.let_be(listener, birth)
 
 
-def give_listener(hand: socket.socket, listener: int) -> None:
-    """Hand it over and keep none: a step must not answer itself."""
+def give_listener(hand: socket.socket, listener: int, folders: Sequence[int]) -> None:
+    """Hand it over and keep none: a step must not answer itself.
+
+    `folders`: descriptors of the folders in which the step may change mode and times of files.
+    """
     try:
-        socket.send_fds(hand, [b"!"], [listener])
+        socket.send_fds(hand, [b"!"], [listener, *folders])
     finally:
         os.close(listener)
 
 
-def take_listener(hand: int) -> int:
-    """The listener that the other end of the socket gave; -1 if it has none to give."""
+def take_listener(hand: int) -> tuple[int, list[int]]:
+    """The listener that the other end of the socket gave, and folders; -1 if it gives none."""
     line = socket.socket(fileno=hand)
     try:
-        found = socket.recv_fds(line, 1, 1)[1]
+        found = socket.recv_fds(line, 1, 1 + FOLDERS_LIMIT)[1]
     except OSError:
-        return -1
+        return -1, []
     finally:
         line.detach()
-    return found[0] if found else -1
+    for fd in found:
+        os.set_inheritable(fd, False)
+    return (found[0], found[1:]) if found else (-1, [])
 
 
 def living(root: int, enough: int) -> int:

@@ -43,7 +43,8 @@ class Limits:
     `memory`: bytes of address space, on top of what the warm fork server already takes.
     `cpu_seconds`: processor time of each process. `file_size`: bytes of each file it writes.
     `open_files`: descriptors of each process. `processes`: how many processes and threads it may
-    have at a time. `network`: whether it has any.
+    have at a time. `network`: whether it has any. `system_calls`: groups of them that it may make
+    beyond what every step may (`api.Needs`).
     """
 
     memory: int | None = 2**30
@@ -52,6 +53,12 @@ class Limits:
     open_files: int | None = 1024
     processes: int | None = PROCESSES_LIMIT
     network: bool = False
+    system_calls: tuple[str, ...] = ()
+
+
+def limits_from_json(limits: Json) -> Limits:
+    """What `dataclasses.asdict` made of it, through JSON. Raises `TypeError`."""
+    return Limits(**{**limits, "system_calls": tuple(limits["system_calls"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +205,7 @@ class Request:
                 "document": DocumentCard.from_json(request["document"]),
                 "folder": Path(request["folder"]),
                 "deadline": datetime.fromisoformat(request["deadline"]),
-                "limits": Limits(**request["limits"]),
+                "limits": limits_from_json(request["limits"]),
             }
         )
 

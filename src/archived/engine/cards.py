@@ -35,6 +35,8 @@ class StageCard:
     targets: bool
     limits: Limits
     any_original: bool = False
+    system_calls: tuple[str, ...] = ()
+    """Groups of system calls it may make beyond what every step may; see `api.Needs`."""
     space: float = 0.0
     """Times the document's size that is kept free on the disk for one attempt; see `room`."""
     code: Mapping[str, str] = field(default_factory=dict)

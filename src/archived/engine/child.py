@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-from archived.engine.births import Births
+from archived.engine.listener import Listener
 
 
 @dataclass(eq=False)
@@ -20,11 +20,11 @@ class Child:
     watch: int
     began: float
     ends: float
-    births: Births
+    listener: Listener
     hand: int
     """Where it hands its listener over."""
     asks: int = -1
-    """The listener, as soon as it is here; answered by `births`."""
+    """The listener, as soon as it is here; answered by `listener`."""
     why: str = ""
     end: dict[str, Any] | None = None
     """Set once it is dead and waits for its stray descendants to be gone."""

@@ -70,6 +70,8 @@ class Ended:
     signal: int | None
     usage: Usage
     strays: int
+    refused: Mapping[str, int]
+    """Name of a system call -> how often the step's filter refused it."""
     cannot_start: str
 
     @classmethod
@@ -78,6 +80,7 @@ class Ended:
         return cls(
             why=str(message["why"]), status=message["status"], signal=message["signal"],
             usage=Usage(**message["usage"]), strays=int(message["strays"]),
+            refused={str(name): int(count) for name, count in message["refused"].items()},
             cannot_start=str(message["cannot_start"]),
         )  # fmt: skip
 
@@ -90,9 +93,21 @@ def judge(ended: Ended, reply: Reply) -> Outcome:
             "stage-error",
             f"{ended.strays} processes it started cannot be killed",
             "look for processes stuck on a disk or network file system",
+            notes=_noted(ended),
             usage=ended.usage,
         )
-    return replace(_judge(ended, reply), usage=ended.usage)
+    outcome = _judge(ended, reply)
+    return replace(outcome, notes=(*outcome.notes, *_noted(ended)), usage=ended.usage)
+
+
+def _noted(ended: Ended) -> tuple[str, ...]:
+    """Which system calls the filter of the step refused, as a sentence for its record."""
+    if not ended.refused:
+        return ()
+    calls = ", ".join(
+        name if count == 1 else f"{name} ({count})" for name, count in sorted(ended.refused.items())
+    )
+    return (clean(f"system calls that a step may not make were refused: {calls}"),)
 
 
 def _judge(ended: Ended, reply: Reply) -> Outcome:

@@ -27,10 +27,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from archived.engine import births, sandbox
-from archived.engine.births import Births, TooMany
+from archived.engine import births, sandbox, syscall_table
+from archived.engine.births import TooMany
+from archived.engine.broker import Brokers
 from archived.engine.child import Child
 from archived.engine.descent import own_children
+from archived.engine.listener import Listener
 from archived.engine.registry import Registry, load_plugins, preload
 from archived.engine.worker import child as worker
 from archived.errors import PluginError
@@ -52,6 +54,7 @@ class ForkServer:
         self.registry = Registry()
         self.children: dict[str, Child] = {}
         self.selector = selectors.DefaultSelector()
+        self.brokers = Brokers()
 
     def load(self, start: Mapping[str, Any]) -> None:
         """Import what the start message names, and say what was found."""
@@ -64,6 +67,8 @@ class ForkServer:
                 {"did": "failed", "message": error.message[:_WORDS], "hint": error.hint[:_WORDS]}
             )
             raise SystemExit(1) from error
+        with contextlib.suppress(OSError):
+            syscall_table.table()  # else every child would read it
         signal.alarm(0)
         sys.dont_write_bytecode = True  # what a child imports late is not kept beside its source
         sys.stdout.flush()  # else every child would print again what an import printed
@@ -164,7 +169,7 @@ class ForkServer:
             watch=watch,
             began=began,
             ends=began + job["seconds"],
-            births=Births(pid, job["processes"] or 0),
+            listener=Listener(pid, job["processes"], self.brokers),
             hand=hand,
         )
         self.children[child.step] = child
@@ -186,7 +191,7 @@ class ForkServer:
     def _take_listener(self, child: Child) -> None:
         if child.hand < 0:
             return
-        child.asks = births.take_listener(child.hand)
+        child.asks, child.listener.folders = births.take_listener(child.hand)
         self._close(child, "hand")
         if child.asks >= 0:
             self._watch(child, child.asks, self._answer_birth)
@@ -195,11 +200,12 @@ class ForkServer:
         if child.asks < 0:
             return
         try:
-            child.births.answer(child.asks)
+            child.listener.answer(child.asks)
         except EOFError:
             self._close(child, "asks")
         except TooMany:
             child.kill("too-many-processes")
+            child.listener.close()
             self._close(child, "asks")  # whoever left its group has no more children either
 
     def _cannot(self, job: Mapping[str, Any], error: OSError) -> None:
@@ -212,6 +218,7 @@ class ForkServer:
                 "status": None,
                 "signal": None,
                 "usage": {},
+                "refused": {},
                 "cannot_start": str(error),
                 "strays": 0,
             }
@@ -221,10 +228,12 @@ class ForkServer:
         """In a fresh child: drop every descriptor that belongs to the fork server."""
         self.link.close()
         self.selector.close()
+        self.brokers.let_go()
         for child in self.children.values():
             for fd in (child.watch, child.hand, child.asks):
                 if fd >= 0:
                     os.close(fd)
+            child.listener.let_go()
         os.close(hand)
 
     def _close(self, child: Child, fd_name: str) -> None:
@@ -242,6 +251,7 @@ class ForkServer:
         _, status, used = os.wait4(child.pid, 0)
         for fd_name in ("watch", "hand", "asks"):
             self._close(child, fd_name)
+        child.listener.close()
         now = time.monotonic()
         code = os.waitstatus_to_exitcode(status)
         child.sweep_until = now + _STRAYS_SECONDS
@@ -271,6 +281,7 @@ class ForkServer:
 
     def _kill_strays(self) -> int:
         living = {child.pid for child in self.children.values() if child.end is None}
+        living |= self.brokers.pids
         try:
             strays = [pid for pid in own_children() if pid not in living]
         except OSError:  # nobody can be seen now; until somebody can, there may be one
@@ -289,6 +300,7 @@ class ForkServer:
                 "step": child.step,
                 "why": child.why,
                 **(child.end or {}),
+                "refused": dict(child.listener.refused),
                 "cannot_start": "",
                 "strays": strays,
             }

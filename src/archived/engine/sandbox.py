@@ -13,18 +13,21 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from archived.engine import births, landlock, syscalls
+from archived.engine import landlock, seccomp, syscall_table, syscalls
+from archived.engine.births import FOLDERS_LIMIT, give_listener
 from archived.engine.boundary import Limits
-from archived.engine.landlock import Rule
+from archived.engine.landlock import Access, Rule
+from archived.engine.seccomp import Policy
 from archived.engine.syscalls import NotPermitted
 
 __all__ = ["Confinement", "NotPermitted", "adopt_orphans", "confine", "die_with"]
 
 REPLY_MEMORY = 64 * 2**20
 """Bytes of address space kept back so that a child out of memory can still say so."""
+_HOW = "system call filter"
 _NICE = 5  # scanning and serving come before the work on a document
 
 
@@ -37,7 +40,7 @@ class Confinement:
     processes: str
     """Processes and threads: how many there may be at a time (`births`)."""
     privileges: str
-    """Set-uid programs gain nothing (`no_new_privs`)."""
+    """Set-uid programs gain nothing (`no_new_privs`), and it has no capability."""
     network: str
     """No network; "yes" names how: a namespace of its own, or a system call filter."""
     parent: str
@@ -48,7 +51,11 @@ class Confinement:
     """It cannot talk to programs of this machine by local sockets: the daemon's control socket
     would be open to it, having the same user."""
     signals: str
-    """It cannot end or disturb processes that it did not start."""
+    """It cannot send signals to processes that it did not start."""
+    calls: str
+    """Only system calls that steps need, with arguments about itself: nothing that changes other
+    processes' limits or priority, nor mode, owner, times or attributes of files outside its
+    folder."""
 
     def to_json(self) -> dict[str, str]:
         """Name -> verdict."""
@@ -62,26 +69,54 @@ def confine(
     *,
     services: bool = False,
     hand: int = -1,
+    newest: int = sys.maxsize,
 ) -> Confinement:
     """Confine the calling process, for good. `parent` is the pid it was forked from.
 
     `rules` name the files it may reach; `None`: as before. `services`: it may use local sockets.
-    `hand`: a socket whose other end takes the listener of its births and answers them; closed here.
-    Must be called while single-threaded. Never raises for want of permission. A further kind of
-    isolation is one more attempt here and one more verdict in `Confinement`.
+    `hand`: a socket whose other end takes the listener of its filter and answers it (`listener`);
+    closed here. `newest`: an older ABI of Landlock, to try how that holds. Must be called while
+    single-threaded. Never raises for want of permission. A further kind of isolation is one more
+    attempt here and one more verdict in `Confinement`.
     """
+    with contextlib.suppress(OSError):
+        syscall_table.table()  # a file: it is not in reach any more when the filter is made
     privileges = _attempt(lambda: syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1))
-    # Changing credentials in a namespace clears the parent-death signal, so the network goes first.
-    network = "not asked" if limits.network else _without_network()
+    # Changing credentials clears the parent-death signal, so the network goes first.
+    namespace = "not asked" if limits.network else _without_network()
+    if privileges == "yes":
+        privileges = _attempt(syscalls.drop_capabilities)
+    _be_readable_for(parent)
     held_parent = _attempt(lambda: die_with(parent))
     with contextlib.suppress(OSError):  # a hardened unit forbids it and sets Nice= itself
         os.nice(_NICE)
     held_limits = _attempt(lambda: _limit(limits))
-    processes = _few_processes(limits.processes, hand)
-    held_services = "not asked" if services else _attempt(syscalls.forbid_local_sockets)
-    files, signals = ("not asked", "not asked")
-    if rules is not None:  # last: it closes what the steps above read in /proc
-        files, signals = _within(rules, tcp=limits.network)
+    folders = _opened(rules or ())
+    files, signals, emptying = ("not asked", "not asked", False)
+    if rules is not None:  # it closes what the steps above read in /proc
+        files, signals, emptying = _within(rules, limits.network, newest)
+    policy = Policy(
+        listening=hand >= 0,
+        internet=limits.network or namespace.startswith("yes"),
+        local=services,
+        signals=rules is not None and not signals.startswith("yes"),
+        emptying=emptying,
+        groups=frozenset(limits.system_calls),
+    )
+    calls, unheard = _filtered(policy, folders, hand)  # last: it refuses what the others need
+    filtered = calls.startswith("yes")
+    if emptying:
+        files = f"{files}, {_HOW})" if filtered else f"no ({files[5:]}: files can be emptied)"
+    if policy.signals and policy.listening and filtered and not unheard:
+        signals = f"yes ({_HOW})"
+    network = namespace
+    if namespace.startswith("no ("):
+        network = f"yes ({_HOW})" if filtered else f"{namespace[:-1]}; {_HOW}: {calls})"
+    processes = "not asked"
+    if hand >= 0 and limits.processes is not None:
+        processes = f"yes (at most {limits.processes}; each is asked for)"
+        if unheard:
+            processes = f"no ({unheard})"
     return Confinement(
         limits=held_limits,
         processes=processes,
@@ -89,33 +124,77 @@ def confine(
         network=network,
         parent=held_parent,
         files=files,
-        services=held_services,
+        services="not asked" if services else "yes" if filtered else calls,
         signals=signals,
+        calls=calls,
     )
 
 
-def _within(rules: Sequence[Rule], *, tcp: bool, newest: int = sys.maxsize) -> tuple[str, str]:
+def _filtered(policy: Policy, folders: Sequence[int], hand: int) -> tuple[str, str]:
+    """Install the filter and hand its listener over: the verdict, and why nobody listens, if so."""
+    unheard = ""
+    try:
+        if not policy.listening:
+            syscalls.install_filter(seccomp.program(policy))
+            return f"yes ({_HOW})", ""
+        with socket.socket(fileno=hand) as line:
+            try:
+                number = syscall_table.number("seccomp")
+                listener = syscalls.install_filter(seccomp.program(policy), number)
+                give_listener(line, listener, folders)
+            except OSError as error:
+                unheard = error.strerror or str(error)
+                deaf = replace(policy, listening=False)
+                syscalls.install_filter(seccomp.program(deaf))
+    except OSError as error:
+        why = error.strerror or str(error)
+        return f"no ({why})", unheard or why
+    finally:
+        for folder in folders:
+            os.close(folder)
+    return f"yes ({_HOW})" if not unheard else f"yes ({_HOW}; nobody listens: {unheard})", unheard
+
+
+def _opened(rules: Sequence[Rule]) -> list[int]:
+    """The folders in which the step may change files: there it may change their mode and times."""
+    found: list[int] = []
+    for path, access in rules:
+        if access & Access.CHANGE == Access.CHANGE and len(found) < FOLDERS_LIMIT:
+            with contextlib.suppress(OSError, ValueError):
+                found.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    return found
+
+
+def _be_readable_for(parent: int) -> None:
+    """Let the broker, a child of `parent`, read the paths that this process names.
+
+    A process that changed its credentials is closed to its own user. Yama, where it is on, must be
+    told who may read; it does not let anybody into what this process starts.
+    """
+    for option, value in ((syscalls.PR_SET_DUMPABLE, 1), (syscalls.PR_SET_PTRACER, parent)):
+        with contextlib.suppress(OSError):
+            syscalls.prctl(option, value)
+
+
+def _within(rules: Sequence[Rule], tcp: bool, newest: int) -> tuple[str, str, bool]:
     """Reach only what `rules` say: the verdicts about files and about signals.
 
-    `newest` is for trying how it holds on a kernel with an older ABI.
+    The third: whether files can be emptied all the same, unless a filter forbids it; then the first
+    verdict lacks its closing bracket.
     """
     try:
         abi = min(landlock.version(), newest)
         landlock.restrict(rules, tcp=tcp, abi=abi)
     except OSError as error:
         why = f"no ({error.strerror or error})"
-        return why, why
+        return why, why, False
     how = f"Landlock ABI {abi}"
-    signals = f"no ({how} does not know signals; 6 does)"
+    signals = f"no ({how} does not know signals; {landlock.SIGNAL_ABI} does)"
     if abi >= landlock.SIGNAL_ABI:
         signals = f"yes ({how})"
     if abi >= landlock.TRUNCATE_ABI:
-        return f"yes ({how})", signals
-    try:
-        syscalls.forbid_emptying()
-    except OSError as error:
-        return f"no ({how}: files can be emptied: {error.strerror or error})", signals
-    return f"yes ({how}, system call filter)", signals
+        return f"yes ({how})", signals, False
+    return f"yes ({how}", signals, True
 
 
 def die_with(parent: int) -> None:
@@ -156,20 +235,6 @@ def _limit(limits: Limits) -> None:
         resource.setrlimit(kind, (soft, soft + spare))
 
 
-def _few_processes(most: int | None, hand: int) -> str:
-    if hand < 0:
-        return "not asked"
-    # Not RLIMIT_NPROC: it counts all the user's, the daemon's and other steps', and not root's.
-    with socket.socket(fileno=hand) as line:
-        if most is None:
-            return "not asked"
-        try:
-            births.give_listener(line, syscalls.ask_for_births())
-        except OSError as error:
-            return f"no ({error.strerror or error})"
-    return f"yes (at most {most}; each is asked for)"
-
-
 def release_reply_memory() -> None:
     """Let a child that ran out of memory use what was kept back for its last words."""
     with contextlib.suppress(OSError, ValueError):
@@ -188,7 +253,6 @@ def _without_network() -> str:
     for name, take_away in (
         ("network namespace", _own_network),
         ("user and network namespace", _own_user_and_network),
-        ("system call filter", _no_internet_sockets),
     ):
         try:
             take_away()
@@ -200,6 +264,7 @@ def _without_network() -> str:
 
 
 def _own_network() -> None:
+    """For root."""
     syscalls.unshare(syscalls.CLONE_NEWNET)
 
 
@@ -211,8 +276,3 @@ def _own_user_and_network() -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    syscalls.drop_capabilities()
-
-
-def _no_internet_sockets() -> None:
-    syscalls.forbid_internet_sockets()

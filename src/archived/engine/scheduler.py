@@ -364,7 +364,7 @@ class Scheduler:
                 folder=folder, deadline=self._clock() + card.timeout,
                 targets=self._targets(card),
                 limits=Limits(memory=card.memory, cpu_seconds=_cpu_seconds(card.timeout),
-                              network=card.network),
+                              network=card.network, system_calls=card.system_calls),
             )  # fmt: skip
         except OSError as error:
             return of_os_error(error)

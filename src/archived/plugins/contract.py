@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from archived.api import API_VERSION, Needs, Stage, Target
 from archived.api.hooks import HOOKS
+from archived.api.stage import SYSTEM_CALL_GROUPS
 from archived.errors import PluginError
 
 RESERVED = ("timeout", "attempts", "lane", "memory", "space")
@@ -98,6 +99,11 @@ def _needs_problems(needs: object) -> Iterator[str]:
     else:
         if not enough or needs.attempts < 1 or needs.timeout.total_seconds() <= 0:
             yield "needs: memory, attempts and timeout must be more than nothing"
+    for group in sorted(set(needs.system_calls) - set(SYSTEM_CALL_GROUPS)):
+        yield (
+            f"needs.system_calls: unknown group {group!r}{did_you_mean(group, SYSTEM_CALL_GROUPS)} "
+            f"(groups: {', '.join(sorted(SYSTEM_CALL_GROUPS))})"
+        )
 
 
 def target_problems(cls: type[Target[Any]]) -> Iterator[str]:

@@ -164,7 +164,9 @@ def run_stage_below(
         deadline=datetime.now(UTC) + (parse_duration(limit) if isinstance(limit, str) else limit),
         targets=as_request(targets),
         limits=Limits(
-            memory=parse_size(room) if isinstance(room, str) else room, network=needs.network
+            memory=parse_size(room) if isinstance(room, str) else room,
+            network=needs.network,
+            system_calls=needs.system_calls,
         ),
     )
     outcome, log = lanes().run(sources(stage), request)

@@ -35,6 +35,7 @@ NUMBER_LIMIT = 2**63 - 1
 
 PROTECTIONS = (
     "limits", "processes", "privileges", "network", "parent", "files", "services", "signals",
+    "calls",
 )  # fmt: skip
 """The keys of the verdicts about a step's confinement; see `sandbox.Confinement`."""
 
