@@ -145,6 +145,52 @@ def test_check_lets_every_stage_look_at_its_surroundings_in_a_child(house: Any, 
     assert "the files are right; not fit yet: replicate" in unfit.stdout
 
 
+SHARING = """
+from archived.api import Needs, Result, Stage, StageConfig, hookimpl
+
+class Options(StageConfig):
+    pass
+
+class Sharing(Stage[Options]):
+    name = "sharing"
+    version = "1"
+    needs = Needs(system_calls=("ipc",))
+
+    def run(self, document, context):
+        return Result()
+
+@hookimpl
+def register_stages(register):
+    register(Sharing)
+"""
+
+
+def test_check_shows_which_stages_may_make_further_system_calls(house: Any, tmp_path: Path):
+    (tmp_path / "plugins").mkdir(mode=0o755)
+    (tmp_path / "plugins/sharing.py").write_text(SHARING)
+    config = house.write(
+        "sharing/archived.toml",
+        f"""
+        [archive]
+        state = "{tmp_path}/state"
+        [store]
+        path = "{tmp_path}/store"
+        [plugins]
+        enabled = ["sharing"]
+        folders = ["{tmp_path}/plugins"]
+        [hotfolder.scans]
+        path = "{tmp_path}/hot"
+        pipeline = "paper"
+        [pipeline.paper]
+        stages = ["sharing", "seal"]
+        """,
+    )
+    said = house.run("archived", "check", config=config)
+    assert "stage sharing: may make further system calls: ipc" in said.stdout, said.stderr
+    (it,) = json.loads(house.run("archived", "--json", "check", config=config).stdout)["stages"]
+    assert it["system_calls"] == ["ipc"]
+
+
 def test_doctor_tries_what_it_says_and_names_what_is_missing(new_house: Any):
     shutil.rmtree(new_house.folder / "late")
     sick = new_house.run("archived", "doctor", "--json")
@@ -155,7 +201,7 @@ def test_doctor_tries_what_it_says_and_names_what_is_missing(new_house: Any):
     assert all(f["verdict"] in {"yes", "no", "not established"} for f in it["findings"])
     late = said["hot folder late", f"{new_house.folder}/late is there"]
     assert (late["verdict"], late["needed"]) == ("no", True)
-    limits = said["sandbox", "memory, CPU time, file size and open files of a step are limited"]
+    limits = said["sandbox", "a step cannot take more memory than it may"]
     assert limits["verdict"] == "yes"
     assert said["stage", "stamp can work here"]["verdict"] == "yes"
     assert said["daemon", "the daemon runs and is ready"]["verdict"] == "no"

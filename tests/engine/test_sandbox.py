@@ -27,25 +27,55 @@ async def test_a_step_has_a_network_only_when_it_asked_for_one(runner, ask):
     assert without.facts["connected"] == held.startswith("no"), (without.facts, held)
 
 
-def test_the_probe_tries_everything_and_says_what_holds():
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "archived.engine.probe"], capture_output=True, check=True
-    )
-    found = json.loads(done.stdout)
-    named = {field.name for field in fields(sandbox.Confinement)}
-    assert set(found) == named | {"processes"}
-    assert all(v == "yes" or v.startswith(("yes (", "no (")) for v in map(found.get, named))
-    assert found["processes"].startswith(("yes (", "no (", "not established ("))
+@pytest.mark.parametrize("user", ["same", "ordinary"])
+def test_the_probe_tries_everything_and_says_what_holds(user, program):
+    found = json.loads(program("-m", "archived.engine.probe", user=user).stdout)
+    assert {each["protection"] for each in found} == {
+        field.name for field in fields(sandbox.Confinement)
+    }
+    assert len({each["what"] for each in found}) == len(found) > 50
+    for each in found:
+        assert each["verdict"].startswith(("yes", "no (", "not established (")), each
+
+
+LAX = """
+import json
+from archived.engine import probe, seccomp
+seccomp.program = lambda policy, machine="": [(6, 0, 0, 0x7fff0000)]
+print(probe.to_json(probe.probe()))
+"""
+
+
+def test_the_probe_says_no_where_the_filter_lets_everything_through(program):
+    """Without its checks the acts succeed, and are not called refused.
+
+    As an ordinary user: what root started keeps its capabilities, which the step has not.
+    """
+    user = "ordinary" if os.geteuid() == 0 else "same"
+    found = json.loads(program("-c", LAX, user=user).stdout)
+    verdicts = {each["what"]: each["verdict"] for each in found}
+    for what in (
+        "a step cannot change the limits of another process",
+        "a step cannot change the priority of another process",
+        "a step cannot change another's mode by its path",
+        "a step cannot change the mode of its document by a descriptor",
+        "a step cannot watch another's folder",
+        "a step cannot make a set-uid file",
+    ):
+        assert verdicts[what] == "no (it was possible all the same)", (what, verdicts[what])
 
 
 TRY = """
 import os, socket, sys
-from archived.engine import sandbox, syscalls
-syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-try:
-    getattr(sandbox, sys.argv[1])()
-except sandbox.NotPermitted as error:
-    print("not permitted:", error); raise SystemExit
+from archived.engine import sandbox
+from archived.engine.boundary import Limits
+def denied():
+    raise sandbox.NotPermitted(1, "not now")
+for way in ("_own_network", "_own_user_and_network"):
+    if way != sys.argv[1]:
+        setattr(sandbox, way, denied)
+held = sandbox.confine(Limits(), os.getppid(), services=True).network
+print(held)
 try:
     socket.create_connection(("127.0.0.1", int(sys.argv[2])), 2)
 except OSError as error:
@@ -58,7 +88,7 @@ open(sys.argv[3], "a").write("!")
 """
 
 
-@pytest.mark.parametrize("way", ["_own_network", "_own_user_and_network", "_no_internet_sockets"])
+@pytest.mark.parametrize("way", ["_own_network", "_own_user_and_network", "system call filter"])
 def test_each_way_to_take_the_network_away_holds_and_leaves_files_alone(way, tmp_path):
     path = tmp_path / "file"
     path.write_text("text")
@@ -70,18 +100,38 @@ def test_each_way_to_take_the_network_away_holds_and_leaves_files_alone(way, tmp
             text=True,
             check=True,
         )
-    if done.stdout.startswith("not permitted:"):
-        pytest.skip(f"the kernel does not permit it here: {done.stdout.strip()}")
-    assert done.stdout.startswith("held:"), done
-    assert done.stdout.endswith("text True\n")
+    verdict, tried, last = done.stdout.splitlines()
+    assert verdict.startswith("yes (")
+    if way.startswith("_") and "filter" in verdict:
+        pytest.skip(f"the kernel does not permit it here: {verdict}")
+    assert (way in verdict) != way.startswith("_")
+    assert tried.startswith("held:"), done
+    assert last == "text True"
     assert path.read_text() == "text!"
 
 
-def test_a_stage_without_permission_to_isolate_is_reported_as_not_isolated(monkeypatch):
-    def denied() -> None:
-        raise sandbox.NotPermitted(1, "unshare: Operation not permitted")
+def test_a_stage_without_permission_to_isolate_is_reported_as_not_isolated():
+    done = subprocess.run(
+        [sys.executable, "-c", NOTHING], capture_output=True, text=True, check=True
+    )
+    held = json.loads(done.stdout)
+    assert held["network"].startswith("no (network namespace: not now;")
+    assert held["services"] == held["calls"] == "no (seccomp: Function not implemented)"
 
-    for way in ("_own_network", "_own_user_and_network", "_no_internet_sockets"):
-        monkeypatch.setattr(sandbox, way, denied)
-    verdict = sandbox._without_network()
-    assert verdict.startswith("no (network namespace: unshare: Operation not permitted;")
+
+NOTHING = """
+import json, os
+from archived.engine import sandbox, seccomp, syscalls
+from archived.engine.boundary import Limits
+def denied(*_):
+    raise sandbox.NotPermitted(1, "not now")
+sandbox._own_network = sandbox._own_user_and_network = denied
+# The kernel is made to answer as one without seccomp does.
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+number = seccomp.syscall_table.number
+syscalls.install_filter([
+    (0x20, 0, 0, 0), (0x15, 2, 0, number("seccomp")), (0x15, 0, 2, number("prctl")),
+    (0x20, 0, 0, 16), (0x15, 1, 0, 22), (6, 0, 0, 0x7fff0000), (6, 0, 0, 0x50026),
+])
+print(json.dumps(sandbox.confine(Limits(), os.getppid()).to_json()))
+"""

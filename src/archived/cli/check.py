@@ -51,6 +51,8 @@ def check(session: Session, no_stages: bool) -> None:
     if not no_stages:
         with busy(_("the stages look at their surroundings ...")), ended_in_order():
             report["stages"] = stages(settings)
+        for stage in report["stages"]:
+            stage["system_calls"] = list(settings.stages[stage["stage"]].needs.system_calls)
     found = {stage["verdict"] for stage in report["stages"]}
     _tell(session, report, PROBLEM if "no" in found else OK)
 
@@ -143,7 +145,8 @@ def _judged(name: str, problems: list[str]) -> dict[str, Any]:
     could_not = [p.removeprefix(_COULD_NOT) for p in problems if p.startswith(_COULD_NOT)]
     real = [p for p in problems if not p.startswith(_COULD_NOT)]
     verdict = "no" if real else "not established" if could_not else "yes"
-    return {"stage": name, "verdict": verdict, "problems": real, "why": "; ".join(could_not)}
+    return {"stage": name, "verdict": verdict, "problems": real, "why": "; ".join(could_not),
+            "system_calls": []}  # fmt: skip
 
 
 def _tell(session: Session, report: dict[str, Any], status: int) -> None:
@@ -155,6 +158,10 @@ def _tell(session: Session, report: dict[str, Any], status: int) -> None:
     for warning in report["warnings"]:
         shown.line(_("warning: {warning}").format(warning=heard(warning)), "yellow")
     for stage in report["stages"]:
+        if stage["system_calls"]:
+            told = _("stage {stage}: may make further system calls: {groups}")
+            groups = ", ".join(stage["system_calls"])
+            shown.line(told.format(stage=stage["stage"], groups=groups), "yellow")
         for problem in stage["problems"]:
             told = _("stage {stage}: {problem}")
             shown.line(told.format(stage=stage["stage"], problem=heard(problem)), "red")

@@ -27,18 +27,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["yes", "no", "not established"]
 
-_CONFINEMENT = {
-    "limits": "memory, CPU time, file size and open files of a step are limited",
-    "privileges": "a step gains nothing from set-uid programs",
-    "network": "a step that did not ask for the network has none",
-    "parent": "a step dies when the process that started it dies",
-    "files": "a step reaches its own files and no others",
-    "services": "a step cannot talk to services of this machine, the control socket included",
-    "signals": "a step cannot end or disturb processes it did not start",
-    "processes": "a step that starts processes without end is stopped",
-}
 _DESIRED = frozenset({"files", "services", "signals", "processes"})
-"""What some kernels cannot give: noted."""
+"""Protections that some kernels cannot give: noted."""
 _PROBE_SECONDS = 60
 
 
@@ -88,22 +78,23 @@ def _user(number: int) -> str:
 
 
 def _sandbox() -> Iterator[Finding]:
+    """One finding for each act that was tried; see `engine.trials`."""
     # A process of its own: it forks, and this one may have threads.
     command = [sys.executable, "-m", "archived.engine.probe"]
     try:
         probed = subprocess.run(command, capture_output=True, timeout=_PROBE_SECONDS, check=True)
-        told: dict[str, str] = json.loads(probed.stdout)
+        told: list[dict[str, str]] = json.loads(probed.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         why = f"the trial broke: {error}"
-        told = dict.fromkeys(_CONFINEMENT, f"not established ({why})")
-    for name, answer in told.items():
-        verdict, _paren, why = answer.partition(" (")
-        what = _CONFINEMENT.get(name, f"a step is confined: {name}")
-        why = why.removesuffix(")")
+        yield Finding("sandbox", "what confines a step can be tried", "not established", why)
+        return
+    for trial in told:
+        verdict, _paren, why = trial["verdict"].partition(" (")
         known: Verdict = "yes" if verdict == "yes" else "no" if verdict == "no" else (
             "not established"
         )  # fmt: skip
-        yield Finding("sandbox", what, known, why, needed=name not in _DESIRED)
+        needed = trial["protection"] not in _DESIRED
+        yield Finding("sandbox", trial["what"], known, why.removesuffix(")"), needed=needed)
 
 
 def _programs(settings: Settings) -> Iterator[Finding]:

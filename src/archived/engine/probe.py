@@ -6,7 +6,6 @@ with threads must not, and it becomes the parent of orphans. What it starts ends
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -15,15 +14,20 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from archived.engine.births import Births, TooMany, take_listener
+from archived.engine.births import TooMany, take_listener
 from archived.engine.boundary import PROCESSES_LIMIT, Limits
+from archived.engine.broker import Brokers
 from archived.engine.descent import own_children
 from archived.engine.landlock import Access
+from archived.engine.listener import Listener
 from archived.engine.reach import machine
 from archived.engine.sandbox import adopt_orphans, confine
+from archived.engine.trials import ACTS, Things, own_work
 
 _FEW = 32
 """What the bomb may have: any number shows whether it holds."""
@@ -31,69 +35,275 @@ _DOUBLINGS = 6
 """The bomb is 64 idle processes at most, however little holds."""
 _LIFE = 10
 """Seconds after which each of them ends by itself, and the trial gives up."""
-_LIMITS = Limits(cpu_seconds=60, processes=_FEW)
+_LIMITS = Limits(
+    memory=256 * 2**20, cpu_seconds=60, file_size=2**20, open_files=256, processes=_FEW
+)
 
 
-def probe() -> dict[str, str]:
-    """Names as in `sandbox.Confinement`; "yes" was tried, not assumed."""
-    with (
-        tempfile.TemporaryDirectory(prefix="archived-probe-") as folder,
-        tempfile.TemporaryDirectory(prefix="archived-probe-") as others,
-        socket.create_server(("127.0.0.1", 0)) as server,
-    ):
-        forbidden = Path(others, "secret")
-        forbidden.write_text("of another document")
-        address = server.getsockname()
-        read, write = os.pipe()
-        parent = os.getpid()
-        child = os.fork()
-        if child == 0:
-            try:
-                rules = [(folder, Access.CHANGE), *machine(folder, network=False)]
-                confinement = confine(_LIMITS, parent, rules).to_json()
-                tried = _tried(confinement, address, Path(folder), forbidden, parent)
-                os.write(write, json.dumps(tried).encode())
-            finally:
-                os._exit(0)
-        os.close(write)
-        with os.fdopen(read, "rb") as pipe:
-            answer = pipe.read()
-        os.waitpid(child, 0)
-    found: dict[str, str] = json.loads(answer)
-    return {**found, "processes": _bombed()}
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was tried. `verdict`: "yes (why)", "no (why)" or "not established (why)".
+
+    `protection` as in `sandbox.Confinement`.
+    """
+
+    protection: str
+    what: str
+    verdict: str
 
 
-def _tried(
-    verdicts: dict[str, str], address: tuple[str, int], folder: Path, other: Path, parent: int
-) -> dict[str, str]:
-    """The verdicts, each "yes" taken back if what it rules out was possible all the same."""
-    escapes: list[tuple[str, str, Callable[[], object]]] = [
-        ("network", "a connection", lambda: socket.create_connection(address, timeout=1).close()),
-        ("files", "reading another's file", other.read_text),
-        ("files", "listing another's folder", lambda: list(other.parent.iterdir())),
-        ("files", "changing another's file", lambda: other.open("a").close()),
-        ("files", "emptying another's file", lambda: os.truncate(other, 0)),
-        ("files", "writing outside", (other.parent / "new").touch),
-        ("services", "a local socket", lambda: socket.socket(socket.AF_UNIX).close()),
-        ("signals", "a signal to another process", lambda: os.kill(parent, 0)),
-    ]
-    for name, what, escape in escapes:
-        if verdicts[name].startswith("yes"):
-            with contextlib.suppress(OSError):
-                escape()
-                verdicts[name] = f"no ({what} was possible all the same)"
-    if verdicts["files"].startswith("yes"):
-        try:
-            (folder / "own").write_text("of this step")
-            (folder / "own").read_text()
-        except OSError as error:
-            verdicts["files"] = f"no (its own folder is closed to it as well: {error.strerror})"
-    return verdicts
-
-
-def _bombed() -> str:
-    """Whether a step that starts processes without end is stopped, tried with a bomb that ends."""
+def probe() -> list[Trial]:
+    """Every protection, act by act; "yes" was tried, not assumed."""
     adopt_orphans()
+    with _things() as things, _things() as others:
+        free = _apart(lambda: {what: _possible(act, others) for _, what, act in ACTS})
+        tried = _confined(things, free or {})
+    return [*tried, *_ends(), _bombed()]
+
+
+# One act after the other --------------------------------------------------------------------------
+
+
+@contextmanager
+def _things() -> Iterator[Things]:
+    with ExitStack() as opened:
+        folders = [
+            Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="archived-probe-")))
+            for _ in range(3)
+        ]
+        own, other, given = folders
+        for folder in (other, given):
+            (folder / "file").write_text("of another document")
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        for suffix, kind in (("", socket.SOCK_STREAM), (".datagrams", socket.SOCK_DGRAM)):
+            service = opened.enter_context(socket.socket(socket.AF_UNIX, kind))
+            service.bind(str(other / "service") + suffix)
+            if not suffix:
+                service.listen()
+        bystander = os.fork()
+        if bystander == 0:
+            signal.alarm(6 * _LIFE)
+            signal.pause()
+            os._exit(0)
+        opened.callback(os.waitpid, bystander, 0)
+        opened.callback(os.kill, bystander, signal.SIGKILL)
+        yield Things(
+            own, other / "file", given / "file", bystander, server.getsockname(), other / "service"
+        )
+
+
+def _possible(act: Callable[[Things], object], things: Things) -> str:
+    """Why it fails, in a process of its own without confinement; "" if it does not."""
+
+    def one() -> dict[str, str]:
+        signal.alarm(_LIFE)
+        return {"why": _failure(act, things)}
+
+    return (_apart(one) or {"why": "it ended the process"})["why"]
+
+
+def _failure(act: Callable[[Things], object], things: Things) -> str:
+    try:
+        act(things)
+    except OSError as error:
+        return error.strerror or str(error)
+    except Exception as error:  # noqa: BLE001 - an act that breaks was not tried
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _apart(work: Callable[[], dict[str, str]]) -> dict[str, str] | None:
+    """What `work` returns in a process of its own; `None` if that ends before."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    found: dict[str, str] | None = json.loads(answer) if answer else None
+    return found
+
+
+def _confined(things: Things, free: Mapping[str, str]) -> list[Trial]:
+    """Every act in a process that is confined as a step's is."""
+    rules = [
+        (str(things.own), Access.CHANGE), (str(things.given), Access.READ),
+        *machine(str(things.own), network=False),
+    ]  # fmt: skip
+
+    def work(hand: int, parent: int, tell: Callable[[str], None]) -> None:
+        held = confine(_LIMITS, parent, rules, hand=hand).to_json()
+        tell(json.dumps(["", "", held]))
+        for protection, what, act in ACTS:
+            tell(json.dumps([protection, what, _failure(act, things)]))
+        tell(json.dumps(["own", "", _failure(own_work, things)]))
+        with suppress(OSError):
+            status = Path("/proc/self/status").read_text()
+            tell(json.dumps(["privileges", "", status]))
+
+    said = [json.loads(line) for line in _answered(work)]
+    held: dict[str, str] = said[0][2] if said else {}
+    results = {(protection, what): result for protection, what, result in said[1:]}
+    trials = [
+        Trial(protection, what, _verdict(results.get((protection, what)), free.get(what, ""), held,
+                                         protection))
+        for protection, what, _ in ACTS
+    ]  # fmt: skip
+    status = results.get(("privileges", ""), "")
+    bare = "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
+    trials.append(Trial(
+        "privileges", "a step has no privilege and set-uid programs give it none",
+        "yes (the kernel says so of it)" if bare else f"no ({held.get('privileges', 'unknown')})",
+    ))  # fmt: skip
+    own = results.get(("own", ""), "it ended before")
+    trials.append(Trial(
+        "files", "a step works with files of its own, their mode and times included",
+        f"no ({own})" if own else "yes",
+    ))  # fmt: skip
+    return trials
+
+
+def _verdict(failed: str | None, free: str, held: Mapping[str, str], protection: str) -> str:
+    """`failed`: why the confined act did; "" if it did not; `None` if it was not reached."""
+    if failed is None:
+        return "not established (the process that tries it ended before)"
+    if not failed:
+        claimed = held.get(protection, "")
+        why = claimed[4:-1] if claimed.startswith("no (") else "it was possible all the same"
+        return f"no ({why})"
+    if free == failed:
+        return f"yes (nobody can here: {failed})"
+    return f"yes ({failed})"
+
+
+def _answered(work: Callable[[int, int, Callable[[str], None]], None]) -> list[str]:
+    """The lines that `work` tells in a process of its own, whose listener is answered here."""
+    hand, theirs = socket.socketpair()
+    read, write = os.pipe()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        try:
+            hand.close()
+            signal.alarm(4 * _LIFE)
+            work(theirs.detach(), parent, lambda line: _write(write, f"{line}\n"))
+        finally:
+            os._exit(0)
+    theirs.close()
+    os.close(write)
+    heard = bytearray()
+
+    def told() -> bool:
+        heard.extend(chunk := os.read(read, 65536))
+        return not chunk
+
+    brokers = Brokers()
+    try:
+        _serve(read, hand.detach(), Listener(child, _FEW, brokers), told, 5 * _LIFE)
+    except (TooMany, EOFError):
+        pass
+    finally:
+        brokers.close()
+        os.close(read)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return heard.decode().splitlines()
+
+
+def _write(pipe: int, text: str) -> None:
+    left = text.encode()
+    while left:
+        left = left[os.write(pipe, left) :]
+
+
+def _serve(
+    told: int, hand: int, answers: Listener, done: Callable[[], bool], seconds: float
+) -> None:
+    """Answer as a fork server does until `done`, which is asked when `told` can be read.
+
+    Raises `TooMany`; `EOFError` when nobody can ask any more.
+    """
+    listener = -1
+    until = time.monotonic() + seconds
+    try:
+        while time.monotonic() < until:
+            asking = hand if listener < 0 else listener
+            ready = select.select([told, *([asking] if asking >= 0 else [])], [], [], 1)[0]
+            if listener < 0 and hand in ready:
+                listener, answers.folders = take_listener(hand)
+                os.close(hand)
+                hand = -1
+            elif listener in ready:
+                try:
+                    answers.answer(listener)
+                except EOFError:  # what was told before may still be unread
+                    os.close(listener)
+                    listener = -1
+            if told in ready and done():
+                return
+    finally:
+        answers.close()
+        for end in {hand, listener} - {-1}:
+            os.close(end)
+
+
+# What ends a step ---------------------------------------------------------------------------------
+
+
+def _ends() -> list[Trial]:
+    """A step that uses too much processor time, and one whose starter is gone."""
+    return [
+        Trial("limits", "a step that uses more processor time than it may is ended", _used_up()),
+        Trial("parent", "a step dies when the process that started it dies", _orphaned()),
+    ]
+
+
+def _used_up() -> str:
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(2 * _LIFE)
+        confine(replace(_LIMITS, cpu_seconds=1), parent)
+        while True:
+            pass
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        return "yes (after a second)"
+    return f"no (it ended with {os.waitstatus_to_exitcode(status)})"
+
+
+def _orphaned() -> str:
+    read, write = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        own = os.getpid()
+        if os.fork() == 0:
+            confine(_LIMITS, own)
+            os.write(write, b"!")
+            signal.pause()
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    os.close(write)
+    os.waitpid(middle, 0)
+    ended = bool(select.select([read], [], [], _LIFE)[0]) and not os.read(read, 1)
+    os.close(read)
+    left = _killed_all()
+    if not ended:
+        return "no (it lived on)"
+    return f"not established ({left} processes cannot be killed)" if left else "yes"
+
+
+# The bomb -----------------------------------------------------------------------------------------
+
+
+def _bombed() -> Trial:
+    """Whether a step that starts processes without end is stopped, tried with a bomb that ends."""
     hand, theirs = socket.socketpair()
     read, write = os.pipe()
     parent = os.getpid()
@@ -111,43 +321,42 @@ def _bombed() -> str:
     theirs.close()
     os.close(write)
     try:
-        said, why = _stopped(read, hand.detach(), Births(bomb, _FEW))
+        said, why = _stopped(read, hand.detach(), Listener(bomb, _FEW))
     finally:
         os.close(read)
         left = _killed_all()
-    return f"no ({left} processes of a bomb cannot be killed)" if left else f"{said} ({why})"
+    verdict = f"no ({left} processes of a bomb cannot be killed)" if left else f"{said} ({why})"
+    return Trial("processes", "a step that starts processes without end is stopped", verdict)
 
 
-def _stopped(told: int, hand: int, births: Births) -> tuple[str, str]:
+def _stopped(told: int, hand: int, answers: Listener) -> tuple[str, str]:
     """Answer the bomb as a fork server does until it is clear how it ends: verdict and why."""
-    listener, heard = -1, b""
-    until = time.monotonic() + _LIFE
+    heard = bytearray()
+    found: list[tuple[str, str]] = []
+
+    def done() -> bool:
+        heard.extend(chunk := os.read(told, 4096))
+        found[:] = filter(None, [_of_bomb(heard.decode())])
+        return bool(found) or not chunk
+
     try:
-        while time.monotonic() < until:
-            ready = select.select([told, hand if listener < 0 else listener], [], [], 1)[0]
-            if hand in ready:
-                listener = take_listener(hand)
-            elif listener in ready:
-                births.answer(listener)
-            if told in ready:
-                heard += (chunk := os.read(told, 4096))
-                if not chunk:
-                    break
-            held, _, born = heard.decode().partition("\n")
-            if held.startswith("no"):
-                return "no", held[4:-1]
-            if "!" in born:
-                return "not established", f"a bomb went off only in part: {born.strip('*!')}"
-            if born.count("*") + 1 == 2**_DOUBLINGS:
-                return "no", f"all {2**_DOUBLINGS} processes of a bomb were started"
+        _serve(told, hand, answers, done, _LIFE)
     except TooMany:
         return "yes", f"a bomb was stopped; at most {PROCESSES_LIMIT} processes and threads"
-    except EOFError:
-        pass
-    finally:
-        for end in {hand, listener} - {-1}:
-            os.close(end)
-    return "not established", "a bomb went off only in part: it ended by itself"
+    part = ("not established", "a bomb went off only in part: it ended by itself")
+    return found[0] if found else part
+
+
+def _of_bomb(heard: str) -> tuple[str, str] | None:
+    """What the bomb's words say of how it ends; `None`: nothing yet."""
+    held, _, born = heard.partition("\n")
+    if held.startswith("no"):
+        return "no", held[4:-1]
+    if "!" in born:
+        return "not established", f"a bomb went off only in part: {born.strip('*!')}"
+    if born.count("*") + 1 == 2**_DOUBLINGS:
+        return "no", f"all {2**_DOUBLINGS} processes of a bomb were started"
+    return None
 
 
 def _killed_all() -> int:
@@ -176,5 +385,10 @@ def _explode(told: int) -> None:
     signal.pause()
 
 
+def to_json(trials: Sequence[Trial]) -> str:
+    """One line."""
+    return json.dumps([asdict(trial) for trial in trials])
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(probe()) + "\n")
+    sys.stdout.write(to_json(probe()) + "\n")
