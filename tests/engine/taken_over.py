@@ -322,7 +322,7 @@ class Taken(Stage[Options]):
             me, cpus = threading.get_native_id(), os.sched_getaffinity(0)
             said.add(tried(lambda: os.sched_setaffinity(me, cpus)))
             said.add(tried(lambda: os.sched_setaffinity(os.getpid(), cpus)))
-            said.add(tried(lambda: os.setpriority(os.PRIO_PROCESS, me, 10)))
+            said.add(tried(lambda: os.setpriority(os.PRIO_PROCESS, me, 19)))
             said.add(tried(lambda: os.sched_setscheduler(me, os.SCHED_BATCH, os.sched_param(0))))
             said.add(tried(lambda: call("ioprio_set", 1, me, 3 << 13)))
             said.add(tried(lambda: limit(os.getpid(), 7, None)))

@@ -6,11 +6,16 @@ The attacks run in a real step of a real fork server. What they are aimed at is 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from archived.engine import landlock
+from archived.engine.syscalls import NotPermitted
 
 RUN = str(Path(__file__).with_name("run_taken_over.py"))
 USERS = pytest.mark.parametrize("user", ["same", "ordinary"])
@@ -124,3 +129,66 @@ def test_nothing_of_another_document_is_in_a_steps_memory(program):
     beside, after, own = json.loads(done.stdout)
     assert beside == after == dict.fromkeys(("NGUYEN-VANAN", "FACTOF-ANOTHER", "NAMEOF-ANOTHER"), 0)
     assert own["OWN-WORD"] > 0
+
+
+OLD = """
+import errno, json, os, signal, socket, subprocess, sys, threading
+from archived.engine import births, listener, sandbox
+from archived.engine.boundary import Limits
+from archived.engine.landlock import Access
+hand, theirs = socket.socketpair()
+parent = os.getpid()
+bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+child = os.fork()
+if child:
+    theirs.close()
+    listens, _ = births.take_listener(hand.fileno())
+    answers = listener.Listener(child, 50)
+    try:
+        while True:
+            answers.answer(listens)
+    except EOFError:
+        os.waitpid(child, 0)
+    bystander.kill()
+    bystander.wait()
+    raise SystemExit
+os.setsid()
+rules = [(path, Access.RUN) for path in ("/usr", "/lib", "/lib64")] + [("/dev/null", Access.USE)]
+held = sandbox.confine(Limits(), parent, rules, hand=theirs.detach(), newest=int(sys.argv[1]))
+own = [subprocess.Popen(["/usr/bin/sleep", "60"], start_new_session=new) for new in (False, True)]
+watch = os.pidfd_open(bystander.pid)
+ends = {}
+for name, act in {
+    "kill": lambda: os.kill(bystander.pid, 9), "its group": lambda: os.killpg(bystander.pid, 9),
+    "parent": lambda: os.kill(parent, 0), "all": lambda: os.kill(-1, 9),
+    "descriptor": lambda: signal.pidfd_send_signal(watch, 9),
+    "itself": lambda: os.kill(os.getpid(), 0), "its own group": lambda: os.kill(0, 0),
+    "a child": lambda: own[0].kill(), "a child's group": lambda: os.killpg(own[1].pid, 9),
+    "a thread": lambda: signal.pthread_kill(threading.get_ident(), 0),
+}.items():
+    try:
+        act()
+    except OSError as error:
+        ends[name] = errno.errorcode[error.errno]
+    else:
+        ends[name] = "done"
+print(json.dumps([held.signals, ends, [each.wait() for each in own]]), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("abi", [2, 5])
+def test_where_landlock_does_not_know_signals_the_filter_confines_them(abi):
+    try:
+        newest = landlock.version()
+    except NotPermitted:
+        newest = 0
+    if abi > newest:
+        pytest.skip(f"this kernel has Landlock ABI {newest}")
+    command = [sys.executable, "-c", OLD, str(abi)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    held, ends, own = json.loads(done.stdout)
+    assert held == "yes (system call filter)"
+    refused = {"kill", "its group", "parent", "all", "descriptor"}
+    assert ends == {name: "EPERM" if name in refused else "done" for name in ends}
+    assert own == [-9, -9]
