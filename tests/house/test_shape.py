@@ -33,6 +33,19 @@ NOT_DURABLE_BUT_HONEST = {
 }
 """Who else may rename, and why."""
 
+WALKS = {"shutil.rmtree", "shutil.copytree", "os.walk", "os.fwalk", "os.removedirs",
+         "tempfile.TemporaryDirectory"}  # fmt: skip
+WALKING_METHODS = {"rglob", "walk"}
+WALKS_ITS_OWN = {
+    "src/archived/cli/surroundings.py": "doctor's trial files, made and removed by itself",
+    "src/archived/engine/probe.py": "doctor's trial folders; nothing of a document runs in them",
+    "src/archived/storage/tree.py": "it is the one that may",
+    "src/archived/testing/readme.py": "a plug-in's own sources, in its author's hands",
+    "src/archived/testing/samples/catalogue.py": "samples that it has just made",
+    "src/archived/testing/stage_contract.py": "an object that the kit has just sealed",
+}
+"""Who else may walk a tree by the standard library's means, and why."""
+
 
 def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
@@ -159,3 +172,32 @@ def test_every_error_has_a_code_and_a_status() -> None:
         assert 0 < cls.exit_status < 128, cls.__name__
         todo += cls.__subclasses__()
     assert len(seen) > 8
+
+
+def _walks(source: Source) -> list[str]:
+    found = []
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Attribute):
+            continue
+        of = node.value.id if isinstance(node.value, ast.Name) else ""
+        if f"{of}.{node.attr}" in WALKS or (
+            node.attr in WALKING_METHODS and of not in {"tree", "ast"}
+        ):
+            found.append(f"{source.name}:{node.lineno}: {of}.{node.attr}")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            patterns = [str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)]
+            if node.func.attr in {"glob", "iglob"} and any("**" in each for each in patterns):
+                found.append(f"{source.name}:{node.lineno}: a pattern that descends")
+    return found
+
+
+def test_only_one_module_walks_trees(house: House) -> None:
+    """A tree that a child or a stranger made may be too deep, too long or too large for anything
+    else than `storage.tree`.
+    """
+    found = [walk for source in house.core for walk in _walks(source)]
+    assert [walk for walk in found if walk.partition(":")[0] not in WALKS_ITS_OWN] == []
+    assert {walk.partition(":")[0] for walk in found} >= set(WALKS_ITS_OWN) - {
+        "src/archived/storage/tree.py"
+    }, "an exception that nobody needs"

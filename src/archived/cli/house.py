@@ -32,6 +32,7 @@ def status(session: Session) -> None:
         shown.pairs([*_daemon(answer["daemon"]), *_holdings(answer)])
         for reason in (answer["daemon"] or {}).get("not_ready", ()):
             shown.line(_("not ready: {reason}").format(reason=heard(reason)), "red")
+        _uncleared(answer["daemon"] or {})
         _waiting(answer, session)
         _today(answer["daemon"] or {}, session)
     lost = any(sheet["unaccounted"] for sheet in answer["balance"])
@@ -83,6 +84,16 @@ def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
         (_("oldest file arriving"), _ago(it["oldest_unclaimed_file"])),
         (_("ledger"), ngettext("{count} entry", "{count} entries", entries).format(count=entries)),
     ]
+
+
+def _uncleared(live: dict[str, Any]) -> None:
+    for folder, count in live.get("uncleared", {}).items():
+        if count:
+            told = ngettext(
+                "{count} folder could not be removed (not-cleared); it lies in {folder}",
+                "{count} folders could not be removed (not-cleared); they lie in {folder}", count,
+            )  # fmt: skip
+            shown.line(told.format(count=count, folder=folder), "yellow")
 
 
 def _waiting(it: dict[str, Any], session: Session) -> None:

@@ -21,7 +21,7 @@ import structlog
 
 from archived import AGENT, __version__
 from archived.config import Settings, changes, reload
-from archived.daemon import cards
+from archived.daemon import cards, uncleared
 from archived.daemon.checks import check_all
 from archived.daemon.health import Health
 from archived.daemon.house import House
@@ -72,6 +72,9 @@ class Daemon:
         self.started = datetime.now(UTC)
         self.spool = Spool(settings.archive.state)
         self.store = Store(settings.store.path)
+        self.uncleared = {"spool": self.spool.uncleared, "store": self.store.uncleared}
+        for place in self.uncleared.values():
+            place.tell = uncleared.log
         self.catalog: Catalog
         self.answers: Answers
         self.scheduler: Scheduler
@@ -143,6 +146,7 @@ class Daemon:
                     Observers(self.catalog, self._tell_plugins).run(self._for_observers),
                 )
                 self._spawn("audit", self.audit.run())
+                self._spawn("uncleared", uncleared.clear_again(self.uncleared))
                 self._spawn("shares", self.shares.run(self._for_shares))
                 self._start_publisher(self.settings)
                 self._spawn("heartbeat", self._heartbeat())
@@ -378,6 +382,9 @@ class Daemon:
                 {"lane": lane, "opens": opens} for lane, opens in self.scheduler.closed().items()
             ],
             "running": [asdict(active) for active in list(self.scheduler.active.values())],
+            "uncleared": {
+                str(place.folder): len(place.names()) for place in self.uncleared.values()
+            },
             "problems": self.problems,
             "checked": self.checked,
             "plugins": [asdict(plugin) for plugin in self.settings.plugins.catalogue()],

@@ -62,6 +62,9 @@ def _disks(daemon: Daemon) -> Mapping[str, Labelled]:
         "archived_steps_without_room": {(): daemon.scheduler.waiting_for_room},
         "archived_catalog_bytes": {(): sum(f.stat().st_size for f in files if f.exists())},
         "archived_spool_bytes": {(): readings.spool_bytes(daemon.catalog)},
+        "archived_uncleared_folders": {
+            (place,): len(each.names()) for place, each in daemon.uncleared.items()
+        },
     }
 
 

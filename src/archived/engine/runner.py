@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from archived.engine.worker.protocol import Malformed, Reply
 from archived.engine.worker.results import digests_from_json, problems_from_json
 from archived.errors import ArchivedError
 from archived.model.outcome import Ending, Outcome
+from archived.storage import tree
 
 _log = logging.getLogger("archived.engine")
 
@@ -195,8 +195,8 @@ class LocalRunner:
     ) -> tuple[Reply | None, str, Outcome]:
         """Do a job that is no step: what it said, what it printed, how it ended."""
         step = f"{job['kind']}-{secrets.token_hex(8)}"
-        with tempfile.TemporaryDirectory(prefix="archived-check-", dir=self._scratch) as folder:
-            whole = {**job, "step": step, "folder": folder}
+        with tree.temporary("archived-check-", self._scratch) as folder:
+            whole = {**job, "step": step, "folder": str(folder)}
             done = await self._job(lambda: whole, seconds, "", None)
         if isinstance(done, Outcome):
             return None, "", done

@@ -96,6 +96,9 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_reserved_bytes": (
             "Of the free disk space, what is kept for running steps.", ("place",),
         ),
+        "archived_uncleared_folders": (
+            "Folders beside the place that could not be removed and were set aside.", ("place",),
+        ),
         "archived_steps_without_room": (
             "Documents whose next step waits for room on a disk; each goes on by itself.", (),
         ),

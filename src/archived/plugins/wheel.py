@@ -127,8 +127,9 @@ def unpack(wheel: Wheel, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(archive.read(name))
             target.chmod(0o644)
-    for inner in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        inner.chmod(0o755)
+    inner = {above for place in wheel.files for above in Path(place).parents}
+    for above in inner:
+        (folder / above).chmod(0o755)
 
 
 def _safe(archive: zipfile.ZipFile, path: Path) -> None:

@@ -9,19 +9,20 @@ any of them (see `step`).
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import io
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from archived.storage import tree
+from archived.storage.libc import rename_noreplace
 
 fuse: Callable[[str, Path], None] | None = None
 """Called as `fuse(operation, path)` before each durable operation; `None` outside tests.
@@ -36,9 +37,8 @@ SCRATCH_PREFIX = ".archived-"
 """Files whose name starts so are unfinished writes; whoever owns the folder may clear them."""
 
 _CHUNK = 1 << 20
-_AT_FDCWD = -100
-_RENAME_NOREPLACE = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+_SAME_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""What lies under the name itself: no link is followed, and a pipe makes nobody wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,24 +174,16 @@ def remove_file(path: Path, *, missing_ok: bool = False) -> None:
     fsync_folder(path.parent)
 
 
-def remove_tree(folder: Path) -> None:
+def remove_tree(folder: Path, *, seconds: float = float("inf")) -> None:
     """Remove a folder and all below it, read-only or not; absent is fine. Never follows links.
 
-    Not atomic: a crash leaves a part. Rename it away first where a part would be seen.
+    Not atomic: a crash leaves a part. Rename it away first where a part would be seen. Raises
+    `OSError` when something is left, `TimeoutError` after `seconds` (see `tree.remove`).
     """
     if not os.path.lexists(folder):
         return
     step("remove-tree", folder)
-    if folder.is_symlink():
-        folder.unlink()
-    else:
-        folder.chmod(0o700)
-        for parent, folders, _ in os.walk(folder):
-            for name in folders:
-                inner = Path(parent, name)
-                if not inner.is_symlink():
-                    inner.chmod(0o700)
-        shutil.rmtree(folder)
+    tree.remove(folder, seconds=seconds)
     fsync_folder(folder.parent)
 
 
@@ -246,15 +238,16 @@ def fsync_tree(folder: Path) -> None:
     Anything that is neither file nor folder (a link, a socket) raises `OSError` (EINVAL): it
     cannot be made durable and has no business in a published folder.
     """
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            fsync_tree(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False):
-            fsync_file(Path(entry.path))
-        else:
-            raise OSError(errno.EINVAL, "neither a file nor a folder", entry.path)
+    for found in tree.walk(folder):
+        path = folder.joinpath(*found.above, found.name)
+        if found.kind is tree.Kind.OTHER:
+            raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
+        step("fsync-folder" if found.kind is tree.Kind.FOLDER else "fsync", path)
+        handle = os.open(found.name, _SAME_FILE, dir_fd=found.folder)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     fsync_folder(folder)
 
 
@@ -263,13 +256,12 @@ def _rename(source: Path, path: Path, *, replace: bool) -> None:
     if replace:
         source.replace(path)
         return
-    names = os.fsencode(source), os.fsencode(path)
-    if _libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_NOREPLACE) == 0:
-        return
-    number = ctypes.get_errno()
-    if number not in (errno.EINVAL, errno.ENOSYS):
-        raise OSError(number, os.strerror(number), str(source), None, str(path))
-    _rename_without_renameat2(source, path)
+    try:
+        rename_noreplace(os.fsencode(source), os.fsencode(path))
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        _rename_without_renameat2(source, path)
 
 
 def _rename_without_renameat2(source: Path, path: Path) -> None:
@@ -323,9 +315,7 @@ def _opened(path: Path | bytes) -> Iterator[BinaryIO]:
     if isinstance(path, bytes):
         yield io.BytesIO(path)
         return
-    # O_NONBLOCK: opening a FIFO that somebody left in our way must not hang the daemon.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags), "rb") as file:
+    with os.fdopen(os.open(path, _SAME_FILE), "rb") as file:
         try:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         except OSError as error:

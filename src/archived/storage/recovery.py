@@ -45,6 +45,8 @@ class Recovered:
     """What was half done in the store and is whole again."""
     unmended: list[str] = field(default_factory=list)
     """Objects in the store that could not be mended; a person must look at them."""
+    undropped: list[str] = field(default_factory=list)
+    """Sealed documents whose spool folder cannot be removed; the next start tries again."""
     unexplained: list[str] = field(default_factory=list)
     """Spool folders that explain nothing; kept, for a person to look at."""
 
@@ -144,9 +146,13 @@ def _spool_folder(
 ) -> None:  # fmt: skip
     known = catalog.documents_like(identifier)
     if identifier in known:
-        if catalog.document(identifier).object_key is not None:
+        if catalog.document(identifier).object_key is None:
+            return
+        try:
             spool.drop(identifier)  # sealed, durable and on record: the spool may let go
             found.dropped.append(identifier)
+        except OSError:
+            found.undropped.append(identifier)
         return
     try:
         note = spool.arrival(identifier)

@@ -6,6 +6,7 @@
     spool/documents/ID/metadata/ticket.json  bit-exact, read-only: what came with them
     spool/documents/ID/made/STEP/...         what finished steps made, read-only
     work/STEP/                               a running step's private folder
+    uncleared/                               what cannot be removed now; of no account
 
 All of it is on one file system, so that a rename publishes and nothing is copied twice.
 """
@@ -23,6 +24,7 @@ from archived.errors import SpoolError
 from archived.model.outcome import Made
 from archived.storage import atomic
 from archived.storage.records import Kept
+from archived.storage.uncleared import Uncleared
 
 ORIGINAL_MODE = 0o440
 
@@ -46,6 +48,7 @@ class Spool:
         self.incoming = state / "spool" / "incoming"
         self.documents = state / "spool" / "documents"
         self.work = state / "work"
+        self.uncleared = Uncleared(state / "uncleared")
         self._here: tuple[int, int] | None = None
         """Which folder `documents` was when the spool was made or found."""
 
@@ -95,7 +98,7 @@ class Spool:
             atomic.publish_folder(staged, self.folder(document))
         except Exception:
             if staged.exists():
-                atomic.remove_tree(staged)
+                self.uncleared.clear(staged)
             else:  # it has its name, but not durably: the caller will never mention it
                 self.drop(document)
             raise
@@ -121,7 +124,7 @@ class Spool:
         final = self.folder(document) / "made" / step
         if not final.exists():
             staged = self.incoming / step
-            atomic.remove_tree(staged)
+            self.uncleared.clear(staged)
             staged.mkdir()
             for index, file in enumerate(made):
                 inside = staged / _kept_name(index, file)
@@ -145,13 +148,13 @@ class Spool:
     def start_work(self, step: str) -> Path:
         """An empty private folder for one attempt."""
         folder = self.work / step
-        atomic.remove_tree(folder)
+        self.uncleared.clear(folder)
         folder.mkdir(mode=0o700)
         return folder
 
     def end_work(self, step: str) -> None:
-        """Drop an attempt's private folder and whatever is in it."""
-        atomic.remove_tree(self.work / step)
+        """Drop an attempt's private folder and whatever is in it, or set it aside."""
+        self.uncleared.clear(self.work / step)
 
     def drop(self, document: str) -> None:
         """Let go of a document's bytes: only when its sealed object is durable.
@@ -162,19 +165,20 @@ class Spool:
         if not self.folder(document).exists():
             return
         aside = self.incoming / f"{document}.dropped"
-        atomic.remove_tree(aside)
+        self.uncleared.clear(aside)
         atomic.gather(self.folder(document), aside)
         atomic.fsync_folder(self.documents)
-        atomic.remove_tree(aside)
+        self.uncleared.clear(aside)
 
     def clear_unfinished(self) -> list[str]:
-        """At start: drop half-written arrivals and the folders of steps that are no more."""
-        dropped = []
-        for folder in (self.incoming, self.work):
-            for entry in sorted(folder.iterdir()):
-                atomic.remove_tree(entry)
-                dropped.append(entry.name)
-        return dropped
+        """At start: drop half-written arrivals and the folders of steps that are no more.
+
+        What cannot be removed, or not in the time that a start may take, is set aside.
+        """
+        left = [
+            entry for folder in (self.incoming, self.work) for entry in sorted(folder.iterdir())
+        ]
+        return self.uncleared.clear_all(left)
 
     def held_documents(self) -> Iterator[str]:
         """The documents that have a folder."""

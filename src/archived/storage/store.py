@@ -1,8 +1,9 @@
 """The preservation store: an OCFL 1.1 storage root that is only ever added to, durably.
 
 Below `root`: `ocfl/` (the storage root, readable without this program), `staging/` (objects and
-versions being built), `pending/` (a marker for each object whose version is being added) and
-`aside/` (what a repair took out of an object). All on one file system, for one writing process.
+versions being built), `pending/` (a marker for each object whose version is being added), `aside/`
+(what a repair took out of an object) and `uncleared/` (what cannot be removed now). All on one file
+system, for one writing process.
 
 What the store promises, and the order that keeps it:
 
@@ -46,6 +47,10 @@ from archived.storage.stored import (
     inside,
     read_object,
 )
+from archived.storage.uncleared import Uncleared
+
+_DEEPEST = 8
+"""Folders on the way to an object, with room to spare: the layout has four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class Store:
         self._staging = root / "staging"
         self._pending = root / "pending"
         self._aside = root / "aside"
+        self.uncleared = Uncleared(root / "uncleared")
         self._adding: set[str] = set()
         """Keys of objects that another thread is adding a version to at this moment."""
 
@@ -96,7 +102,7 @@ class Store:
             atomic.make_folder(folder)
         if not os.path.lexists(self.ocfl):
             staged = self._staging / "ocfl"
-            atomic.remove_tree(staged)
+            self.uncleared.clear(staged)
             for name, content in layout.root_files().items():
                 (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 atomic.copy_file(content, staged / name)
@@ -137,11 +143,9 @@ class Store:
                 atomic.remove_file(marker)
         for leftover in sorted(self._staging.iterdir()):
             self._prune(leftover.name)  # first: the name is what says where to look
-            if leftover.is_dir() and not leftover.is_symlink():
-                atomic.remove_tree(leftover)
-            else:
-                atomic.remove_file(leftover)
-            repaired.append(Repaired("", f"an unfinished write, {leftover.name}, was cleared away"))
+            what = f"an unfinished write, {leftover.name}, was cleared away"
+            gone = self.uncleared.clear(leftover)
+            repaired.append(Repaired("", what if gone else f"{what} as far as it could be", gone))
         return repaired
 
     def repair_object(self, object_id: str) -> list[Repaired]:
@@ -349,14 +353,14 @@ class Store:
         what tells `repair` that something was under way.
         """
         staged = self._staging / hashed
-        atomic.remove_tree(staged)
+        self.uncleared.clear(staged)
         staged.mkdir()
         try:
             yield staged
         except Exception:
-            atomic.remove_tree(staged)
+            self.uncleared.clear(staged)
             raise
-        atomic.remove_tree(staged)
+        self.uncleared.clear(staged)
 
     def _prune(self, hashed: str) -> None:
         """Remove the empty folders that an object's unfinished sealing may have made: OCFL allows
@@ -399,7 +403,10 @@ def _read(folder: Path, name: str) -> bytes | None:
     return None
 
 
-def _walk(folder: Path, key: str) -> Iterator[str]:
+def _walk(folder: Path, key: str, depth: int = 0) -> Iterator[str]:
+    if depth > _DEEPEST:
+        yield key  # no object of ours: whoever reads it says so
+        return
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     # Either name is enough: an object that has lost one of them must not be passed over.
@@ -411,6 +418,6 @@ def _walk(folder: Path, key: str) -> Iterator[str]:
         inner = f"{key}/{entry.name}" if key else entry.name
         if entry.is_dir(follow_symlinks=False):
             if inner != "extensions":
-                yield from _walk(Path(entry.path), inner)
+                yield from _walk(Path(entry.path), inner, depth + 1)
         elif key or entry.is_symlink():
             yield inner

@@ -43,6 +43,7 @@ from archived.engine.output import sniff
 from archived.model import review
 from archived.model.outcome import Ending, Made, Outcome, Usage
 from archived.model.plan import accepts
+from archived.storage import tree
 from archived.testing.lane import lanes
 
 AnyStage = type[Stage[Any]]
@@ -346,12 +347,17 @@ _FORGOTTEN = 24 * 3600
 _root: Path | None = None
 
 
+def _clear(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        tree.remove(folder)
+
+
 def _clear_forgotten(folder: Path) -> None:
     for old in folder.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             at = old.lstat()
             if at.st_uid == os.getuid() and time.time() - at.st_mtime > _FORGOTTEN:
-                shutil.rmtree(old, ignore_errors=True)
+                tree.remove(old)
 
 
 def _session_folder() -> Path:
@@ -359,5 +365,5 @@ def _session_folder() -> Path:
     if _root is None or not _root.is_dir():
         _clear_forgotten(Path(tempfile.gettempdir()))
         _root = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        atexit.register(shutil.rmtree, _root, ignore_errors=True)
+        atexit.register(_clear, _root)
     return _root

@@ -10,7 +10,6 @@ import errno
 import os
 import pwd
 import re
-import shutil
 import stat
 import time
 from collections.abc import Callable
@@ -22,11 +21,13 @@ from watchdog.observers import Observer
 
 from archived.intake.scan import FolderOffline, scan
 from archived.intake.watcher import has_writer, mount_type
-from archived.storage import atomic
+from archived.storage import atomic, tree
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 """How mountinfo writes blanks and the like in a path (proc(5))."""
+_PATIENCE = 60.0
+"""Seconds for what somebody put into a folder of ours."""
 _AT_FDCWD = -100
 _REPLACE, _RENAME_NOREPLACE = 0, 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -49,10 +50,7 @@ def clear(folder: Path, prefix: str) -> None:
         if name.startswith(os.fsencode(prefix)):
             path = Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))  # noqa: PTH118
             with suppress(OSError):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
+                tree.remove(path, seconds=_PATIENCE)
 
 
 class Deeds:
