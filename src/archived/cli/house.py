@@ -86,7 +86,20 @@ def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
     ]
 
 
+def _doubts() -> dict[str, str]:
+    return {
+        "owner": _("hot folder {name}: the folder of answers belongs to somebody else; what stands "
+                   "there may be forged (answers-doubted)"),
+        "mode": _("hot folder {name}: others may write into the folder of answers; what stands "
+                  "there may be forged (answers-doubted)"),
+        "files": _("hot folder {name}: somebody else wrote files under the names of answers; they "
+                   "may be forged (answers-doubted)"),
+    }  # fmt: skip
+
+
 def _uncleared(live: dict[str, Any]) -> None:
+    for name, why in live.get("doubted_answers", {}).items():
+        shown.line(_doubts().get(why, "{name}").format(name=name), "red")
     for folder, count in live.get("uncleared", {}).items():
         if count:
             told = ngettext(

@@ -385,6 +385,7 @@ class Daemon:
             "uncleared": {
                 str(place.folder): len(place.names()) for place in self.uncleared.values()
             },
+            "doubted_answers": {name: why for name, why in self.shares.doubts().items() if why},
             "problems": self.problems,
             "checked": self.checked,
             "plugins": [asdict(plugin) for plugin in self.settings.plugins.catalogue()],

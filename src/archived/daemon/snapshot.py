@@ -144,6 +144,9 @@ def _folders(daemon: Daemon) -> Mapping[str, Labelled]:
         "archived_arriving_files": {(name,): s.arriving for name, s in of.items()},
         "archived_sweep_failing": {(name,): bool(s.failing) for name, s in of.items()},
         "archived_stuck_files": {(name,): len(s.stuck) for name, s in of.items()},
+        "archived_answers_doubted": {
+            (name,): bool(why) for name, why in daemon.shares.doubts().items()
+        },
         "archived_sweep_seconds": {(name,): s.sweep_seconds for name, s in of.items()},
     }
 

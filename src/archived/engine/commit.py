@@ -19,7 +19,7 @@ from archived.engine.cards import Deck
 from archived.engine.sealing import SearchText
 from archived.errors import NotNow
 from archived.model import description
-from archived.model.document import Happened, State
+from archived.model.document import SOURCE_GREW, Happened, State
 from archived.model.outcome import Ending, Outcome
 from archived.model.plan import SEAL, is_sealed, next_step
 from archived.model.policy import Decision, Verdict
@@ -38,6 +38,9 @@ _ENDED = {
     Ending.POSTPONED: "step-postponed",
     Ending.PUT_BACK: "step-put-back",
 }
+
+_NOT_OF_A_STAGE = OF_PARTS | {SOURCE_GREW}
+"""Codes that held a document before its next stage ran: to release it passes over none."""
 
 
 def begin_step(catalog: Catalog, document: DocumentRow, step: StepRow, now: datetime) -> None:
@@ -158,7 +161,7 @@ def release(
             review.check_shown(row, reviewed, shown)
         if reviewed is None:
             # Who decides about its parts lets the step be done that they stopped.
-            position = _where_to_go_on(change, row, skip=skip and row.code not in OF_PARTS)
+            position = _where_to_go_on(change, row, skip=skip and row.code not in _NOT_OF_A_STAGE)
         elif skip:
             position = row.position
         else:

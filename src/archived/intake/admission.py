@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from archived.errors import CatalogError, NoSuchDocument
 from archived.intake.entries import record_admission, record_again
 from archived.intake.holds import HOLDS
 from archived.intake.item import Candidate, Item
-from archived.intake.removal import unchanged
+from archived.intake.opened import Opened, opened
 from archived.model.document import State
 from archived.model.identity import readable
 from archived.storage import atomic
@@ -62,7 +63,7 @@ Examine = Callable[[Sequence[tuple[Item, Sequence[Kept]]]], None]
 
 def admit(
     spool: Spool, catalog: Catalog, items: Sequence[Item], find_bytes: FindBytes, now: datetime,
-    examine: Examine | None = None,
+    examine: Examine | None = None, already_open: Opened | None = None,
 ) -> list[Custody]:  # fmt: skip
     """Take some files into custody, all or none. The order is the point:
 
@@ -71,14 +72,16 @@ def admit(
     3. documents, arrivals, ledger entries and news are in the catalog, in one transaction;
     4. only then are the sources removed, after their bytes were compared (`remove_source`).
 
-    `find_bytes` gives an older document's bytes, to compare with. Raises `StillArriving` and
+    `find_bytes` gives an older document's bytes, to compare with. `already_open`: the first file,
+    where it was opened to be looked at; others are opened when they are read, and must be what was
+    looked at. Raises `StillArriving` and
     `OSError` from 1 and 2 (nothing has happened), `CatalogError` from 3.
     """
     rows = [_document(item, now) for item in items]
     taken: list[tuple[Item, DocumentRow, list[Kept]]] = []
     try:
         for item, row in zip(items, rows, strict=True):
-            taken.append((item, row, _take_in(spool, item, row)))  # 1, 2
+            taken.append((item, row, _take_in(spool, item, row, already_open)))  # 1, 2
         if examine is not None:
             examine([(item, kept) for item, _, kept in taken])
         twins = [_twin(spool, catalog, *each, find_bytes) for each in taken]
@@ -105,17 +108,30 @@ def admit(
     return found
 
 
-def _take_in(spool: Spool, item: Item, row: DocumentRow) -> list[Kept]:
+def _take_in(spool: Spool, item: Item, row: DocumentRow, already_open: Opened | None) -> list[Kept]:
     everything = item.everything()
+    first = item.files[0] if already_open is not None else None
+
+    @contextmanager
+    def reading(file: Candidate) -> Iterator[Opened]:
+        with nullcontext(already_open) if file is first else opened(file.root, file.path) as it:
+            assert it is not None  # noqa: S101 - `first` is set when it is
+            if not file.sighting.is_of(it.status()):
+                raise StillArriving(f"{file.source} is not the file that was looked at")
+            yield it
+
+    @contextmanager
+    def bytes_of(file: Candidate) -> Iterator[atomic.OpenFile]:
+        with reading(file) as it:
+            yield it.open_file
 
     def still_the_same() -> None:
-        # Whoever puts the time of a file back cannot put back when its inode was changed.
         for file, _ in everything:
-            source = file.source
-            if not unchanged(file, source) or source.lstat().st_ctime_ns != file.ctime_ns:
-                raise StillArriving(f"{source} changed while it was being read")
+            with reading(file) as it:
+                if not it.has_its_name():
+                    raise StillArriving(f"{file.source} was replaced while it was being read")
 
-    files = [Incoming(file.source, path, _note_of(file)) for file, path in everything]
+    files = [Incoming(partial(bytes_of, file), path, _note_of(file)) for file, path in everything]
     return spool.take_in(item.document, files, _note(row), still_the_same)
 
 

@@ -16,6 +16,8 @@ from archived.intake.rules import OWN_FOLDER
 from archived.intake.watcher import Mode
 from archived.model.identity import readable
 
+_LONGER = 12
+
 
 @dataclass(frozen=True, slots=True)
 class FolderCard:
@@ -41,6 +43,13 @@ class FolderCard:
 
     batches: Rules = field(default_factory=Rules)
     """How its files belong together; by default each file is a document of its own."""
+
+    @property
+    def long_quiet(self) -> float:
+        """How long a file must look the same where that alone tells whether it is still written to:
+        its size was reserved beforehand, or the kernel cannot say whether somebody has it open.
+        """
+        return min(_LONGER * self.quiet, max(self.deadline, self.quiet))
 
     def inside(self, path: bytes) -> Path:
         """A file of the folder, absolute."""

@@ -26,19 +26,17 @@ from archived.intake.file_errors import (
     whose,
 )
 from archived.intake.folder_checks import FolderChecks
-from archived.intake.formats import Look, Whole, broken_promise
+from archived.intake.formats import Look, Whole
 from archived.intake.gathering import DigestsDiffer, Gathering
-from archived.intake.holding import Holding, reason_for
-from archived.intake.holds import HOLDS
+from archived.intake.holding import Holding, reason_for, what_is_wrong
 from archived.intake.item import Candidate, Item
 from archived.intake.noting import batched, record_new, record_one
-from archived.intake.opened import look_at
+from archived.intake.opened import Opened, opened
 from archived.intake.removal import Removal, is_still_ours
 from archived.intake.rules import RULES, TAKEN_PREFIX, rule_for
 from archived.intake.scan import FolderOffline, Seen, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
 from archived.intake.watched import Ready, Watched, candidate, lying
-from archived.intake.watcher import has_writer
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
@@ -110,6 +108,8 @@ class Desk:
         if self._gathering is not None and not self._house.stopping():
             self._take_batches(self._gathering, here, report)
         self._holding.record()
+        self._clearing.ended()
+        report.settles = min(report.settles, self._clearing.settles)
         return report
 
     def _note_gone(self, here: dict[bytes, Seen]) -> None:
@@ -208,11 +208,11 @@ class Desk:
         if seen.fault:
             return False  # nothing but its name is known
         if arrival.state is ArrivalState.ADMITTED:  # still here: to be removed, or another by now
-            path, document = self._path(seen.path), arrival.document or ""
+            document = arrival.document or ""
             return not is_still_ours(
-                arrival, seen.sighting, path,
+                arrival, seen.sighting, self.card.path,
                 lambda: self._house.find_bytes(document, arrival.became),
-            )  # fmt: skip
+            ) and self._clearing.may_arrive_anew(arrival, seen)  # fmt: skip
         if arrival.code == "mark-alone":  # not its name decided, but what lay beside it
             known = (arrival.size, arrival.mtime_ns)
             return known != (seen.sighting.size, seen.sighting.mtime_ns)
@@ -331,38 +331,47 @@ class Desk:
         if last.size > self.card.max_size:
             self._holding.hold(watched, "too-large", f"{last.size} bytes")
             return
-        path = self._path(watched.arrival.path)
-        if watched.seen is None:
-            watched.seen = look_at(path)
-        found, held = watched.seen, None
-        opened = has_writer(path)
-        if not opened and is_companion(watched.arrival.path, self.card.batches):
-            self._brought(watched, found, last, None, report)
+        with opened(self.card.path, watched.arrival.path) as file:
+            if not last.is_of(file.status()):
+                raise StillArriving(f"{watched.arrival.name} is not the file that the scan saw")
+            if watched.seen is None:
+                watched.seen = file.look()
+            self._looked_at(watched, watched.seen, file, last.at - first.at, report)
+
+    def _looked_at(
+        self, watched: Watched, found: Look, file: Opened, still: float, report: Sweep
+    ) -> None:
+        last = watched.last
+        assert last is not None  # noqa: S101 - as above
+        writer = file.has_writer()
+        if not writer and is_companion(watched.arrival.path, self.card.batches):
+            self._brought(watched, found, last, None, report, file)
             return
-        if found.whole is Whole.NO or opened:
-            if last.at - first.at < self.card.deadline:
+        if still < self.card.long_quiet and file.has_holes(ask_blocks=writer is None):
+            report.arriving += 1
+            report.settles = min(report.settles, self.card.long_quiet - still)
+            return
+        if found.whole is Whole.NO or writer:
+            if still < self.card.deadline:
                 report.arriving += 1
                 return
-            if opened:
+            if writer:
                 # Its writer may yet come back: what is written to a file that was taken away is
                 # lost, and its writer is told that all is well.
                 self._holding.hold(
                     watched, "still-open", found.why or "by its structure it is whole"
                 )
                 return
-            code = "arrived-empty" if last.size == 0 else "arrived-incomplete"
-            held = (code, f"{HOLDS[code].why}: {found.why}")
-        elif broken := broken_promise(watched.arrival.path, found):
-            held = ("content-unrecognised", broken)
         if not self._house.room_for(last.size):
             report.no_room = True
             report.arriving += 1
             return
-        self._brought(watched, found, last, held, report)
+        held = what_is_wrong(watched.arrival.path, last.size, found)
+        self._brought(watched, found, last, held, report, file)
 
     def _brought(
         self, watched: Watched, found: Look, last: Sighting, held: tuple[str, str] | None,
-        report: Sweep,
+        report: Sweep, file: Opened,
     ) -> None:  # fmt: skip
         """A file could be taken in: now, or with the batch that it belongs to."""
         brought = candidate(self.card, watched.arrival, last, found)
@@ -373,10 +382,10 @@ class Desk:
         route = self._house.route(self.card, brought)
         item = Item(self._house.new_id(now), (brought,), route, held=held)
         report.admitted += admit(
-            self._spool, self._catalog, [item], self._house.find_bytes, now
-        )  # fmt: skip
+            self._spool, self._catalog, [item], self._house.find_bytes, now, already_open=file
+        )
         self._refresh(watched)
-        self._remove(watched, report)
+        self._remove(watched, report, file)
 
     def _take_batches(
         self, gathering: Gathering, here: dict[bytes, Seen], report: Sweep
@@ -467,13 +476,13 @@ class Desk:
     def _path(self, path: bytes) -> Path:
         return self.card.inside(path)
 
-    def _remove(self, watched: Watched, report: Sweep) -> None:
+    def _remove(self, watched: Watched, report: Sweep, already_open: Opened | None = None) -> None:
         """The document is in custody: its source may go, once its bytes were compared.
 
         A source that cannot be removed stays on record as present and is never taken in again.
         """
         assert self._watched is not None  # noqa: S101 - sweep filled it
-        done, why = self._clearing.remove(watched)
+        done, why = self._clearing.remove(watched, already_open)
         if done is None:
             report.stuck.append(watched.arrival.name)
             if why:

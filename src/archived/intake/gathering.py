@@ -6,7 +6,7 @@ fetch nothing (`tickets`).
 
 from __future__ import annotations
 
-import os
+import errno
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +27,7 @@ from archived.intake.card import FolderCard, House
 from archived.intake.closing import decide
 from archived.intake.file_errors import hold_code, sentence
 from archived.intake.item import Candidate, Item
+from archived.intake.opened import opened
 from archived.intake.problems import Problem
 from archived.intake.tickets import (
     MOST_BYTES,
@@ -112,10 +113,10 @@ class Gathering:
         return found
 
     def _read(self, lying: Lying) -> bytes:
-        path = self._card.inside(lying.path)
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            return file.read(MOST_BYTES + 1)
+        with opened(self._card.path, lying.path) as it:
+            if it.status().st_size != lying.size:
+                raise FileNotFoundError(errno.ENOENT, "it has changed since it was seen")
+            return it.open_file.file.read(MOST_BYTES + 1)
 
     def admit(self, closed: Closes, candidates: Mapping[bytes, Candidate]) -> list[Custody]:
         """Take a closed batch into custody, whole. Raises as `admission.admit`, and

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from archived.intake.card import FolderCard, House
 from archived.intake.file_errors import recordable
+from archived.intake.formats import Look, Whole, broken_promise
 from archived.intake.holds import HOLDS
 from archived.intake.noting import AT_ONCE, record_held
 from archived.intake.watched import Watched
@@ -60,3 +61,12 @@ class Holding:
 def reason_for(code: str, detail: str) -> str:
     """Why a file is held and what to do, in one sentence."""
     return f"{HOLDS[code].why}: {detail}; {HOLDS[code].hint}"
+
+
+def what_is_wrong(path: bytes, size: int, found: Look) -> tuple[str, str] | None:
+    """Code and reason with which a file that nobody writes to is taken in as held, if any."""
+    if found.whole is Whole.NO:
+        code = "arrived-incomplete" if size else "arrived-empty"
+        return code, f"{HOLDS[code].why}: {found.why}"
+    broken = broken_promise(path, found)
+    return ("content-unrecognised", broken) if broken else None

@@ -30,6 +30,11 @@ HOLDS: Mapping[str, Hold] = {
         "somebody still has the file open for writing, and nothing comes any more",
         "end the transfer or the connection to the share; it is taken in as soon as it is let go",
     ),
+    "source-grew": Hold(
+        "its file was written to after it was taken in, so this may be only a part of it",
+        "look at the document that arrived after it: refuse this one when that is the whole file, "
+        "or archivectl release archives both",
+    ),
     "unreadable": Hold("archived may not read the file", "give archived the right to read it"),
     "read-error": Hold(
         "the file system gives an error for this file",

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from archived.intake.settle import Sighting
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -44,6 +46,11 @@ class Candidate:
     """The device it came from."""
     becomes: str = ""
     """Its artifact, when it is no original: `metadata/ticket.json`."""
+
+    @property
+    def sighting(self) -> Sighting:
+        """What it looked like when it was last seen."""
+        return Sighting(self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns, 0.0)
 
     @property
     def source(self) -> Path:

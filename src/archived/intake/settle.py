@@ -6,7 +6,22 @@ some clients set it. Anything that differs between two sightings starts the quie
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+
+class Status(Protocol):
+    """What of `os.stat_result` is looked at."""
+
+    @property
+    def st_dev(self) -> int: ...
+    @property
+    def st_ino(self) -> int: ...
+    @property
+    def st_size(self) -> int: ...
+    @property
+    def st_mtime_ns(self) -> int: ...
+    @property
+    def st_ctime_ns(self) -> int: ...
 
 
 class Sighting(NamedTuple):
@@ -23,6 +38,12 @@ class Sighting(NamedTuple):
         """True when nothing that `stat` can tell has changed."""
         return (self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns) == (
             other.device, other.inode, other.size, other.mtime_ns, other.ctime_ns,
+        )  # fmt: skip
+
+    def is_of(self, status: Status) -> bool:
+        """True when nothing has changed by what `stat` says now."""
+        return (self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns) == (
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
         )  # fmt: skip
 
 

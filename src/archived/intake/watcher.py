@@ -142,12 +142,18 @@ def has_writer(path: Path) -> bool | None:
     except OSError:
         return None
     try:
+        return lease_refused(handle)
+    finally:
+        os.close(handle)
+
+
+def lease_refused(handle: int) -> bool | None:
+    """`has_writer` of a file that is open for reading."""
+    try:
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
         return True
     except OSError:
         return None  # not our file and no CAP_LEASE, or a file system without leases
-    finally:
-        os.close(handle)
     return False

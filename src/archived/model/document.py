@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+SOURCE_GREW = "source-grew"
+"""The code of a document whose file was written to after it was taken in."""
+
 
 class State(StrEnum):
     """Where a document stands."""

@@ -70,6 +70,10 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_stuck_files": (
             "Files in custody that cannot be removed from the hot folder.", ("hotfolder",),
         ),
+        "archived_answers_doubted": (
+            "1 while others may have written what stands in the folder of answers, else 0.",
+            ("hotfolder",),
+        ),
         "archived_sweep_seconds": ("How long the last scan of the folder took.", ("hotfolder",)),
         "archived_lane_width": ("Steps that may run at once.", ("lane",)),
         "archived_lane_running": ("Steps that run now.", ("lane",)),

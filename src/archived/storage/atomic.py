@@ -50,6 +50,20 @@ class Copied:
     sha512: str
 
 
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file that was opened once and is read as it is, whatever its name leads to by now. `path`
+    is what errors name.
+    """
+
+    file: BinaryIO
+    path: Path
+
+
+Source = Path | bytes | OpenFile
+"""Where bytes come from."""
+
+
 def step(operation: str, path: Path) -> None:
     """Announce a durable operation. Other storage modules call it before their own commits."""
     if fuse is not None:
@@ -96,7 +110,7 @@ def copy_durably(source: Path, path: Path, *, mode: int = 0o444) -> Copied:
     return copied
 
 
-def copy_file(source: Path | bytes, path: Path, *, mode: int = 0o444) -> Copied:
+def copy_file(source: Source, path: Path, *, mode: int = 0o444) -> Copied:
     """Copy to a new name in a folder nobody sees yet, hashing in one read; bytes are a source
     too. **Not** durable by itself: `publish_folder` makes it so, in one pass over the folder.
 
@@ -187,7 +201,7 @@ def remove_tree(folder: Path, *, seconds: float = float("inf")) -> None:
     fsync_folder(folder.parent)
 
 
-def same_bytes(one: Path, other: Path) -> bool:
+def same_bytes(one: Path | OpenFile, other: Path | OpenFile) -> bool:
     """Whether two files hold the same bytes, by reading both."""
     with _opened(one) as first, _opened(other) as second:
         if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
@@ -196,6 +210,15 @@ def same_bytes(one: Path, other: Path) -> bool:
             if piece != second.read(_CHUNK):
                 return False
         return not second.read(1)
+
+
+def begins_with(longer: Path | OpenFile, shorter: Path) -> bool:
+    """Whether a file begins with all the bytes of another, by reading them."""
+    with _opened(longer) as first, _opened(shorter) as second:
+        while piece := second.read(_CHUNK):
+            if first.read(len(piece)) != piece:
+                return False
+        return True
 
 
 def digest(path: Path) -> Copied:
@@ -297,23 +320,30 @@ def _created(path: Path, mode: int) -> Iterator[BinaryIO]:
         yield file
 
 
-def _read(file: BinaryIO, source: Path | bytes) -> bytes:
+def _read(file: BinaryIO, source: Source) -> bytes:
     try:
         return file.read(_CHUNK)
     except OSError as error:
         raise naming(error, source) from error
 
 
-def naming(error: OSError, path: Path | bytes) -> OSError:
+def naming(error: OSError, source: Source) -> OSError:
     """The same error with the name of the file that it is about: calls on descriptors know none."""
+    path = source.path if isinstance(source, OpenFile) else source
     name = "" if isinstance(path, bytes) else str(path)
     return OSError(error.errno, error.strerror, name)
 
 
 @contextmanager
-def _opened(path: Path | bytes) -> Iterator[BinaryIO]:
+def _opened(path: Source) -> Iterator[BinaryIO]:
     if isinstance(path, bytes):
         yield io.BytesIO(path)
+        return
+    if isinstance(path, OpenFile):
+        # From the end: a seek within what is buffered would read nothing anew.
+        path.file.seek(0, os.SEEK_END)
+        path.file.seek(0)
+        yield path.file
         return
     with os.fdopen(os.open(path, _SAME_FILE), "rb") as file:
         try:

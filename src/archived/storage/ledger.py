@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "source-removed": "The file was taken out of the hot folder after its bytes were compared.",
     "arrival-joined": "A further file of a document became durable in the spool with it.",
     "arrival-repeated": "The same bytes arrived again; compared, and counted as an arrival.",
+    "document-source-grew": "More was written to a file after it was taken in; it arrived anew.",
     "arrival-ignored": "A file in a hot folder was left alone under a named rule.",
     "arrival-held": "A file in a hot folder cannot be taken in.",
     "step-finished": "A stage ended well; digests of what it made.",

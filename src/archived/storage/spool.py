@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,11 @@ ORIGINAL_MODE = 0o440
 class Incoming:
     """A file to be taken in: where it is, and its path in the document's folder (`role/name`).
 
-    `note` is kept with it in arrival.json.
+    A stranger's file is opened by whoever knows what it must be, when its turn comes. `note` is
+    kept with it in arrival.json.
     """
 
-    source: Path
+    source: Path | Callable[[], AbstractContextManager[atomic.OpenFile]]
     path: str
     note: Mapping[str, Any] = field(default_factory=dict)
 
@@ -195,7 +197,8 @@ def _which(folder: Path) -> tuple[int, int]:
 def _copied(staged: Path, file: Incoming) -> Kept:
     inside = staged / file.path
     inside.parent.mkdir(exist_ok=True)
-    copied = atomic.copy_file(file.source, inside, mode=ORIGINAL_MODE)
+    with nullcontext(file.source) if isinstance(file.source, Path) else file.source() as source:
+        copied = atomic.copy_file(source, inside, mode=ORIGINAL_MODE)
     return Kept(file.path, copied.size, copied.sha256, copied.sha512)
 
 

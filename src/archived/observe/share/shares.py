@@ -47,6 +47,10 @@ class Shares:
         """Whose places in the outbox keep events from being trimmed."""
         return [reader_of(card.hotfolder) for card in self._cards()]
 
+    def doubts(self) -> dict[str, str]:
+        """By hot folder: why its answers may be forged, or nothing."""
+        return {card.hotfolder: str(voice.doubt) for card, (voice, _, _) in self._voices.items()}
+
     async def run(self, news: asyncio.Event) -> None:
         """Until cancelled; a reload's folders are found by themselves."""
         try:

@@ -2,7 +2,9 @@
 
 People with access to the share may have put anything there. Folders are entered by handle and
 links are never followed, so that nothing can be written or removed elsewhere; only names that are
-ours are counted or removed.
+ours are counted or removed. Somebody who may write there can forge a list of what is safe: the
+folders must be ours and closed to others, and what is under our names must be from us. Where it is
+not, that is told (`doubt`).
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import os
 import re
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from re import Pattern
 
@@ -38,6 +42,18 @@ def cost(size: int) -> int:
     return max(1, -(-size // _BLOCK)) * _BLOCK
 
 
+class Doubt(StrEnum):
+    """Why answers may be forged."""
+
+    NONE = ""
+    OWNER = "owner"
+    """Somebody else made the folder, or one in it, and may do there what he likes."""
+    MODE = "mode"
+    """Others than the service may write there, and that cannot be changed."""
+    FILES = "files"
+    """There are files under names of ours that somebody else wrote."""
+
+
 @dataclass
 class _Listed:
     """What is known of the folder since it was last listed."""
@@ -47,6 +63,8 @@ class _Listed:
     ours: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     """Folder -> name -> (time of change in ns, cost)."""
     strangers: int = 0
+    owners: Counter[int] = field(default_factory=Counter)
+    """Who wrote the files that have names of ours, and how many of them."""
 
 
 class Shelf:
@@ -59,6 +77,9 @@ class Shelf:
         self._listed: _Listed | None = None
         self._handles: dict[str, int] = {}
         self._mode = 0o644
+        self._own = {0, os.geteuid()}
+        """Who we are there: a mount may show all that we write as somebody else's."""
+        self._folders: list[os.stat_result] = []
 
     @contextmanager
     def opened(self, *, make: bool = True) -> Iterator[bool]:
@@ -75,6 +96,7 @@ class Shelf:
             self._handles = {TOP: top}
             for folder in _OURS:
                 self._handles[folder] = self._below(stack, top, folder, status, make=make)
+            self._folders = [_closed(handle) for handle in self._handles.values()]
             try:
                 yield self._look()
             finally:
@@ -90,6 +112,8 @@ class Shelf:
                 raise
         if folder != TOP:
             self._ours[folder][name] = (time.time_ns(), cost(len(content)))
+        else:
+            self._own.add(os.stat(name, dir_fd=self._handles[folder]).st_uid)
 
     def drop(self, folder: str, name: str) -> None:
         """Remove a file of ours. That it is gone need not survive a power cut."""
@@ -117,6 +141,17 @@ class Shelf:
     def strangers(self) -> int:
         """Files that are not ours: they are not archived, and somebody should know."""
         return self._listed.strangers if self._listed else 0
+
+    @property
+    def doubt(self) -> Doubt:
+        """Why what lies there may be forged, if it may."""
+        if any(folder.st_uid not in self._own for folder in self._folders):
+            return Doubt.OWNER
+        if any(folder.st_mode & 0o022 for folder in self._folders):
+            return Doubt.MODE
+        if self._listed and set(self._listed.owners) - self._own:
+            return Doubt.FILES
+        return Doubt.NONE
 
     def shrink(self) -> bool:
         """Remove the oldest receipts, then the oldest safe lists but one, until all fits `keep`.
@@ -198,10 +233,21 @@ class Shelf:
                     os.unlink(entry.name, dir_fd=self._handles[folder])  # a crash left it
                 elif pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
+                    found.owners[status.st_uid] += 1
                     ours[entry.name] = (status.st_mtime_ns, cost(status.st_size))
                 elif not entry.name.startswith("."):
                     found.strangers += 1
         return ours
+
+
+def _closed(handle: int) -> os.stat_result:
+    """What a folder of ours is, after others were kept from writing there, as far as we may."""
+    status = os.fstat(handle)
+    if status.st_mode & 0o022:
+        with suppress(OSError):
+            os.fchmod(handle, stat.S_IMODE(status.st_mode) & ~0o022)
+        status = os.fstat(handle)
+    return status
 
 
 def _through(handle: int) -> Path:

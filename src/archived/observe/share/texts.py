@@ -44,6 +44,8 @@ class Receipt:
     document: str
     listed: str
     again: bool
+    grew: bool
+    """More was written to the file after it was taken in; that arrived as another document."""
     ledger: int | None
     ledger_hash: str | None
 
@@ -96,6 +98,8 @@ class State:
     safe_today: int = 0
     stuck: int = 0
     strangers: int = 0
+    doubt: str = ""
+    """Why what lies in the folder may be forged; empty when nothing speaks for it."""
     """Files of somebody else in the answers' folder."""
     too_much: bool = False
     """Receipts had to be removed for want of room."""
@@ -128,6 +132,13 @@ def receipt_text(it: Receipt, zone: tzinfo) -> bytes:
             "Trong danh sách \"safe\", tài liệu mang tên ghi ở dòng \"Đã có với tên\".",
             "The same content was received before. It is not archived a second time.",
             "In the list in \"safe\" the document has the name after \"Known as\".", "",
+        ]  # fmt: skip
+    if it.grew:
+        lines += [
+            "CHÚ Ý: sau khi nhận, tệp này còn được ghi thêm. Tài liệu này có thể chỉ là phần đầu;",
+            "phần đầy đủ được nhận thành một tài liệu khác, có biên nhận riêng.",
+            "NOTE: more was written to this file after it was taken in. This document may be only",
+            "its beginning; the longer file is another document with a receipt of its own.", "",
         ]  # fmt: skip
     lines += [
         f"Tệp / File:              {it.name}",
@@ -176,6 +187,7 @@ def receipt_json(it: Receipt, zone: tzinfo) -> bytes:
         "received": it.received.astimezone(zone).isoformat(timespec="seconds"),
         "document": it.document,
         "same_bytes_as_before": it.again,
+        "grew_afterwards": it.grew,
         "listed_as": it.listed,
         "ledger": None if it.ledger is None else {"entry": it.ledger, "hash": it.ledger_hash},
     }
@@ -339,6 +351,14 @@ def _warnings(it: State) -> list[str]:
             "Nếu là bản quét, hãy chuyển ra thư mục quét, bên ngoài thư mục này.",
             f"NOTE: {it.strangers} files of others in this folder are NOT archived.",
             "If they are scans, move them out into the scan folder.",
+        ]
+    if it.doubt:
+        lines += [
+            "",
+            "CẢNH BÁO: người khác có thể ghi vào thư mục trả lời này. ĐỪNG tin danh sách ở đây;",
+            "giữ bản giấy và báo người quản trị.",
+            "WARNING: others may write into this folder. Do NOT trust its lists; keep the paper",
+            "and tell the person who runs the system.",
         ]
     if it.too_much:
         lines += [

@@ -22,8 +22,9 @@ import structlog
 
 from archived.api.events import Event
 from archived.errors import CatalogError, NoSuchDocument
+from archived.model.document import SOURCE_GREW
 from archived.observe.share import asked, names, texts
-from archived.observe.share.shelf import HELD, RECEIPTS, SAFE, TOP, Shelf, cost
+from archived.observe.share.shelf import HELD, RECEIPTS, SAFE, TOP, Doubt, Shelf, cost
 from archived.storage.catalog import Catalog
 from archived.storage.records import Arrival, DocumentRow, LedgerRow
 
@@ -106,6 +107,11 @@ class Voice:
                 self._cleared |= self._shelf.shrink()
                 self._tell(standing)
 
+    @property
+    def doubt(self) -> Doubt:
+        """Why the answers may be forged, as it was when they were last brought up to date."""
+        return self._shelf.doubt
+
     def hush(self) -> None:
         """Break off soon, for good; may be called from any thread."""
         self._silent = True
@@ -168,27 +174,32 @@ class Voice:
         match event.name:
             case "document-admitted" | "arrival-repeated":
                 self._give_receipts(document)
+            case "document-source-grew":
+                self._give_receipts(document, arrival=event.facts.get("arrival"))
             case "document-refused":
                 self._say_refused(document, event.at)
             case "document-safe":
                 days |= self._note_safe(document, event)
         return True
 
-    def _give_receipts(self, document: DocumentRow) -> None:
-        """A receipt for each file that became this document and has none yet."""
+    def _give_receipts(self, document: DocumentRow, *, arrival: int | None = None) -> None:
+        """A receipt for each file that became this document and has none yet, and anew for the
+        `arrival` of which there is something else to say.
+        """
         # As many as may have come at once, and no more: one file may be repeated for ever.
         files = sum(a.step is None for a in self._catalog.artifacts(document.id))
         arrivals = asked.arrivals_of(self._catalog, document.id, max(files, 100))
         missing = [
             a for a in arrivals
-            if not self._shelf.has(RECEIPTS, names.receipt(a.path, document.id, a.id) + ".json")
+            if a.id == arrival
+            or not self._shelf.has(RECEIPTS, names.receipt(a.path, document.id, a.id) + ".json")
         ]  # fmt: skip
         if not missing:
             return
         entries = self._catalog.ledger_of(document.id)
-        for arrival in missing:
-            name = names.receipt(arrival.path, document.id, arrival.id)
-            receipt = _receipt(document, arrival, entries)
+        for each in missing:
+            name = names.receipt(each.path, document.id, each.id)
+            receipt = _receipt(document, each, entries)
             zone = self.card.zone
             # The JSON comes last: where it is, the other is.
             self._put(RECEIPTS, f"{name}.txt", texts.receipt_text(receipt, zone))
@@ -248,7 +259,7 @@ class Voice:
             offline=standing.offline, paused=standing.paused, failing=standing.failing,
             arriving=standing.arriving, in_work=in_work, held=held, reasons=len(self._reasons),
             safe_today=len(self._safe_on(today)), stuck=len(standing.stuck),
-            strangers=self._shelf.strangers, too_much=self._cleared,
+            strangers=self._shelf.strangers, too_much=self._cleared, doubt=self._shelf.doubt,
         )  # fmt: skip
         if state != self._told or time.monotonic() - self._told_at >= _MINUTE:
             self._write_status(state)
@@ -283,6 +294,7 @@ def _receipt(document: DocumentRow, arrival: Arrival, entries: list[LedgerRow]) 
         hotfolder=document.hotfolder, path=arrival.path, name=arrival.name, size=arrival.size,
         sha256=arrival.sha256 or "", received=arrival.ended or document.received,
         document=document.id, listed=document.name, again=again,
+        grew=arrival.code == SOURCE_GREW,
         ledger=entry.sequence if entry else None,
         ledger_hash=entry.hash if entry else None,
     )  # fmt: skip
