@@ -269,3 +269,32 @@ def test_descriptors_are_given_back(place: Place) -> None:
     place.quiet()
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208 - as above
     assert {a.state for a in place.arrivals()} == {ArrivalState.ADMITTED, ArrivalState.IGNORED}
+
+
+def test_a_link_to_a_copy_is_not_taken_for_the_source_after_a_crash(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the scan will not find must not be dropped from the spool as if it would."""
+
+    class Cut(BaseException):
+        pass
+
+    source = place.drop("sub/a.pdf")
+
+    def cut(operation: str, _path: Path) -> None:
+        if operation == "commit" and list(place.spool.documents.iterdir()):
+            raise Cut
+
+    monkeypatch.setattr(atomic, "fuse", cut)
+    with pytest.raises(Cut):
+        place.until(lambda _: False)
+    monkeypatch.setattr(atomic, "fuse", None)
+    elsewhere = place.root / "elsewhere"
+    source.parent.rename(elsewhere)
+    source.parent.symlink_to(elsewhere)
+    found = place.recover()
+    assert (len(found.adopted), found.dropped) == (1, [])
+    place.new_desk()
+    place.quiet()
+    assert [place.custody(each) for each in place.documents()] == [paper("sub/a.pdf")]
+    assert (elsewhere / "a.pdf").exists()

@@ -70,6 +70,11 @@ def eventful(box, until, elsewhere: Path) -> None:
         decided(box, what, name)
     until(lambda: [box.states()[n] for n in ("cut.txt", "late.txt", "one.txt")] == ["safe"] * 3,
           "safe", 60, box.states)  # fmt: skip
+    # As if its writer had gone on after it was taken in, where nobody could tell that he would.
+    [(document, arrival)] = box.rows("SELECT document, id FROM arrival WHERE name = 'late.txt'")
+    grown = box.hot() / f".archived-taken-{document}.{arrival}"
+    grown.write_text("the words of late.txt\nand more of them\n")
+    until(lambda: box.rows("SELECT 1 FROM arrival WHERE code = 'source-grew'"), "it grew", 60)
     for keep_free, status in (("900 TiB", 503), ("1 MiB", 200)):
         box.tables["spool"]["keep_free"] = keep_free
         box.reload()

@@ -41,6 +41,35 @@ def test_a_folder_of_somebody_else_is_doubted_and_told(told: Any, below: str) ->
     assert WARNING not in status(told)
 
 
+@pytest.mark.parametrize("below", ["", "safe"])
+def test_a_link_in_place_of_a_folder_is_doubted_although_nothing_is_written(
+    told: Any, below: str
+) -> None:
+    told.speak()
+    forged = answers(told) / below
+    (told.root / "forged").mkdir()
+    forged.rename(told.root / "true")
+    forged.symlink_to(told.root / "forged")
+    with pytest.raises(OSError):
+        told.speak()
+    assert told.voice.doubt is Doubt.OWNER
+    assert list((told.root / "forged").iterdir()) == []
+    forged.unlink()
+    (told.root / "true").rename(forged)
+    told.speak()
+    assert told.voice.doubt is Doubt.NONE
+
+
+@AS_ROOT
+def test_a_folder_that_cannot_be_written_to_is_doubted_all_the_same(told: Any) -> None:
+    answers(told).mkdir()
+    os.chown(answers(told), SOMEBODY, SOMEBODY)
+    (answers(told) / "receipts").touch()
+    with pytest.raises(OSError):
+        told.speak()
+    assert told.voice.doubt is Doubt.OWNER
+
+
 def test_a_folder_that_others_may_write_to_is_closed_to_them(told: Any) -> None:
     for name in ("", "safe", "receipts", "held"):
         (answers(told) / name).mkdir(exist_ok=True)

@@ -78,7 +78,9 @@ class Intake(Options):
     """How files are taken in; a hot folder may say otherwise for itself."""
 
     quiet: Wait = parse_duration("5 s")
-    """How long a file must have stayed the same before it is looked at as finished."""
+    """How long a file must have stayed the same before it is looked at as finished. Twelve times
+    as long for one with holes, and after the take-in where nobody can tell whether it is written
+    to."""
     rescan: Wait = parse_duration("30 s")
     """How often every hot folder is listed completely, whatever the kernel reported."""
     arrival_deadline: Wait = parse_duration("15 min")

@@ -24,6 +24,7 @@ from archived.storage import atomic
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
+from archived.storage.libc import open_beneath
 from archived.storage.records import ArrivalState, DocumentRow, Kept, received
 from archived.storage.spool import Spool
 from archived.storage.store import Store
@@ -197,8 +198,16 @@ class _File:
 
 
 def _still_there(file: _File) -> bool:
+    """Whether the very bytes lie in the hot folder: not where a link leads by now."""
+    root = os.fsencode(file.source).removesuffix(b"/" + file.path)
     try:
-        return atomic.same_bytes(file.source, file.ours)
+        folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            handle = open_beneath(folder, file.path, os.O_RDONLY | os.O_NONBLOCK)
+        finally:
+            os.close(folder)
+        with os.fdopen(handle, "rb") as source:
+            return atomic.same_bytes(atomic.OpenFile(source, file.source), file.ours)
     except OSError:
         return False
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import stat
 import time
 from collections import Counter
@@ -32,6 +33,7 @@ _OURS: Mapping[str, Pattern[str]] = {
 _AT_THE_TOP = re.compile(re.escape(names.STATUS))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+_NO_FOLDER = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EACCES})
 _BLOCK = 4096
 _LIST_AGAIN = 600.0
 """Seconds after which the folder is listed anew: people remove files too."""
@@ -78,8 +80,10 @@ class Shelf:
         self._handles: dict[str, int] = {}
         self._mode = 0o644
         self._own = {0, os.geteuid()}
-        """Who we are there: a mount may show all that we write as somebody else's."""
+        """Whose our files are there."""
         self._folders: list[os.stat_result] = []
+        self._barred = False
+        """Whether a link, a file or a folder closed to us stands where a folder of ours should."""
 
     @contextmanager
     def opened(self, *, make: bool = True) -> Iterator[bool]:
@@ -92,13 +96,17 @@ class Shelf:
             root = _entered(stack, self._root)
             status = os.fstat(root)
             self._mode = 0o600 | status.st_mode & 0o044
-            top = self._below(stack, root, self._name, status, make=make)
-            self._handles = {TOP: top}
+            self._folders, self._barred = [], False
+            self._handles = {TOP: self._below(stack, root, self._name, status, make=make)}
             for folder in _OURS:
-                self._handles[folder] = self._below(stack, top, folder, status, make=make)
-            self._folders = [_closed(handle) for handle in self._handles.values()]
+                self._handles[folder] = self._below(
+                    stack, self._handles[TOP], folder, status, make=make
+                )
             try:
-                yield self._look()
+                another = self._look()
+                if self._others():
+                    self._own |= self._shown_as()
+                yield another
             finally:
                 self._handles = {}
 
@@ -112,8 +120,6 @@ class Shelf:
                 raise
         if folder != TOP:
             self._ours[folder][name] = (time.time_ns(), cost(len(content)))
-        else:
-            self._own.add(os.stat(name, dir_fd=self._handles[folder]).st_uid)
 
     def drop(self, folder: str, name: str) -> None:
         """Remove a file of ours. That it is gone need not survive a power cut."""
@@ -142,10 +148,30 @@ class Shelf:
         """Files that are not ours: they are not archived, and somebody should know."""
         return self._listed.strangers if self._listed else 0
 
+    def _others(self) -> set[int]:
+        """Who else than we has made a folder or a file of ours."""
+        written = set(self._listed.owners) if self._listed else set()
+        return (written | {folder.st_uid for folder in self._folders}) - self._own
+
+    def _shown_as(self) -> set[int]:
+        """Whose a file of ours is here: a mount may show all of them as one user's. Asked of a new
+        file's descriptor, which nobody can exchange.
+        """
+        name = f"{atomic.SCRATCH_PREFIX}{secrets.token_hex(8)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with suppress(OSError):
+            handle = os.open(name, flags, 0o600, dir_fd=self._handles[TOP])
+            try:
+                return {os.fstat(handle).st_uid}
+            finally:
+                os.close(handle)
+                os.unlink(name, dir_fd=self._handles[TOP])
+        return set()
+
     @property
     def doubt(self) -> Doubt:
         """Why what lies there may be forged, if it may."""
-        if any(folder.st_uid not in self._own for folder in self._folders):
+        if self._barred or {folder.st_uid for folder in self._folders} - self._own:
             return Doubt.OWNER
         if any(folder.st_mode & 0o022 for folder in self._folders):
             return Doubt.MODE
@@ -188,10 +214,16 @@ class Shelf:
         self, stack: ExitStack, above: int, name: str, root: os.stat_result, *, make: bool
     ) -> int:
         try:
-            return _entered(stack, name, above)
+            handle = _entered(stack, name, above)
         except FileNotFoundError:
             if not make:
                 raise
+        except OSError as error:
+            self._barred = error.errno in _NO_FOLDER
+            raise
+        else:
+            self._folders.append(_closed(handle))
+            return handle
         os.mkdir(name, 0o755, dir_fd=above)
         with suppress(OSError):  # a power cut that undoes it is mended by the next answer
             atomic.fsync_folder(_through(above))
@@ -203,6 +235,7 @@ class Shelf:
         # bits (RestrictSUIDSGID=) keeps what the new folder inherited.
         with suppress(OSError):
             os.fchmod(handle, 0o700 | root.st_mode & (stat.S_ISGID | 0o055))
+        self._folders.append(_closed(handle))
         return handle
 
     def _look(self) -> bool:
