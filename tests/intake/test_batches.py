@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from place import Place, paper
 
-from archived.intake import gathering
 from archived.model.document import State
 from archived.storage import atomic
 from archived.storage.records import ArrivalState
@@ -226,14 +225,14 @@ def test_a_ticket_that_is_gone_when_it_is_read_stops_nobody(
     def vanish(path: object, *more: object, **by_name: object) -> int:
         if str(path).endswith("ticket.json"):
             opened.append(path)
-            if len(opened) == 3:  # looked at, asked for a writer, and then it is read
+            if len(opened) == 2:  # looked at and leased, and then it is read
                 gone.unlink()
         return real(path, *more, **by_name)
 
-    real, opened = gathering.os.open, []
-    monkeypatch.setattr(gathering.os, "open", vanish)
+    real, opened = os.open, []
+    monkeypatch.setattr(os, "open", vanish)
     place.until(lambda _: len(place.documents()) == 2)
-    assert (place.left(), len(opened)) == ([], 3)
+    assert (place.left(), len(opened)) == ([], 2)
 
 
 def test_a_dossier_sent_again_joins_the_documents_that_are_there(place: Place) -> None:
