@@ -108,8 +108,10 @@ class Bad(Stage[Options]):
         if b"refuse" in document.main.path.read_bytes():
             raise Refuse("other", code="another")
         document.main.path.read_bytes().decode()
-        document.main.path.chmod(0o600)
-        document.main.path.touch()
+        with contextlib.suppress(PermissionError):
+            document.main.path.chmod(0o600)
+        with contextlib.suppress(PermissionError):
+            document.main.path.touch()
         for path in (document.main.path.parent / "beside", document.main.path):
             with contextlib.suppress(PermissionError):  # it does not get far, but it tried
                 path.write_text("mine now")
@@ -250,16 +252,14 @@ def test_a_good_stage_passes_all_of_its_contract(verdicts):
 
 def test_every_promise_a_bad_stage_breaks_is_named(verdicts):
     assert "bad_plugin TestStage ERROR" not in verdicts
+    # It changes mode and times of its document, too: those promises the confinement keeps for it.
     assert verdicts["bad_plugin TestStage FAILED"] == {
-        "test_a_document_of_several_originals_breaks_nothing",
         "test_every_option_is_documented",
         "test_garbage_is_refused_and_breaks_nothing",
         "test_importing_the_plugin_is_light",
         "test_it_is_well_formed",
         "test_it_writes_only_in_its_folder",
         "test_its_check_has_nothing_to_say_about_the_sample_options",
-        "test_killed_half_way_it_can_run_again",
-        "test_the_document_is_left_as_it_was",
         "test_the_failure_codes_are_documented",
         "test_the_readme_has_its_sections",
         "test_the_readmes_examples_load",
