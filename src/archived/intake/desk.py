@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from archived import AGENT
 from archived.errors import CatalogError
 from archived.intake.admission import StillArriving, admit
 from archived.intake.batch import Closes, Decision, Holds, Passes, Waits, is_companion
@@ -30,16 +29,16 @@ from archived.intake.formats import Look, Whole
 from archived.intake.gathering import DigestsDiffer, Gathering
 from archived.intake.holding import Holding, reason_for, what_is_wrong
 from archived.intake.item import Candidate, Item
-from archived.intake.noting import batched, record_new, record_one
+from archived.intake.noting import batched, record_left_alone, record_new, record_one
 from archived.intake.opened import Opened, opened
 from archived.intake.removal import Removal, is_still_ours
-from archived.intake.rules import RULES, TAKEN_PREFIX, rule_for
+from archived.intake.renames import record_renamed, renamed
+from archived.intake.rules import TAKEN_PREFIX, rule_for
 from archived.intake.scan import FolderOffline, Seen, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
 from archived.intake.watched import Ready, Watched, candidate, lying
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
-from archived.storage.ledger import Entry
 from archived.storage.records import Arrival, ArrivalState
 from archived.storage.spool import Spool
 
@@ -98,6 +97,7 @@ class Desk:
             if (stuck := self._clearing.finish(here[path])) is not None:
                 report.stuck += stuck
                 del here[path]
+        self._note_renamed(here)
         self._note_gone(here)
         self._note_new(here, report)
         for watched in list(self._watched.values()):
@@ -132,18 +132,16 @@ class Desk:
     def _record_gone(self, change: Change, arrival: Arrival) -> None:
         change.arrival_changed(arrival.id, present=False)
         if arrival.state in {ArrivalState.SEEN, ArrivalState.HELD}:
-            origin = arrival.origin or self.card.name
-            self._record_ignored(change, arrival.id, arrival.name, "withdrawn", origin)
+            record_left_alone(change, self.card, arrival, "withdrawn", self._house.now())
 
-    def _record_ignored(
-        self, change: Change, arrival: int, name: str, rule: str, origin: str
-    ) -> None:
-        now = self._house.now()
-        change.arrival_ended(arrival, ArrivalState.IGNORED, now, code=rule, reason=RULES[rule])
-        facts = {"arrival": arrival, "hotfolder": self.card.name,
-                 "device": origin, "name": name, "rule": rule}  # fmt: skip
-        change.record(Entry("arrival-ignored", now, AGENT, facts=facts))
-        change.announce("arrival-ignored", now, hotfolder=self.card.name, facts={"rule": rule})
+    def _note_renamed(self, here: dict[bytes, Seen]) -> None:
+        assert self._watched is not None  # noqa: S101 - sweep filled it
+        for some in batched(renamed(self._watched, here, self._rule)):
+            with self._catalog.transaction() as change:
+                changed = record_renamed(change, self.card, some)
+            for (before, _), now in zip(some, changed, strict=True):
+                del self._watched[before.arrival.path]
+                self._watched[now.arrival.path] = now
 
     def _note_new(self, here: dict[bytes, Seen], report: Sweep) -> None:
         """Put files on record that are not, and files that took another's name."""
@@ -435,9 +433,8 @@ class Desk:
             case Passes():
                 with self._catalog.transaction() as change:
                     for each in batch:
-                        arrival = each.arrival
-                        self._record_ignored(
-                            change, arrival.id, arrival.name, "mark-alone", arrival.origin
+                        record_left_alone(
+                            change, self.card, each.arrival, "mark-alone", self._house.now()
                         )
                 for each in batch:
                     self._refresh(each)

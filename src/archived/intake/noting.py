@@ -71,6 +71,17 @@ def _arrival(card: Card, seen: Seen, rule: str | None, now: datetime) -> Arrival
     )  # fmt: skip
 
 
+def record_left_alone(
+    change: Change, card: Card, arrival: Arrival, rule: str, now: datetime
+) -> None:
+    """A file that was waiting is left alone from now on under a rule."""
+    change.arrival_ended(arrival.id, ArrivalState.IGNORED, now, code=rule, reason=RULES[rule])
+    facts = {"arrival": arrival.id, "hotfolder": card.name, "device": arrival.origin or card.name,
+             "name": arrival.name, "rule": rule}  # fmt: skip
+    change.record(Entry("arrival-ignored", now, AGENT, facts=facts))
+    change.announce("arrival-ignored", now, hotfolder=card.name, facts={"rule": rule})
+
+
 def record_one(
     change: Change, card: Card, path: bytes, held: tuple[str, str], now: datetime
 ) -> Arrival:

@@ -1,0 +1,56 @@
+"""A file that got another name before it was taken in is the arrival that it was.
+
+Else every name that a client gives it in turn would stay on record as a file that was withdrawn.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from archived.intake.noting import Card
+from archived.intake.scan import Seen
+from archived.intake.watched import Watched
+from archived.model.identity import readable
+from archived.storage.change import Change
+from archived.storage.records import ArrivalState
+
+
+def renamed(
+    watched: Mapping[bytes, Watched], here: Mapping[bytes, Seen],
+    rule: Callable[[Seen], str | None],
+) -> list[tuple[Watched, Seen]]:  # fmt: skip
+    """Files that were waiting under a name that is gone, each with how it is seen now.
+
+    The same file: of one device and inode, and neither size nor time of change is another. One that
+    `rule` now leaves alone is not among them.
+    """
+    gone = {
+        (each.last.device, each.last.inode, each.last.size, each.last.mtime_ns): each
+        for path, each in watched.items()
+        if path not in here and each.last is not None and each.arrival.state is ArrivalState.SEEN
+    }
+    if not gone:
+        return []
+    found = []
+    for path, seen in here.items():
+        if path in watched or seen.fault or seen.closed or not stat.S_ISREG(seen.mode):
+            continue
+        key = (seen.device, seen.inode, seen.size, seen.mtime_ns)
+        if key in gone and rule(seen) is None:
+            found.append((gone.pop(key), seen))
+    return found
+
+
+def record_renamed(
+    change: Change, card: Card, some: Sequence[tuple[Watched, Seen]]
+) -> list[Watched]:
+    """Put the new names on record; whether it has settled is found anew under each."""
+    changed = []
+    for watched, seen in some:
+        name, origin = readable(seen.path), card.origin(seen.path)
+        change.arrival_changed(watched.arrival.id, path=seen.path, name=name, origin=origin)
+        arrival = replace(watched.arrival, path=seen.path, name=name, origin=origin)
+        changed.append(Watched(arrival, kind=stat.S_IFMT(seen.mode)))
+    return changed
