@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
@@ -101,8 +102,17 @@ class StageConfig(Options):
     """
 
 
+_open: dict[str, int] = {}
+
+
+def handed_over(files: Mapping[str, int]) -> None:
+    """For the core, in a step's process: paths of secrets that were given to it as open files."""
+    _open.update(files)
+
+
 class SecretRef(Options):
-    """Where a secret is kept; never the secret itself.
+    """Where a secret is kept; never the secret itself. Read it by `read` or `read_text`: in the
+    package a step's account cannot open the file itself, and is given it open.
 
     Written as a table: `{ credential = "signing-passphrase" }` for a systemd credential
     (`LoadCredential=`), or `{ file = "/etc/archived/secret/passphrase" }` for a file that only
@@ -146,9 +156,12 @@ class SecretRef(Options):
     def read(self) -> bytes:
         """The secret's bytes, as stored. Raises `OSError` or `PermissionError`."""
         path = self.path()
-        if self.file is not None and path.stat().st_mode & 0o077:
-            raise PermissionError(f"{path}: others may read this secret; run: chmod 600 {path}")
-        return path.read_bytes()
+        given = _open.get(str(path))
+        with path.open("rb") if given is None else open(given, "rb", closefd=False) as file:
+            if self.file is not None and os.fstat(file.fileno()).st_mode & 0o077:
+                raise PermissionError(f"{path}: others may read this secret; run: chmod 600 {path}")
+            file.seek(0)  # it is one open file, however often it is read
+            return file.read()
 
     def read_text(self) -> str:
         """The secret as text, without what an editor adds: a byte order mark, line ends.

@@ -1,6 +1,6 @@
 """From settings to what each part needs to know of them, and no more.
 
-Pure, but for `environment`.
+Pure, but for `environment` and `workers`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 
 from archived.config import HotFolderSetting, Settings, StageSetting
 from archived.engine.cards import Deck, StageCard, TargetCard
+from archived.engine.handover import secrets_of
+from archived.engine.runner import Account
 from archived.intake.batch import Rules
 from archived.intake.desk import FolderCard
 from archived.intake.item import Route
@@ -89,6 +91,38 @@ def environment(settings: Settings) -> dict[str, str]:
     name = f"{'-' if minutes < 0 else '+'}{hours:02}{rest:02}"
     # POSIX counts westwards.
     return {"TZ": f"<{name}>{'' if minutes < 0 else '-'}{hours}:{rest:02}"}
+
+
+WORKERS = "ARCHIVED_WORKERS"
+"""Environment variable of the unit: the folder of the sockets behind which steps have accounts of
+their own. Absent or empty in plain mode."""
+
+
+def workers(lane: str) -> Path | None:
+    """Where a lane's fork servers in accounts of their own are had: at its own socket, which an
+    administrator may have added, else at the one for all lanes.
+    """
+    folder = os.environ.get(WORKERS, "")
+    if not folder:
+        return None
+    own = Path(folder, f"socket-{lane}")
+    return own if own.exists() else Path(folder, "socket")
+
+
+def accounts(settings: Settings) -> dict[str, Account]:
+    """The stages that do not share their lane's account, where steps have accounts of their own.
+
+    What makes copies or writes to folders that its options name works on files of the service's
+    account, and has that. What is given a secret has an account that no other stage's steps have.
+    """
+    found: dict[str, Account] = {}
+    for name, stage in settings.stages.items():
+        options = json.loads(stage.options_json)
+        if stage.needs.targets or any(options.get(option) for option in stage.cls.writes):
+            found[name] = "service"
+        elif any(secrets_of(options)):
+            found[name] = "own"
+    return found
 
 
 def route(settings: Settings, setting: HotFolderSetting, pipeline: str) -> Route:

@@ -226,7 +226,8 @@ class Daemon:
                     own = [s.name for s in settings.stages.values() if s.needs.lane == lane]
                     runner = LocalRunner(
                         lane, width, settings.plugin_sources, preload=own, scratch=self.spool.work,
-                        environment=cards.environment(settings),
+                        environment=cards.environment(settings), workers=cards.workers(lane),
+                        accounts=cards.accounts(settings),
                     )  # fmt: skip
                 else:
                     runner = settings.plugins.runners[name](lane, width, settings.plugin_sources)
@@ -386,6 +387,10 @@ class Daemon:
                 str(place.folder): len(place.names()) for place in self.uncleared.values()
             },
             "doubted_answers": {name: why for name, why in self.shares.doubts().items() if why},
+            "accounts": {
+                lane: runner.separate for lane, runner in self.runners.items()
+                if isinstance(runner, LocalRunner) and runner.separate is not None
+            },
             "problems": self.problems,
             "checked": self.checked,
             "plugins": [asdict(plugin) for plugin in self.settings.plugins.catalogue()],

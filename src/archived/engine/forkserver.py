@@ -1,13 +1,15 @@
 """A warm process that forks one child per step, watches it, and cleans up after it.
 
 Single-threaded, and it never runs a stage's code itself beyond importing it. Start it with
-`python -P -m archived.engine.forkserver FD`; it ends, with everything it started, when the other
-end of the socket FD does.
+`python -P -m archived.engine.forkserver FD [USER]`; it ends, with everything it started, when the
+other end of the socket FD does. The daemon starts it in its own account, or the service manager
+does in another; USER is then whom it serves.
 
 Messages are JSON objects, one a packet. In: `start`, `job`, `kill`. Out: `ready` or `failed`,
 `ended`. A job brings three descriptors for its child: to read what it is asked from, to answer on,
-to print on. Nothing of them is read here: what one step is asked or says is data of a stranger, and
-must not be in the memory that the next one is forked with.
+to print on; and one for each secret that is handed over. Nothing of them is read here: what one
+step is asked or says is data of a stranger, and must not be in the memory that the next one is
+forked with.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import errno
 import gc
 import json
 import os
+import pwd
 import selectors
 import signal
 import socket
+import struct
 import sys
 import time
 import traceback
@@ -33,6 +37,7 @@ from archived.engine.broker import Brokers
 from archived.engine.child import Child
 from archived.engine.descent import own_children
 from archived.engine.listener import Listener
+from archived.engine.handover import SECRETS_LIMIT
 from archived.engine.registry import Registry, load_plugins, preload
 from archived.engine.worker import child as worker
 from archived.errors import PluginError
@@ -43,14 +48,16 @@ _STRAYS_SECONDS = 10.0
 _STRAYS_POLL = 0.01
 _MESSAGE_LIMIT = 2**20
 _DESCRIPTORS = 3
+_CREDENTIALS = struct.Struct("3i")
 _WORDS = 8000
 
 
 class ForkServer:
     """The loop. `link` is the socket to the daemon."""
 
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, watchdog: Watchdog | None = None) -> None:
         self.link = link
+        self._watchdog = watchdog
         self.registry = Registry()
         self.children: dict[str, Child] = {}
         self.selector = selectors.DefaultSelector()
@@ -59,7 +66,9 @@ class ForkServer:
     def load(self, start: Mapping[str, Any]) -> None:
         """Import what the start message names, and say what was found."""
         signal.alarm(START_SECONDS)
+        _use_environment(start.get("environment", {}))
         try:
+            self._demand_scratch(start.get("scratch"))
             self.registry = load_plugins(start["sources"])
             preload(self.registry, start["preload"])
         except PluginError as error:
@@ -82,6 +91,19 @@ class ForkServer:
                 "threads": len(list(Path("/proc/self/task").iterdir())),
             }
         )
+
+    @staticmethod
+    def _demand_scratch(scratch: str | None) -> None:
+        """Raises `PluginError` when steps could not get to their folders in `scratch`."""
+        try:
+            if scratch is not None:
+                os.close(os.open(f"{scratch}/.", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            raise PluginError(
+                f"steps in an account of their own cannot get to {scratch}: {error.strerror}",
+                hint="[archive] state is not where the unit archived-worker@ expects it: see "
+                "state.conf among the examples for systemd",
+            ) from error
 
     def serve(self) -> None:
         """Answer until the daemon is gone."""
@@ -106,7 +128,9 @@ class ForkServer:
 
     def _receive(self) -> tuple[bytes, list[int]]:
         try:
-            message, fds, _, _ = socket.recv_fds(self.link, _MESSAGE_LIMIT, _DESCRIPTORS)
+            message, fds, _, _ = socket.recv_fds(
+                self.link, _MESSAGE_LIMIT, _DESCRIPTORS + SECRETS_LIMIT
+            )
         except ConnectionError:
             message, fds = b"", []
         if not message:
@@ -128,6 +152,13 @@ class ForkServer:
                 os.close(fd)
 
     def _patience(self) -> float | None:
+        least = self._until_event()
+        if self._watchdog is None:
+            return least
+        self._watchdog.feed()
+        return min(self._watchdog.every, self._watchdog.every if least is None else least)
+
+    def _until_event(self) -> float | None:
         waiting = [c.ends for c in self.children.values() if c.end is None and not c.why]
         until = max(0.0, min(waiting) - time.monotonic()) if waiting else None
         if any(child.end for child in self.children.values()):
@@ -137,7 +168,8 @@ class ForkServer:
     def _fork(self, job: dict[str, Any], fds: list[int]) -> None:
         began, parent = time.monotonic(), os.getpid()
         hand_over: list[int] = []
-        if len(fds) != _DESCRIPTORS:  # the kernel drops those that find no room in our table
+        if len(fds) != _DESCRIPTORS + job["secrets"]:
+            # The kernel drops those that find no room in our table.
             self._cannot(job, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             return
         try:
@@ -152,8 +184,8 @@ class ForkServer:
         if pid == 0:
             with contextlib.suppress(BaseException):
                 self._let_go(hand)
-            asked, reply, output = fds
-            worker.serve(self.registry, parent, asked, reply, output, hand_in)
+            asked, reply, output, *secrets = fds
+            worker.serve(self.registry, parent, asked, reply, output, hand_in, secrets)
         os.close(hand_in)
         try:
             watch = os.pidfd_open(pid)
@@ -323,14 +355,61 @@ class ForkServer:
         os._exit(1)
 
 
+class Watchdog:
+    """The service manager's (`sd_notify(3)`), for one that was started by it: fed by the loop."""
+
+    def __init__(self, address: str, every: float) -> None:
+        self.every = every
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._next = 0.0
+
+    @classmethod
+    def of_environment(cls) -> Watchdog | None:
+        """Taken out of it, for it is nothing of the steps'."""
+        address, wait = os.environ.pop("NOTIFY_SOCKET", ""), os.environ.pop("WATCHDOG_USEC", "")
+        for name in ("WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+            os.environ.pop(name, None)
+        return cls(address, int(wait) / 4e6) if address and wait else None
+
+    def feed(self) -> None:
+        """Say that the loop goes on, now and then."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self.every / 2
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.setblocking(False)
+            line.sendto(b"WATCHDOG=1", self._address)
+
+
+def _use_environment(given: Mapping[str, str]) -> None:
+    """What the daemon gives its steps, where it did not start this process itself."""
+    if not given:
+        return
+    os.environ.update(given)
+    time.tzset()
+    known = set(sys.path)
+    sys.path += [p for p in given.get("PYTHONPATH", "").split(os.pathsep) if p and p not in known]
+
+
+def _demand_served(link: socket.socket, user: str) -> None:
+    """End here unless that user, or root, is at the other end, by the kernel's word."""
+    credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    asking = _CREDENTIALS.unpack(credentials)[1]
+    if asking not in (0, pwd.getpwnam(user).pw_uid):
+        raise SystemExit(f"user {asking} asks for a fork server that is for {user} alone")
+
+
 def main() -> None:
     """Serve the socket whose descriptor is the first argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the daemon decides when; then the socket ends
     link = socket.socket(fileno=int(sys.argv[1]))
     link.set_inheritable(False)
+    if len(sys.argv) > 2:
+        _demand_served(link, sys.argv[2])
     sandbox.adopt_orphans()
-    server = ForkServer(link)
+    server = ForkServer(link, Watchdog.of_environment())
     try:
         server.serve()
     except ConnectionError:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from archived.api import Role
-from archived.engine.boundary import TEMPORARY
+from archived.engine.boundary import INPUT, TEMPORARY
 from archived.engine.returned import clean
 from archived.model.manifest import DUBLIN_CORE, PREMIS, RECORD
 from archived.model.outcome import Ending, Made, Outcome
@@ -132,8 +132,8 @@ def _problem(made: Made, folder: Path, *, is_part: bool) -> str:
     relative = PurePosixPath(made.path)
     if relative.is_absolute() or not relative.parts or ".." in relative.parts:
         return "it lies outside the step's folder"
-    if relative.parts[0] == TEMPORARY:
-        return "it lies in the temporary folder"
+    if relative.parts[0] in (TEMPORARY, INPUT):
+        return "it lies in the temporary folder, or in that of what the step was given"
     try:
         return _by_folder(folder, relative.parts) or _by_content(folder / relative, made.media_type)
     except FileNotFoundError:

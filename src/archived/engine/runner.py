@@ -14,11 +14,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from archived.engine.boundary import Limits, Request
 from archived.engine.ending import SHUTDOWN, Ended, judge, no_runner, requeued, runner_lost
+from archived.engine.handover import closed_to_us, hand_over
 from archived.engine.output import check_output
+from archived.engine.sealing import of_os_error
 from archived.engine.server import GRACE, Lost, Server
 from archived.engine.worker.pipes import Pipes
 from archived.engine.worker.protocol import Malformed, Reply
@@ -28,6 +30,11 @@ from archived.model.outcome import Ending, Outcome
 from archived.storage import tree
 
 _log = logging.getLogger("archived.engine")
+
+Account = Literal["service", "own"]
+"""What a stage has instead of its lane's account: the service's, or one that is its alone."""
+_SHARED, _SERVICE = "", " service"
+_GIVE_BACK_SECONDS = 60.0
 
 Progress = Callable[[float], None]
 Log = Callable[[str], None]
@@ -50,6 +57,9 @@ class LocalRunner:
     modules are loaded in advance (`None`: all); others load theirs in every attempt.
     `environment` is added to the few variables children are given. `scratch` is where checks have
     their folders (else the temporary folder). Start it before use; stop it always.
+
+    `workers` is a socket behind which fork servers have accounts of their own (see `Server`); then
+    `accounts` says of stages that do not share the lane's what they have instead.
     """
 
     def __init__(
@@ -61,6 +71,8 @@ class LocalRunner:
         preload: Collection[str] | None = None,
         environment: Mapping[str, str] | None = None,
         scratch: Path | None = None,
+        workers: Path | None = None,
+        accounts: Mapping[str, Account] | None = None,
     ) -> None:
         self.lane = lane
         self.width = width
@@ -74,6 +86,8 @@ class LocalRunner:
         self._preload = None if preload is None else sorted(preload)
         self._environment = dict(environment or {})
         self._scratch = scratch
+        self._workers = workers
+        self._accounts = dict(accounts or {})
         self._places = asyncio.Semaphore(width)
         self._starting = asyncio.Lock()
         self._alone = asyncio.Lock()
@@ -81,8 +95,20 @@ class LocalRunner:
         """Documents under whose steps a fork server ended. Each is run in one of its own until a
         step of it has ended in some other way, so that no other document pays for it."""
         self._running: dict[str, _Running] = {}
-        self._server: Server | None = None
+        self._servers: dict[str, Server] = {}
+        """By what `_server_of` says of a job."""
         self._stopping = False
+
+    @property
+    def separate(self) -> Mapping[str, int] | None:
+        """Whose steps have an account of their own: of `""`, the lane, or of a stage -> which.
+
+        Of the fork servers that are there now. `None` in plain mode: all have the service's.
+        """
+        if self._workers is None:
+            return None
+        living = {name: server for name, server in self._servers.items() if server.lives}
+        return {name: each.account for name, each in living.items() if each.account is not None}
 
     @property
     def running(self) -> frozenset[str]:
@@ -92,7 +118,7 @@ class LocalRunner:
     async def start(self) -> None:
         """Start the fork server and load the plug-ins. Raises `PluginError` if that fails."""
         self._stopping = False
-        await self._live_server()
+        await self._live_server(next(iter(self._preload_of()), _SHARED))
 
     async def run(
         self, request: Request, on_progress: Progress | None = None, on_log: Log | None = None
@@ -223,9 +249,8 @@ class LocalRunner:
         if waiting:
             await asyncio.wait(waiting, timeout=GRACE)
         async with self._starting:
-            if self._server is not None:
-                await self._server.close()
-                self._server = None
+            await asyncio.gather(*(server.close() for server in self._servers.values()))
+            self._servers.clear()
         for running in self._running.values():
             _lose(running, SHUTDOWN.code)
 
@@ -240,10 +265,12 @@ class LocalRunner:
                 return SHUTDOWN
             server: Server | None = None
             try:
-                server = await (self._own_server() if suspect else self._live_server())
+                job = make()
+                name = self._server_of(job)
+                server = await (self._own_server(name) if suspect else self._live_server(name))
                 if self._stopping:
                     return SHUTDOWN
-                return await self._child(server, make(), seconds, on_progress, document)
+                return await self._in_account(server, make(), seconds, on_progress, document)
             except (ArchivedError, OSError) as error:
                 return no_runner(f"the process that starts stages cannot be started: {error}")
             except Lost as lost:
@@ -257,9 +284,36 @@ class LocalRunner:
                 if suspect and server is not None:
                     await server.close()
 
-    async def _child(
+    async def _in_account(
         self, server: Server, job: Mapping[str, Any], seconds: float,
         on_progress: Progress | None, document: str,
+    ) -> tuple[Ended, Pipes] | Outcome:  # fmt: skip
+        """A job in whatever account its fork server has: what it needs handed over and back."""
+        if server.account is None:
+            return await self._child(server, job, seconds, on_progress, document)
+        try:
+            handed = await asyncio.to_thread(hand_over, job, server.account)
+        except OSError as error:
+            return of_os_error(error)
+        try:
+            done = await self._child(
+                server, handed.job, seconds, on_progress, document, handed.descriptors
+            )
+        finally:
+            handed.close()
+        folder = Path(job["folder"])
+        if server.lives and await asyncio.to_thread(closed_to_us, folder):
+            giving = {
+                "kind": "give-back", "step": f"give-back-{secrets.token_hex(8)}",
+                "folder": str(folder), "owner": handed.job["owner"], "limits": asdict(Limits()),
+            }  # fmt: skip
+            _, pipes = await self._child(server, giving, _GIVE_BACK_SECONDS, None, "")
+            pipes.close()
+        return done
+
+    async def _child(
+        self, server: Server, job: Mapping[str, Any], seconds: float,
+        on_progress: Progress | None, document: str, descriptors: Sequence[int] = (),
     ) -> tuple[Ended, Pipes]:  # fmt: skip
         """One child from its start to its end. Raises `Lost`, and `OSError` for want of pipes."""
         step = job["step"]
@@ -275,7 +329,7 @@ class LocalRunner:
         running = _Running(step, pipes, server, loop.create_future())
         self._running[step] = running
         try:
-            ended = await self._end_of(running, job, max(0.0, seconds))
+            ended = await self._end_of(running, job, max(0.0, seconds), descriptors)
             pipes.drain()
             if pipes.reply.confinement is not None:
                 self.confinement |= {
@@ -293,14 +347,16 @@ class LocalRunner:
             running.ended.cancel()
             pipes.close()
 
-    async def _end_of(self, running: _Running, job: Mapping[str, Any], seconds: float) -> Ended:
+    async def _end_of(
+        self, running: _Running, job: Mapping[str, Any], seconds: float, descriptors: Sequence[int]
+    ) -> Ended:
         start = {
             "do": "job", "step": running.step, "seconds": seconds,
-            "processes": job["limits"]["processes"],
+            "processes": job["limits"]["processes"], "secrets": len(descriptors),
         }  # fmt: skip
         try:
             async with asyncio.timeout(seconds + GRACE):
-                await running.server.send(start, running.pipes.theirs)
+                await running.server.send(start, [*running.pipes.theirs, *descriptors])
                 running.pipes.given()
                 return await asyncio.shield(running.ended)
         except TimeoutError:
@@ -318,25 +374,62 @@ class LocalRunner:
 
         return tell
 
-    async def _live_server(self) -> Server:
-        async with self._starting:
-            if self._server is not None and self._server.lives:
-                return self._server
-            if self._server is not None:
-                self.restarts += 1
-                await self._server.kill()
-            self._server = Server(self._hear, self._lost)
-            await self._start(self._server)
-            return self._server
+    def _server_of(self, job: Mapping[str, Any]) -> str:
+        """Which fork server does a job: the lane's, the service's own, or one of the stage alone.
 
-    async def _own_server(self) -> Server:
+        Targets belong to the service's account, as do the folders that a stage writes to.
+        """
+        if self._workers is None:
+            return _SHARED
+        asked = job.get("request", job)
+        if asked.get("targets"):
+            return _SERVICE
+        return self._name_of(asked["stage"])
+
+    def _name_of(self, stage: str | None) -> str:
+        match self._accounts.get(stage or ""):
+            case "service":
+                return _SERVICE
+            case "own":
+                return str(stage)
+        return _SHARED
+
+    def _preload_of(self) -> Mapping[str, list[str] | None]:
+        """Fork server -> the stages whose modules it loads in advance."""
+        if self._preload is None or self._workers is None:
+            return {_SHARED: self._preload}
+        wanted: dict[str, list[str]] = {}
+        for stage in self._preload:
+            wanted.setdefault(self._name_of(stage), []).append(stage)
+        return wanted
+
+    async def _live_server(self, name: str) -> Server:
+        async with self._starting:
+            server = self._servers.get(name)
+            if server is not None and server.lives:
+                return server
+            if server is not None:
+                self.restarts += 1
+                await server.kill()
+            self._servers[name] = server = self._server(name)
+            await self._start(server, name)
+            return server
+
+    async def _own_server(self, name: str) -> Server:
         """One more fork server, for one step. The caller closes it."""
-        server = Server(self._hear, self._lost)
-        await self._start(server)
+        server = self._server(name)
+        await self._start(server, name)
         return server
 
-    async def _start(self, server: Server) -> None:
-        start = {"do": "start", "sources": self._sources, "preload": self._preload}
+    def _server(self, name: str) -> Server:
+        return Server(self._hear, self._lost, None if name == _SERVICE else self._workers)
+
+    async def _start(self, server: Server, name: str) -> None:
+        scratch = None if self._scratch is None else str(self._scratch)
+        start = {
+            "do": "start", "sources": self._sources,
+            "preload": self._preload_of().get(name, []), "scratch": scratch,
+        }  # fmt: skip
         ready = await server.start(start, self._environment)
         self.stages = ready["stages"]
         if ready["threads"] > 1:

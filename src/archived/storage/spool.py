@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -130,8 +131,7 @@ class Spool:
             staged.mkdir()
             for index, file in enumerate(made):
                 inside = staged / _kept_name(index, file)
-                atomic.gather(work / file.path, inside)
-                inside.chmod(ORIGINAL_MODE)
+                _take(work, file.path, inside)
             atomic.publish_folder(staged, final)
         kept = []
         for index, file in enumerate(made):
@@ -200,6 +200,18 @@ def _copied(staged: Path, file: Incoming) -> Kept:
     with nullcontext(file.source) if isinstance(file.source, Path) else file.source() as source:
         copied = atomic.copy_file(source, inside, mode=ORIGINAL_MODE)
     return Kept(file.path, copied.size, copied.sha256, copied.sha512)
+
+
+def _take(work: Path, made: str, inside: Path) -> None:
+    """Take a file that a step made. One that another account owns is copied: whatever that account
+    still has open, or may do to what it owns, is not what is kept.
+    """
+    with atomic.open_beneath(work, made) as source:
+        if os.fstat(source).st_uid != os.geteuid():
+            atomic.copy_file(source, inside, mode=ORIGINAL_MODE)
+            return
+    atomic.gather(work / made, inside)
+    inside.chmod(ORIGINAL_MODE)
 
 
 def _kept_name(index: int, made: Made) -> str:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +24,9 @@ from typing import Any, NoReturn
 from archived.api import Context, Postpone, Refuse, Stage, Target
 from archived.engine import reach, sandbox, starting
 from archived.engine.boundary import TEMPORARY, Request, limits_from_json, outcome_to_json
+from archived.api.options import handed_over
+from archived.engine import handover, reach, sandbox, starting
+from archived.engine.boundary import TEMPORARY, Limits, Request, outcome_to_json
 from archived.engine.reach import Reach
 from archived.engine.registry import Registry, load_plugins
 from archived.engine.returned import BadOutput, outcome_of
@@ -39,14 +42,15 @@ _saying = threading.Lock()
 
 
 def serve(
-    registry: Registry, parent: int, asked: int, reply: int, output: int, hand: int
-) -> NoReturn:
+    registry: Registry, parent: int, asked: int, reply: int, output: int, hand: int,
+    secrets: Sequence[int] = (),
+) -> NoReturn:  # fmt: skip
     """Do one job and exit. Never returns, whatever happens.
 
     `asked` is read to its end; it holds the job: `{"kind": "run", "request": ...}`, or of the kind
-    `check` or `read-back`. `reply` and `output` are the writing ends of pipes, for JSON lines and
-    for what the stage prints; `hand` is a socket for the listener of its births
-    (`sandbox.confine`).
+    `check`, `read-back` or `give-back`. `reply` and `output` are the writing ends of pipes, for
+    JSON lines and for what the stage prints; `hand` is a socket for the listener of its births
+    (`sandbox.confine`). `secrets` are open files, in the order of the job's paths.
     """
     status, own = 70, os.getpid()  # EX_SOFTWARE
     try:
@@ -57,12 +61,20 @@ def serve(
         with open(asked, "rb") as file:
             job = json.load(file)
         folder = Path(job["folder"])
+        if job["kind"] == "give-back":  # nothing of a stage's runs: it needs no confinement
+            handover.give_back(folder, job["owner"])
+            os._exit(0)
         _settle_in(folder)
         sandbox.adopt_orphans()
         starting.listen()
         within = _reach(registry, job)
         limits = limits_from_json(job["limits"])
         rules = list(within.rules(network=limits.network, devices="devices" in limits.system_calls))
+        given = job.get("secrets", [])
+        handed_over(dict(zip(given, secrets, strict=True)))
+        within = _reach(registry, _told(job, given))
+        limits = Limits(**job["limits"])
+        rules = list(within.rules(network=limits.network))
         confinement = sandbox.confine(limits, parent, rules, services=within.services, hand=hand)
         _say(reply, {"confinement": confinement.to_json()})
         if job["kind"] == "check":
@@ -75,6 +87,8 @@ def serve(
             sys.stderr.writelines(f"{text}\n" for text in within.complaints())
             outcome = attempt(registry, job["request"], _Progress(reply))
             if os.getpid() == own:  # what a stage forks falls out of it, too, and is not the step
+                if "owner" in job:
+                    handover.give_back(folder, job["owner"])
                 _reply(reply, outcome)
         status = 0
     except BaseException:  # noqa: BLE001 - the last line of defence: said on stderr, exit status 70
@@ -84,6 +98,16 @@ def serve(
             with contextlib.suppress(Exception):
                 stream.flush()
         os._exit(status)  # no atexit, no finalisers: they belong to the fork server
+
+
+def _told(job: Mapping[str, Any], given: Sequence[str]) -> Mapping[str, Any]:
+    """The job without the secrets that are open already: their paths lead nowhere from here."""
+    if not given:
+        return job
+    if "request" not in job:
+        return {**job, "options": handover.without_secrets(job["options"], given)}
+    options = handover.without_secrets(job["request"]["options"], given)
+    return {**job, "request": {**job["request"], "options": options}}
 
 
 def _reach(registry: Registry, job: Mapping[str, Any]) -> Reach:

@@ -39,7 +39,10 @@ PROTECTIONS = (
 )  # fmt: skip
 """The keys of the verdicts about a step's confinement; see `sandbox.Confinement`."""
 
-_FINAL = {"run": b'{"outcome": ', "check": b'{"problems": ', "read-back": b'{"read": '}
+_FINAL = {
+    "run": b'{"outcome": ', "check": b'{"problems": ', "read-back": b'{"read": ',
+    "give-back": b"{}",
+}  # fmt: skip
 """Kind of job -> how its last line begins."""
 _CONFINEMENT = b'{"confinement": '
 _PROGRESS = re.compile(rb'\{"progress": (1|0|1\.0{1,4}|0\.[0-9]{1,4})\}')

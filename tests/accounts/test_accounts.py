@@ -1,0 +1,401 @@
+"""Steps in accounts of their own: what the account alone holds, and that the work is the same.
+
+As root: the service, its steps and each fork server have user ids of their own. Where a test says
+so Landlock is switched off in the steps, so that what holds is the account.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from service_machine import FIRST, Machine, Manager, Service, machine
+
+from archived.api import Artifact, Role
+from archived.engine.boundary import DocumentCard, Limits, Request
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="user ids are root's to give")
+
+PLUGIN = """
+import os, resource, signal, socket, tempfile, time
+from pathlib import Path
+from archived.api import *
+
+
+class Options(StageConfig):
+    do: str = "look"
+    paths: tuple[str, ...] = ()
+    pid: int = 0
+    key: SecretRef | None = None
+    export: Path | None = None
+
+
+def tried(call):
+    try:
+        call()
+    except OSError as error:
+        return error.strerror
+    return "DONE"
+
+
+class Look(Stage[Options]):
+    name = "look"
+    version = "1"
+    writes = ("export",)
+
+    def run(self, document, context):
+        return getattr(self, context.options.do.replace("-", "_"))(document, context)
+
+    def look(self, document, context):
+        note = context.new_file("a.txt", media_type="text/plain", role=Role.TEXT)
+        note.path.write_text(document.main.path.read_text())
+        mode = os.stat(document.main.path)
+        return Result(replace_main=note, facts={
+            "uid": os.getuid(), "groups": os.getgroups(), "text": document.main.path.read_text(),
+            "path": str(document.main.path), "inode": mode.st_ino,
+            "environment": sorted(os.environ),
+        })
+
+    def attack(self, document, context):
+        found = {}
+        for text in context.options.paths:
+            path = Path(text)
+            found[text] = {
+                "read": tried(lambda: os.listdir(path) if path.is_dir() else path.read_bytes()),
+                "write": tried(lambda: (path / "x").touch() if path.is_dir() else path.open("ab").close()),
+                "mode": tried(lambda: os.chmod(path, 0o777)),
+                "owner": tried(lambda: os.chown(path, os.getuid(), -1)),
+                "times": tried(lambda: os.utime(path)),
+                "attribute": tried(lambda: os.setxattr(path, "user.x", b"1")),
+                "remove": tried(lambda: path.rename(path.with_name("moved"))),
+                "connect": tried(lambda: socket.socket(socket.AF_UNIX).connect(text)),
+            }
+        main = document.main.path
+        found["main"] = {
+            "write": tried(lambda: main.open("ab").close()),
+            "mode": tried(lambda: os.chmod(main, 0o666)),
+        }
+        pid = context.options.pid
+        found["service"] = {
+            "signal": tried(lambda: os.kill(pid, 0)),
+            "limits": tried(lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (9, 9))),
+            "memory": tried(lambda: open(f"/proc/{pid}/mem", "rb").close()),
+            "environment": tried(lambda: open(f"/proc/{pid}/environ", "rb").read()),
+        }
+        return Result(facts={"found": found})
+
+    def secret(self, document, context):
+        return Result(facts={
+            "uid": os.getuid(), "key": context.options.key.read_text(),
+            "again": context.options.key.read_text(),
+            "itself": tried(context.options.key.path().read_bytes),
+        })
+
+    def uid(self, document, context):
+        return Result(facts={"uid": os.getuid(), "pid": os.getpid()})
+
+    def closed(self, document, context):
+        handle, name = tempfile.mkstemp(dir=context.folder, suffix=".txt")
+        os.write(handle, b"made closed")
+        os.close(handle)
+        made = context.new_file("b.txt", media_type="text/plain", role=Role.TEXT)
+        os.rename(name, made.path)
+        private = tempfile.mkdtemp(dir=context.folder)
+        Path(private, "left").write_text("of the step")
+        return Result(replace_main=made)
+
+    def shut(self, document, context):
+        inner = context.folder / "one" / "two"
+        inner.mkdir(parents=True)
+        (inner / "left").write_text("of the step")
+        for path in (inner / "left", inner, inner.parent):
+            os.removexattr(path, "system.posix_acl_access")
+            path.chmod(0)
+        os._exit(3)
+
+    def give_input(self, document, context):
+        inside = document.main.path.relative_to(context.folder)
+        return Result(add=[Artifact(document.main.path, "a.txt", "text/plain", Role.TEXT)])
+
+    def hang(self, document, context):
+        (context.folder / "pid").write_text(str(os.getpid()))
+        time.sleep(1000)
+
+    def wait(self, document, context):
+        until = time.monotonic() + 60
+        while not Path(context.options.paths[0]).exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        return self.uid(document, context)
+
+
+class Sign(Look):
+    name = "sign"
+    version = "1"
+
+
+class Export(Look):
+    name = "export"
+    version = "1"
+
+    def look(self, document, context):
+        (context.options.export / "copy.txt").write_text(document.main.path.read_text())
+        return Result(facts={"uid": os.getuid()})
+
+
+@hookimpl
+def register_stages(register):
+    register(Look), register(Sign), register(Export)
+"""
+
+
+@pytest.fixture
+def place():
+    with machine() as made:
+        (made.root / "plugin.py").write_text(PLUGIN)
+        yield made
+
+
+def _sources(place: Machine) -> list[dict[str, str]]:
+    return [{"name": "look", "file": str(place.root / "plugin.py")}]
+
+
+_count = 0
+
+
+def _request(place: Machine, do: str, *, stage: str = "look", seconds: float = 60, **options):
+    global _count
+    _count += 1
+    original = Artifact(place.original, "0001.txt", "text/plain", Role.ORIGINAL, "ab" * 64, 11)
+    return Request(
+        step=f"step-{_count}", stage=stage, options={"do": do, **options},
+        document=DocumentCard(f"doc-{_count}", datetime.now(UTC), "scans", "T.txt", (original,)),
+        folder=place.work / f"step-{_count}",
+        deadline=datetime.now(UTC) + timedelta(seconds=seconds), limits=Limits(),
+    ).to_json()  # fmt: skip
+
+
+def test_a_step_has_an_account_of_its_own_and_does_its_work(place):
+    with Manager(place.workers), Service(place, _sources(place)) as service:
+        done = service.run(_request(place, "look"))
+    assert service.started == {"": FIRST}
+    assert (done["ending"], done["made"]) == ("finished", ["text/a.txt"]), done
+    facts = done["facts"]
+    assert (facts["uid"], facts["groups"], facts["text"]) == (FIRST, [], "as received")
+    assert facts["inode"] == place.original.stat().st_ino, "a link: not one byte was copied"
+    assert Path(facts["path"]).name == "0001.txt"
+    assert not {"NOTIFY_SOCKET", "LISTEN_FDS", "PYTHONDEBUG"} & set(facts["environment"])
+
+
+def test_the_account_alone_holds_what_the_service_owns(place):
+    """With Landlock off: permissions, not rules, refuse."""
+    other = place.work / "step-of-another-lane"
+    with Manager(place.workers, landlock=False), Service(place, _sources(place)) as one:
+        with Service(place, _sources(place), lane="other") as two:
+            two.ask(_request(place, "wait", paths=[str(place.root / "go")]))
+            beside = place.work / f"step-{_count}"
+            until = time.monotonic() + 20
+            while not (beside / ".tmp").exists():
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            paths = [place.catalog, place.state, place.store, place.sealed, place.secret,
+                     place.control, place.original, place.spool, place.work, place.workers, beside,
+                     beside / ".input", beside / ".tmp"]  # fmt: skip
+            done = one.run(
+                _request(place, "attack", paths=list(map(str, paths)), pid=one.process.pid)
+            )
+            (place.root / "go").touch()
+            assert two.answer()["facts"]["uid"] == FIRST + 1
+    found = done["facts"]["found"]
+    possible = {
+        (about, what) for about, each in found.items() for what, how in each.items()
+        if how == "DONE"
+    }  # fmt: skip
+    assert possible == set(), possible
+    assert {"Permission denied", "Operation not permitted"} >= {
+        how for what, how in found["service"].items()
+    }
+    assert stat.S_IMODE(place.secret.stat().st_mode) == 0o600
+    assert not other.exists()
+
+
+def test_in_plain_mode_the_same_attack_reaches_the_service(place):
+    """What the test above would see if accounts did not hold: it can fail."""
+    with Service(place, _sources(place), plain=True) as service:
+        done = service.run(
+            _request(place, "attack", paths=[str(place.secret)], pid=service.process.pid)
+        )
+    assert service.started is None
+    possible = {what for each in done["facts"]["found"].values() for what, how in each.items()
+                if how == "DONE"}  # fmt: skip
+    assert possible, "Landlock and the filter now hold all of it in plain mode too"
+
+
+def test_a_secret_goes_to_the_stage_whose_options_name_it_and_to_no_other(place):
+    accounts = {"sign": "own"}
+    reference = {"credential": None, "file": str(place.secret)}
+    with (
+        Manager(place.workers, landlock=False),
+        Service(place, _sources(place), accounts=accounts, preload=["look", "sign"]) as service,
+    ):
+        signed = service.run(_request(place, "secret", stage="sign", key=reference))
+        assert signed["ending"] == "finished", signed
+        looked = service.run(_request(place, "uid"))
+        tried = service.run(_request(place, "attack", paths=[str(place.secret)], pid=1))
+    facts = signed["facts"]
+    assert (facts["key"], facts["again"]) == ("the key", "the key")
+    assert facts["itself"] == "Permission denied", "it is given open, and cannot be opened"
+    assert facts["uid"] != looked["facts"]["uid"], "no other stage's step has that account"
+    assert tried["facts"]["found"][str(place.secret)]["read"] == "Permission denied"
+
+
+def test_a_secret_that_others_may_read_is_refused_as_ever(place):
+    place.secret.chmod(0o644)
+    reference = {"credential": None, "file": str(place.secret)}
+    with Manager(place.workers), Service(place, _sources(place)) as service:
+        done = service.run(_request(place, "secret", key=reference))
+    assert (done["ending"], done["code"]) == ("broke", "stage-error")
+    assert "others may read this secret" in done["message"]
+
+
+def test_a_stage_that_writes_to_the_services_folders_has_the_services_account(place):
+    export = place.root / "export"
+    export.mkdir()
+    os.chown(export, place.catalog.stat().st_uid, -1)
+    with (
+        Manager(place.workers) as manager,
+        Service(place, _sources(place), accounts={"export": "service"}, preload=["export"]) as s,
+    ):
+        done = s.run(_request(place, "look", stage="export", export=str(export)))
+    assert done["facts"]["uid"] == place.catalog.stat().st_uid, done
+    assert (export / "copy.txt").read_text() == "as received"
+    assert manager.fork_servers == [], "none was needed"
+
+
+def test_what_a_step_made_closed_comes_back(place):
+    with Manager(place.workers), Service(place, _sources(place)) as service:
+        done = service.run(_request(place, "closed"))
+        folder = place.work / f"step-{_count}"
+        assert (done["ending"], done["made"]) == ("finished", ["text/b.txt"]), done
+        _removable(folder)
+
+
+def test_what_a_step_shut_against_the_service_can_be_removed_all_the_same(place):
+    with Manager(place.workers), Service(place, _sources(place)) as service:
+        done = service.run(_request(place, "shut"))
+        folder = place.work / f"step-{_count}"
+        assert done["ending"] == "broke"
+        _removable(folder)
+
+
+def _removable(folder: Path) -> None:
+    """By the service's user."""
+    import subprocess
+    import sys
+
+    code = "import shutil, sys; shutil.rmtree(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(folder)], user="daemon", check=True,
+                   group="daemon", extra_groups=[])  # fmt: skip
+    assert not folder.exists()
+
+
+def test_an_input_is_no_output(place):
+    with Manager(place.workers), Service(place, _sources(place)) as service:
+        done = service.run(_request(place, "give-input"))
+    assert (done["ending"], done["code"]) == ("broke", "bad-output"), done
+    assert place.original.read_text() == "as received"
+
+
+def test_a_timeout_kills_the_step_though_the_service_cannot(place):
+    with Manager(place.workers), Service(place, _sources(place)) as service:
+        done = service.run(_request(place, "hang", seconds=1))
+        pid = int((place.work / f"step-{_count}" / "pid").read_text())
+        assert (done["ending"], done["code"]) == ("broke", "timed-out"), done
+        assert not Path(f"/proc/{pid}").exists()
+        assert service.run(_request(place, "look"))["ending"] == "finished", "the lane goes on"
+
+
+def test_a_fork_server_that_is_killed_costs_nobody_an_attempt(place):
+    with Manager(place.workers) as manager, Service(place, _sources(place)) as service:
+        service.ask(_request(place, "hang"))
+        folder = place.work / f"step-{_count}"
+        pid = _pid(folder)
+        manager.fork_servers[0].kill()
+        done = service.answer()
+        assert (done["ending"], done["code"]) == ("put-back", "runner-lost"), done
+        _gone(pid)
+        again = service.run(_request(place, "look"))
+        assert again["ending"] == "finished"
+        assert again["separate"] == {"": FIRST + 1}, "it has another account"
+
+
+def test_when_the_service_is_killed_its_steps_end(place):
+    with Manager(place.workers) as manager:
+        service = Service(place, _sources(place))
+        service.ask(_request(place, "hang"))
+        pid = _pid(place.work / f"step-{_count}")
+        service.process.send_signal(signal.SIGKILL)
+        service.process.wait()
+        manager.fork_servers[0].wait(20)
+        _gone(pid)
+        service.process.stdin.close()
+        service.process.stdout.close()
+
+
+def _pid(folder: Path) -> int:
+    until = time.monotonic() + 20
+    while not (folder / "pid").exists() or not (folder / "pid").read_text():
+        assert time.monotonic() < until, "the step runs"
+        time.sleep(0.01)
+    return int((folder / "pid").read_text())
+
+
+def _gone(pid: int) -> None:
+    until = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < until, "the step's process is gone"
+        time.sleep(0.01)
+
+
+def test_nobody_but_the_service_gets_a_fork_server(place):
+    import socket
+    import subprocess
+    import sys
+
+    code = "import socket, sys; socket.socket(1, 5).connect(sys.argv[1])"
+    with Manager(place.workers) as manager:
+        tried = subprocess.run(
+            [sys.executable, "-c", code, str(place.workers)], user="nobody", group="nogroup",
+            extra_groups=[], capture_output=True, text=True,
+        )  # fmt: skip
+        assert "PermissionError" in tried.stderr
+        place.workers.chmod(0o666)  # and were its mode wrong, the other end looks who is there
+        tried = subprocess.run(
+            [sys.executable, "-c", code + "; s = 0", str(place.workers)], user="nobody",
+            group="nogroup", extra_groups=[], capture_output=True, text=True,
+        )  # fmt: skip
+        assert tried.returncode == 0
+        until = time.monotonic() + 20
+        while not manager.fork_servers:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert manager.fork_servers[0].wait(20) == 1
+    assert isinstance(socket.AF_UNIX, int)
+
+
+def test_the_cost_of_a_step_in_an_account_of_its_own(place, record_property):
+    took = {}
+    for plain in (True, False):
+        with Manager(place.workers), Service(place, _sources(place), plain=plain) as service:
+            each = [service.run(_request(place, "look"))["took"] for _ in range(40)][10:]
+        place.workers.unlink()
+        took[plain] = statistics.median(each) * 1000
+    record_property("plain_ms", took[True])
+    record_property("separate_ms", took[False])
+    print(f"plain {took[True]:.1f} ms, separate {took[False]:.1f} ms")
+    assert took[False] - took[True] < 15, "on a busy machine; 3 ms are wanted on an idle one"
