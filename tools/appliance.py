@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import appliance_accounts as accounts
 import appliance_first as first
 import appliance_later as later
 import appliance_packages as packages
@@ -33,17 +34,18 @@ from archived.testing.samples.catalogue import generator_version
 ROOT = Path(__file__).resolve().parent.parent
 CANNOT = 77
 STEPS: tuple[Callable[[World], str], ...] = (
-    first.install, first.servers, first.configure, first.deliver, first.upgrade,
+    first.install, first.servers, first.configure, first.deliver, accounts.upgrade,
     first.real_scans, first.paper_may_go_back, first.signed, later.metrics, later.disk_lost,
-    later.killed, later.hung, later.rebooted, later.mistyped, later.own_plugin, first.events,
-    later.reported, later.removed, later.purged, later.installed_again,
+    later.killed, accounts.crashed, later.hung, later.rebooted, later.mistyped,
+    accounts.owns_nothing, later.own_plugin, first.events, later.reported,
+    later.removed, later.purged, later.installed_again,
 )  # fmt: skip
 IN_PLACE: tuple[Callable[[World], str], ...] = (
     first.install, first.servers, first.configure, first.deliver, between.release_upgraded,
     between.package_changed, between.old_python_removed,
 )  # fmt: skip
 """The steps where one Debian release is installed over another."""
-SCANS = 36
+SCANS = 44
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,9 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         release = RELEASES[given.release]
         older = RELEASES[given.upgrade_from] if given.upgrade_from else None
         package = given.package or _build(release)
-        previous = (given.previous or _build(older)).resolve() if older else None
+        previous = given.previous or (_build(older) if older else None)
         _say(began, "a package to test", "given" if given.package else "of the last commit")
-        world = _prepare(work, older or release, package.resolve(), previous, began)
+        world = _prepare(
+            work, older or release, package.resolve(), previous and previous.resolve(), began
+        )
         world.release, world.before = release.suite, (older or release).suite
         try:
             world.box.boot()
@@ -116,7 +120,7 @@ def _prepare(
          base.name)  # fmt: skip
     packages.unpack(base, work / "root")
     if given:
-        older, holds, changed = given, "the package for the older Debian", False
+        older, holds, changed = given, "a package that was given", False
     else:
         older, holds, changed = packages.previous(package, ROOT, work)
     _say(began, "the machine's files and the package before this one", "")
@@ -132,7 +136,7 @@ def _prepare(
 
 def _scans(desk: Path) -> list[Path]:
     """Different papers of one page; none with a mark of secrecy, which would rightly be held."""
-    kept = ROOT / ".cache" / "appliance" / f"scans-{generator_version()}"
+    kept = ROOT / ".cache" / "appliance" / f"scans-{SCANS}-{generator_version()}"
     if not (kept / "complete").exists():
         made = samples.make(kept, seed=4, count=SCANS, pages=1, dpi=200)
         for each in made:
@@ -193,7 +197,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="start with this older release, then install --release over it",
     )  # fmt: skip
     options.add_argument(
-        "--previous", type=Path, help="the package for --upgrade-from (else the last commit's)"
+        "--previous", type=Path, help="the package to begin with (else one is made)"
     )
     options.add_argument("--keep", action="store_true", help="leave the machine's files behind")
     options.add_argument("--until", default="", metavar="STEP", help="the last step that is made")

@@ -242,29 +242,6 @@ def real_scans(world: World) -> str:
     return ", ".join(f"{name}: {state}" for name, state in sorted(ends.items()))
 
 
-def upgrade(world: World) -> str:
-    """An upgrade in the middle of work loses nothing: the catalog is brought up to date first."""
-    scans = world.take(4)
-    world.send("smb", *scans)
-    world.until_working()
-    before = {d["id"] for d in world.documents()}
-    world.install(world.package)
-    world.until_ready()
-    if not before <= {d["id"] for d in world.documents()}:
-        raise ApplianceError("documents of the older version are not there any more")
-    wanted = packages.version(world.package)
-    got = world.box.run("dpkg-query", "-W", "-f", "${Version}", "archived")
-    if got != wanted:
-        raise ApplianceError(f"{got} is installed, not {wanted}")
-    kept = sorted((world.box.root / "var/lib/archived").glob("catalog.db.shape-*"))
-    if world.changed and not kept:
-        raise ApplianceError("the catalog was changed and no copy of the older one is kept")
-    everything = [Path(name) for name in world.sent]
-    world.until_safe(*everything)
-    copies = ", ".join(path.name for path in kept) or "no change of the catalog"
-    return f"to {wanted}; {len(everything)} documents safe; {copies}"
-
-
 def paper_may_go_back(world: World) -> str:
     """Each share has a list of what is safe, with every document that came there."""
     counted = 0

@@ -39,6 +39,12 @@ class PluginError(ArchivedError):
     exit_status = 78
 
 
+class AccountError(ArchivedError):
+    """Steps cannot have accounts of their own, where the unit says that they must."""
+
+    code = "no-account"
+
+
 class CatalogError(ArchivedError):
     """The catalog cannot be opened or is damaged."""
 

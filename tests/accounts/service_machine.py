@@ -134,6 +134,13 @@ class Machine:
     """A state folder, a store, a key, a catalog and a control socket, as the package has them."""
 
     root: Path
+    steps: int = 0
+    """How many were asked for."""
+
+    @property
+    def latest(self) -> Path:
+        """The folder of the latest."""
+        return self.work / f"step-{self.steps}"
 
     def __post_init__(self) -> None:
         self.root.chmod(0o755)
@@ -186,7 +193,6 @@ class Service:
         plain: bool = False,
     ) -> None:  # fmt: skip
         self._place = place
-        self._count = 0
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, user=SERVICE, group=SERVICE, extra_groups=[],

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import statistics
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from service_machine import FIRST, Machine, Manager, Service, machine
 
 from archived.api import Artifact, Role
 from archived.engine.boundary import DocumentCard, Limits, Request
+from archived.engine.handover import closed_to_us, hand_over, secrets_of, without_secrets
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="user ids are root's to give")
 
@@ -67,8 +69,10 @@ class Look(Stage[Options]):
         for text in context.options.paths:
             path = Path(text)
             found[text] = {
-                "read": tried(lambda: os.listdir(path) if path.is_dir() else path.read_bytes()),
-                "write": tried(lambda: (path / "x").touch() if path.is_dir() else path.open("ab").close()),
+                "list": tried(lambda: os.listdir(path)),
+                "read": tried(path.read_bytes),
+                "make": tried((path / "x").touch),
+                "write": tried(lambda: path.open("ab").close()),
                 "mode": tried(lambda: os.chmod(path, 0o777)),
                 "owner": tried(lambda: os.chown(path, os.getuid(), -1)),
                 "times": tried(lambda: os.utime(path)),
@@ -165,17 +169,13 @@ def _sources(place: Machine) -> list[dict[str, str]]:
     return [{"name": "look", "file": str(place.root / "plugin.py")}]
 
 
-_count = 0
-
-
 def _request(place: Machine, do: str, *, stage: str = "look", seconds: float = 60, **options):
-    global _count
-    _count += 1
+    place.steps += 1
     original = Artifact(place.original, "0001.txt", "text/plain", Role.ORIGINAL, "ab" * 64, 11)
+    card = DocumentCard(f"d-{place.steps}", datetime.now(UTC), "scans", "T.txt", (original,))
     return Request(
-        step=f"step-{_count}", stage=stage, options={"do": do, **options},
-        document=DocumentCard(f"doc-{_count}", datetime.now(UTC), "scans", "T.txt", (original,)),
-        folder=place.work / f"step-{_count}",
+        step=f"step-{place.steps}", stage=stage, options={"do": do, **options},
+        document=card, folder=place.latest,
         deadline=datetime.now(UTC) + timedelta(seconds=seconds), limits=Limits(),
     ).to_json()  # fmt: skip
 
@@ -194,23 +194,20 @@ def test_a_step_has_an_account_of_its_own_and_does_its_work(place):
 
 def test_the_account_alone_holds_what_the_service_owns(place):
     """With Landlock off: permissions, not rules, refuse."""
-    other = place.work / "step-of-another-lane"
-    with Manager(place.workers, landlock=False), Service(place, _sources(place)) as one:
-        with Service(place, _sources(place), lane="other") as two:
-            two.ask(_request(place, "wait", paths=[str(place.root / "go")]))
-            beside = place.work / f"step-{_count}"
-            until = time.monotonic() + 20
-            while not (beside / ".tmp").exists():
-                assert time.monotonic() < until
-                time.sleep(0.01)
-            paths = [place.catalog, place.state, place.store, place.sealed, place.secret,
-                     place.control, place.original, place.spool, place.work, place.workers, beside,
-                     beside / ".input", beside / ".tmp"]  # fmt: skip
-            done = one.run(
-                _request(place, "attack", paths=list(map(str, paths)), pid=one.process.pid)
-            )
-            (place.root / "go").touch()
-            assert two.answer()["facts"]["uid"] == FIRST + 1
+    with (
+        Manager(place.workers, landlock=False),
+        Service(place, _sources(place)) as one,
+        Service(place, _sources(place), lane="other") as two,
+    ):
+        two.ask(_request(place, "wait", paths=[str(place.root / "go")]))
+        beside = place.latest
+        _until((beside / ".tmp").exists, "the other lane's step runs")
+        paths = [place.catalog, place.state, place.store, place.sealed, place.secret,
+                 place.control, place.original, place.spool, place.workers, beside,
+                 beside / ".input", beside / ".tmp"]  # fmt: skip
+        done = one.run(_request(place, "attack", paths=list(map(str, paths)), pid=one.process.pid))
+        (place.root / "go").touch()
+        assert two.answer()["facts"]["uid"] == FIRST + 1
     found = done["facts"]["found"]
     possible = {
         (about, what) for about, each in found.items() for what, how in each.items()
@@ -221,7 +218,6 @@ def test_the_account_alone_holds_what_the_service_owns(place):
         how for what, how in found["service"].items()
     }
     assert stat.S_IMODE(place.secret.stat().st_mode) == 0o600
-    assert not other.exists()
 
 
 def test_in_plain_mode_the_same_attack_reaches_the_service(place):
@@ -280,7 +276,7 @@ def test_a_stage_that_writes_to_the_services_folders_has_the_services_account(pl
 def test_what_a_step_made_closed_comes_back(place):
     with Manager(place.workers), Service(place, _sources(place)) as service:
         done = service.run(_request(place, "closed"))
-        folder = place.work / f"step-{_count}"
+        folder = place.latest
         assert (done["ending"], done["made"]) == ("finished", ["text/b.txt"]), done
         _removable(folder)
 
@@ -288,16 +284,13 @@ def test_what_a_step_made_closed_comes_back(place):
 def test_what_a_step_shut_against_the_service_can_be_removed_all_the_same(place):
     with Manager(place.workers), Service(place, _sources(place)) as service:
         done = service.run(_request(place, "shut"))
-        folder = place.work / f"step-{_count}"
+        folder = place.latest
         assert done["ending"] == "broke"
         _removable(folder)
 
 
 def _removable(folder: Path) -> None:
     """By the service's user."""
-    import subprocess
-    import sys
-
     code = "import shutil, sys; shutil.rmtree(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, str(folder)], user="daemon", check=True,
                    group="daemon", extra_groups=[])  # fmt: skip
@@ -314,7 +307,7 @@ def test_an_input_is_no_output(place):
 def test_a_timeout_kills_the_step_though_the_service_cannot(place):
     with Manager(place.workers), Service(place, _sources(place)) as service:
         done = service.run(_request(place, "hang", seconds=1))
-        pid = int((place.work / f"step-{_count}" / "pid").read_text())
+        pid = int((place.latest / "pid").read_text())
         assert (done["ending"], done["code"]) == ("broke", "timed-out"), done
         assert not Path(f"/proc/{pid}").exists()
         assert service.run(_request(place, "look"))["ending"] == "finished", "the lane goes on"
@@ -323,7 +316,7 @@ def test_a_timeout_kills_the_step_though_the_service_cannot(place):
 def test_a_fork_server_that_is_killed_costs_nobody_an_attempt(place):
     with Manager(place.workers) as manager, Service(place, _sources(place)) as service:
         service.ask(_request(place, "hang"))
-        folder = place.work / f"step-{_count}"
+        folder = place.latest
         pid = _pid(folder)
         manager.fork_servers[0].kill()
         done = service.answer()
@@ -338,7 +331,7 @@ def test_when_the_service_is_killed_its_steps_end(place):
     with Manager(place.workers) as manager:
         service = Service(place, _sources(place))
         service.ask(_request(place, "hang"))
-        pid = _pid(place.work / f"step-{_count}")
+        pid = _pid(place.latest)
         service.process.send_signal(signal.SIGKILL)
         service.process.wait()
         manager.fork_servers[0].wait(20)
@@ -348,54 +341,84 @@ def test_when_the_service_is_killed_its_steps_end(place):
 
 
 def _pid(folder: Path) -> int:
-    until = time.monotonic() + 20
-    while not (folder / "pid").exists() or not (folder / "pid").read_text():
-        assert time.monotonic() < until, "the step runs"
-        time.sleep(0.01)
-    return int((folder / "pid").read_text())
+    pid = folder / "pid"
+    _until(lambda: pid.exists() and pid.read_text(), "the step runs")
+    return int(pid.read_text())
 
 
 def _gone(pid: int) -> None:
-    until = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < until, "the step's process is gone"
+    _until(lambda: not Path(f"/proc/{pid}").exists(), "the step's process is gone")
+
+
+def _until(condition, what: str) -> None:
+    ends = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends, what
         time.sleep(0.01)
 
 
 def test_nobody_but_the_service_gets_a_fork_server(place):
-    import socket
-    import subprocess
-    import sys
+    code = "import socket, sys; line = socket.socket(1, 5); line.connect(sys.argv[1])"
 
-    code = "import socket, sys; socket.socket(1, 5).connect(sys.argv[1])"
-    with Manager(place.workers) as manager:
-        tried = subprocess.run(
-            [sys.executable, "-c", code, str(place.workers)], user="nobody", group="nogroup",
-            extra_groups=[], capture_output=True, text=True,
-        )  # fmt: skip
-        assert "PermissionError" in tried.stderr
-        place.workers.chmod(0o666)  # and were its mode wrong, the other end looks who is there
-        tried = subprocess.run(
-            [sys.executable, "-c", code + "; s = 0", str(place.workers)], user="nobody",
+    def connect() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, str(place.workers)], check=False, user="nobody",
             group="nogroup", extra_groups=[], capture_output=True, text=True,
         )  # fmt: skip
-        assert tried.returncode == 0
-        until = time.monotonic() + 20
-        while not manager.fork_servers:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+
+    with Manager(place.workers) as manager:
+        assert "PermissionError" in connect().stderr
+        place.workers.chmod(0o666)  # and were its mode wrong, the other end looks who is there
+        assert connect().returncode == 0
+        _until(lambda: manager.fork_servers, "somebody was let in")
         assert manager.fork_servers[0].wait(20) == 1
-    assert isinstance(socket.AF_UNIX, int)
 
 
-def test_the_cost_of_a_step_in_an_account_of_its_own(place, record_property):
-    took = {}
-    for plain in (True, False):
-        with Manager(place.workers), Service(place, _sources(place), plain=plain) as service:
-            each = [service.run(_request(place, "look"))["took"] for _ in range(40)][10:]
-        place.workers.unlink()
-        took[plain] = statistics.median(each) * 1000
-    record_property("plain_ms", took[True])
-    record_property("separate_ms", took[False])
-    print(f"plain {took[True]:.1f} ms, separate {took[False]:.1f} ms")
-    assert took[False] - took[True] < 15, "on a busy machine; 3 ms are wanted on an idle one"
+def test_what_handing_over_and_back_costs_a_step(place, record_property):
+    """The calls themselves, at best: the machine may be busy with others."""
+    took = []
+    for _ in range(40):
+        request = _request(place, "look")
+        place.latest.mkdir(mode=0o700)
+        began = time.perf_counter()
+        handed = hand_over({"folder": str(place.latest), "request": request}, FIRST)
+        (place.latest / ".tmp").mkdir()
+        assert not closed_to_us(place.latest)
+        handed.close()
+        took.append((time.perf_counter() - began) * 1000)
+    record_property("ms", min(took))
+    assert min(took) < 3, f"{min(took):.2f} ms"
+
+
+def test_a_sealed_object_is_handed_over_as_a_storage_root_with_nothing_else_in_it(place):
+    ocfl, key = place.store / "ocfl", "abc/def/urn"
+    (ocfl / key / "v1/content/text").mkdir(parents=True)
+    (ocfl / "0=ocfl_1.1").write_text("ocfl_1.1")
+    (ocfl / "abc/other").mkdir()
+    (ocfl / "abc/other/secret").write_text("of another document")
+    main = ocfl / key / "v1/content/text/document.txt"
+    main.write_text("sealed")
+    main.chmod(0o440)
+    request = _request(place, "look")
+    request["document"]["artifacts"][0]["path"] = str(main)
+    request["document"]["sealed"] = {"root": str(ocfl / key), "key": key}
+    place.latest.mkdir()
+    handed = hand_over({"folder": str(place.latest), "request": request}, FIRST)
+    document = handed.job["request"]["document"]
+    given = Path(document["sealed"]["root"])
+    assert given.is_relative_to(place.latest)
+    assert str(given).endswith(f"/ocfl/{key}")
+    there = Path(document["artifacts"][0]["path"])
+    assert there == given / "v1/content/text/document.txt"
+    assert there.samefile(main)
+    names = {path.name for path in place.latest.rglob("*") if path.is_file()}
+    assert names == {"0=ocfl_1.1", "document.txt"}
+    assert request["document"]["sealed"]["root"] == str(ocfl / key), "the request is as it was"
+
+
+def test_options_are_told_without_the_secrets_that_are_given_open():
+    key, other = {"credential": None, "file": "/a"}, {"credential": None, "file": "/b"}
+    options = {"key": key, "tsa": [{"password": other, "url": "u"}], "n": 1}
+    assert list(secrets_of(options)) == [key, other]
+    told = without_secrets(options, ["/a"])
+    assert told == {"key": None, "tsa": [{"password": other, "url": "u"}], "n": 1}

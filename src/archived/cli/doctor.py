@@ -50,7 +50,7 @@ def doctor(session: Session, folder: Path | None, writer: str | None, daemon: st
 
     settings = load(place.chosen(session.config))
     with check.busy(_("looking around ...")), ended_in_order():
-        found = [*look(settings), *_stages(settings), _daemon(session)]
+        found = [*look(settings), *_stages(settings), *_daemon(session)]
     unfit = [each for each in found if each.needed and each.verdict != "yes"]
     if session.as_json:
         shown.as_json({"fit": not unfit, "findings": [asdict(each) for each in found]})
@@ -74,17 +74,33 @@ def _stages(settings: Settings) -> list[Finding]:
     return found
 
 
-def _daemon(session: Session) -> Finding:
+def _daemon(session: Session) -> list[Finding]:
     from archived.cli.surroundings import Finding
 
     what = "the daemon runs and is ready"
     try:
         live: dict[str, Any] = session.ask_daemon("status", {})["daemon"]
     except ArchivedError as error:
-        return Finding("daemon", what, "no", error.message, needed=False)
+        return [Finding("daemon", what, "no", error.message, needed=False)]
     started = shown.moment(live["started"], session.place.zone, seconds=True)
     why = "; ".join(live["not_ready"]) or _("since {moment}").format(moment=started)
-    return Finding("daemon", what, "no" if live["not_ready"] else "yes", why, needed=False)
+    ready = Finding("daemon", what, "no" if live["not_ready"] else "yes", why, needed=False)
+    return [ready, _accounts(live.get("accounts", {}))]
+
+
+def _accounts(lanes: dict[str, dict[str, int]]) -> Finding:
+    """What the kernel told the daemon about its fork servers."""
+    from archived.cli.surroundings import Finding
+
+    what = "steps have accounts of their own"
+    users = sorted({user for lane in lanes.values() for user in lane.values()})
+    if not users:
+        why = "plain mode: they have the daemon's own; the package's unit gives them others"
+        return Finding("daemon", what, "no", why, needed=False)
+    why = _("users {users}; stages that make copies have the daemon's own").format(
+        users=", ".join(map(str, users))
+    )
+    return Finding("daemon", what, "yes", why, needed=False)
 
 
 def _tell(found: list[Finding], unfit: list[Finding]) -> None:

@@ -388,7 +388,8 @@ class Daemon:
             },
             "doubted_answers": {name: why for name, why in self.shares.doubts().items() if why},
             "accounts": {
-                lane: runner.separate for lane, runner in self.runners.items()
+                lane: runner.separate
+                for lane, runner in self.runners.items()
                 if isinstance(runner, LocalRunner) and runner.separate is not None
             },
             "problems": self.problems,

@@ -32,8 +32,6 @@ LOG_LIMIT = 64 * 2**10
 
 TEMPORARY = ".tmp"
 """Folder inside a step's own for TMPDIR and HOME; nothing in it is output."""
-INPUT = ".input"
-"""Folder inside a step's own for what it was given; nothing in it is output. See `handover`."""
 
 Json = Mapping[str, Any]
 

@@ -40,7 +40,7 @@ from archived.engine.listener import Listener
 from archived.engine.handover import SECRETS_LIMIT
 from archived.engine.registry import Registry, load_plugins, preload
 from archived.engine.worker import child as worker
-from archived.errors import PluginError
+from archived.errors import AccountError, PluginError
 
 START_SECONDS = 120
 """Importing every plug-in must be done by then, or the fork server is killed by its alarm."""
@@ -71,10 +71,11 @@ class ForkServer:
             self._demand_scratch(start.get("scratch"))
             self.registry = load_plugins(start["sources"])
             preload(self.registry, start["preload"])
-        except PluginError as error:
-            self.tell(
-                {"did": "failed", "message": error.message[:_WORDS], "hint": error.hint[:_WORDS]}
-            )
+        except (PluginError, AccountError) as error:
+            self.tell({
+                "did": "failed", "message": error.message[:_WORDS], "hint": error.hint[:_WORDS],
+                "code": error.code,
+            })  # fmt: skip
             raise SystemExit(1) from error
         with contextlib.suppress(OSError):
             syscall_table.table()  # else every child would read it
@@ -94,12 +95,12 @@ class ForkServer:
 
     @staticmethod
     def _demand_scratch(scratch: str | None) -> None:
-        """Raises `PluginError` when steps could not get to their folders in `scratch`."""
+        """Raises `AccountError` when steps could not get to their folders in `scratch`."""
         try:
             if scratch is not None:
                 os.close(os.open(f"{scratch}/.", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
-            raise PluginError(
+            raise AccountError(
                 f"steps in an account of their own cannot get to {scratch}: {error.strerror}",
                 hint="[archive] state is not where the unit archived-worker@ expects it: see "
                 "state.conf among the examples for systemd",

@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from archived.engine.boundary import INPUT
 from archived.errors import StoreError
 
 Json = Mapping[str, Any]
 
+INPUT = ".input"
+"""Folder inside a step's own for what it was given; nothing in it is output."""
 SECRETS_LIMIT = 16
 """Secrets that one step may be given."""
 DEPTH_LIMIT = 64

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from archived.api import Role
-from archived.engine.boundary import INPUT, TEMPORARY
+from archived.engine.boundary import TEMPORARY
+from archived.engine.handover import INPUT
 from archived.engine.returned import clean
 from archived.model.manifest import DUBLIN_CORE, PREMIS, RECORD
 from archived.model.outcome import Ending, Made, Outcome

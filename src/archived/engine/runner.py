@@ -425,6 +425,8 @@ class LocalRunner:
         return Server(self._hear, self._lost, None if name == _SERVICE else self._workers)
 
     async def _start(self, server: Server, name: str) -> None:
+        if self._scratch is not None and self._workers is not None:
+            self._scratch.chmod(0o755)  # each folder in it says itself who may enter
         scratch = None if self._scratch is None else str(self._scratch)
         start = {
             "do": "start", "sources": self._sources,

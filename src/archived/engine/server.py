@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archived.errors import PluginError
+from archived.errors import AccountError, ArchivedError, PluginError
 
 _log = logging.getLogger("archived.engine")
 
@@ -69,7 +69,7 @@ class Server:
     async def start(
         self, start: Mapping[str, Any], environment: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Start it and wait until its plug-ins are loaded. Raises `PluginError`."""
+        """Start it and wait until its plug-ins are loaded. Raises `PluginError`, `AccountError`."""
         environment = _environment(environment)
         try:
             if self._workers is None:
@@ -95,7 +95,8 @@ class Server:
             raise
         if ready.get("did") != "ready":
             await self._end()  # it ends by itself; a signal sent now could hide its own status
-            raise PluginError(
+            kind = AccountError if ready.get("code") == AccountError.code else PluginError
+            raise kind(
                 ready.get("message", f"the fork server ended while starting ({self._status()})"),
                 hint=ready.get("hint", "the journal may say more"),
             )
@@ -279,10 +280,10 @@ def _separate(account: int | None) -> int:
     return account
 
 
-def _cannot_start(error: BaseException, workers: Path | None) -> PluginError:
+def _cannot_start(error: BaseException, workers: Path | None) -> ArchivedError:
     if workers is None:
         return PluginError(f"the fork server does not start: {error!r}")
-    return PluginError(
+    return AccountError(
         f"no fork server in an account of its own can be had at {workers}: {error}",
         hint="look at: systemctl status archived-worker.socket 'archived-worker@*'",
     )
