@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from archived.daemon import cards
 from archived.daemon.daemon import GRACE, HEARTBEAT
+from archived.engine import forkserver, handover
 from archived.errors import ConfigError, PluginError
 
 UNIT = Path(__file__).parents[2] / "systemd" / "archived.service"
@@ -20,33 +22,70 @@ analyze = pytest.mark.skipif(
 )
 
 
-def _settings() -> dict[str, list[str]]:
+WORKER = UNIT.with_name("archived-worker@.service")
+SOCKET = UNIT.with_name("archived-worker.socket")
+
+
+def _settings(unit: Path = UNIT) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for key, value in re.findall(r"^(\w+)=(.*)$", UNIT.read_text(), re.MULTILINE):
+    for key, value in re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE):
         found.setdefault(key, []).append(value)
     return found
 
 
 @analyze
-def test_systemd_has_nothing_to_say_about_the_unit(tmp_path):
-    # The program is wherever it is installed here; systemd looks whether it is there.
+@pytest.mark.parametrize("unit", [UNIT, SOCKET, WORKER], ids=lambda unit: unit.name)
+def test_systemd_has_nothing_to_say_about_the_unit(unit, tmp_path):
+    # The programs are wherever they are installed here; systemd looks whether they are there.
     here = str(Path(sys.executable).parent / "archived")
-    copy = tmp_path / "archived.service"
-    copy.write_text(UNIT.read_text().replace("/usr/bin/archived", here))
+    for each in (UNIT, SOCKET, WORKER):
+        text = each.read_text().replace("/usr/bin/archived", here)
+        text = text.replace("/usr/lib/archived/bin/python3", sys.executable)
+        (tmp_path / each.name).write_text(text)
+    name = unit.name.replace("@", "@1")
     done = subprocess.run(
-        ["systemd-analyze", "verify", copy], check=False, capture_output=True, text=True, timeout=60
-    )
+        ["systemd-analyze", "verify", tmp_path / name],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @analyze
-def test_the_exposure_is_low():
+@pytest.mark.parametrize("unit", [UNIT, WORKER], ids=lambda unit: unit.name)
+def test_the_exposure_is_low(unit, tmp_path):
+    plain = tmp_path / unit.name.replace("@", "")  # an instance needs a systemd that runs
+    plain.write_text(unit.read_text())
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=12", UNIT],
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=12", plain],
         check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     print(done.stdout.strip().splitlines()[-1])
     assert done.returncode == 0, done.stdout
+
+
+def test_the_unit_of_the_steps_fits_that_of_the_service_and_the_program():
+    unit, worker, socket = _settings(), _settings(WORKER), _settings(SOCKET)
+    [folder] = [e.partition("=")[2] for e in unit["Environment"] if e.startswith(cards.WORKERS)]
+    assert socket["ListenSequentialPacket"] == [f"{folder}/socket"]
+    assert (socket["Accept"], socket["SocketMode"]) == (["yes"], ["0600"])
+    assert socket["SocketUser"] == unit["User"]
+    assert worker["ExecStart"][0].split()[-3:] == [forkserver.__name__, "3", *unit["User"]], (
+        "whom it serves"
+    )
+    assert worker["ExecStopPost"][0].split()[-3:] == [
+        handover.__name__,
+        "${ARCHIVED_WORK}",
+        *unit["User"],
+    ]
+    assert worker["DynamicUser"] == ["yes"]
+    assert worker["User"] == ["steps-%i"], "else all instances have one"
+    assert "LoadCredential" not in WORKER.read_text(), "secrets are handed over one by one"
+    assert int(worker["WatchdogSec"][0]) > forkserver.START_SECONDS
+    same = ("CapabilityBoundingSet", "SystemCallFilter", "IPAddressDeny", "RestrictNamespaces")
+    for key in same:
+        wanted = [value for value in unit[key] if value != "@chown"]
+        assert worker[key] == wanted, key
+    assert {"archived-worker.socket"} <= set(unit["Requires"]) & set(unit["After"][0].split())
 
 
 @analyze

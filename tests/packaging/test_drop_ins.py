@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[2] / "systemd" / "archived.service"
-DROP_INS = sorted((UNIT.parent / "examples").glob("*.conf"))
+UNITS = Path(__file__).parents[2] / "systemd"
+DROP_INS = sorted((UNITS / "examples").glob("*.conf"))
 
 pytestmark = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
@@ -20,12 +20,18 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.stem)
 def test_the_exposure_with_a_drop_in_is_the_one_it_names(drop_in, tmp_path):
-    unit = UNIT.read_text().partition("[Install]")[0]
+    name = re.match(r"# /etc/systemd/system/(\S+)\.d/", drop_in.read_text())[1]
     here = str(Path(sys.executable).parent / "archived")
-    both = tmp_path / "archived.service"
+    for each in UNITS.iterdir():
+        if each.is_file():
+            unit = each.read_text().replace("/usr/bin/archived", here)
+            unit = unit.replace("/usr/lib/archived/bin/python3", sys.executable)
+            (tmp_path / each.name).write_text(unit)
+    # An instance cannot be judged without systemd running: the template under a plain name.
+    both = tmp_path / name.replace("@", "")
     # PKCS#11's group is made by a package that is not everywhere.
     more = drop_in.read_text().replace("SupplementaryGroups=plugdev", "")
-    both.write_text(unit.replace("/usr/bin/archived", here) + more)
+    both.write_text((tmp_path / name).read_text().partition("[Install]")[0] + more)
     verify = subprocess.run(
         ["systemd-analyze", "verify", both], check=False, capture_output=True, text=True, timeout=60
     )
@@ -34,12 +40,12 @@ def test_the_exposure_with_a_drop_in_is_the_one_it_names(drop_in, tmp_path):
         ["systemd-analyze", "security", "--offline=true", "--no-pager", both],
         check=True, capture_output=True, text=True, timeout=60,
     ).stdout  # fmt: skip
-    found = re.search(r"exposure level for archived.service: (\d\.\d)", judged)
+    found = re.search(r"exposure level for \S+: (\d\.\d)", judged)
     said = re.search(r"Exposure with it: (\d\.\d) \(of 10\)", drop_in.read_text())
     assert (found[1], said[1]) == (said[1], found[1])
 
 
 def test_there_are_drop_ins_for_shares_networks_secrets_and_tokens():
     assert [path.stem for path in DROP_INS] == [
-        "credentials", "folders", "network-share", "network", "pkcs11",
+        "credentials", "folders", "network-share", "network", "pkcs11", "state",
     ]  # fmt: skip
