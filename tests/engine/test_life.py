@@ -190,8 +190,9 @@ async def test_a_line_that_breaks_in_the_daemon_ends_its_fork_server_and_the_lan
     running = asyncio.create_task(runner.run(ask("wait", text=str(tmp_path))))
     await _until((tmp_path / "ready").exists)
     [server] = servers()
-    broken = runner._server._hear
-    runner._server._hear = lambda message: broken({"of": "another shape"})
+    [server] = runner._servers.living
+    broken = server._hear
+    server._hear = lambda message: broken({"of": "another shape"})
     await runner.cancel("step-1")  # whose end is the message that breaks it
     assert (await running).code == "runner-lost"
     assert any(getattr(r, "action", "") == "runner-broke" for r in caplog.records)

@@ -215,7 +215,7 @@ def say(ask):
 async def test_a_malformed_reply_costs_its_own_document_and_nobody_else(
     runner, ask, say, tmp_path, attack
 ):
-    server, known = runner._server, dict(runner.confinement)
+    servers, known = runner._servers.living, dict(runner.confinement)
     neighbour = asyncio.create_task(
         runner.run(ask("wait", text=str(tmp_path), document="neighbour"))
     )
@@ -227,8 +227,7 @@ async def test_a_malformed_reply_costs_its_own_document_and_nobody_else(
     (tmp_path / "go").touch()
     assert (await neighbour).ending is Ending.FINISHED
     assert (await runner.run(ask("finish"))).facts == {"fine": True}
-    assert runner._server is server, "the fork server is the same"
-    assert server.lives
+    assert runner._servers.living == servers, "the fork server is the same"
     assert set(runner.confinement) <= set(PROTECTIONS)
     assert {name: verdict for name, verdict in runner.confinement.items() if name in known} == known
 
@@ -291,7 +290,7 @@ async def test_nothing_of_a_step_passes_through_the_process_that_forks(runner, a
     words = b"cong-van-mat-" + os.urandom(8).hex().encode()
     asked = say(outcome(notes=[words.decode()]), document=words.decode())
     assert (await runner.run(asked)).notes == (words.decode(),)
-    server = runner._server._process.pid
+    [server] = [each._process.pid for each in runner._servers.living]
     found = [region for region in _memory(server) if words in region]
     assert found == []
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from archived.config import HotFolderSetting, Settings, StageSetting
 from archived.engine.cards import Deck, StageCard, TargetCard
+from archived.engine.forkservers import Account
 from archived.engine.handover import secrets_of
-from archived.engine.runner import Account
 from archived.intake.batch import Rules
 from archived.intake.desk import FolderCard
 from archived.intake.item import Route

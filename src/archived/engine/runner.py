@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from archived.engine.boundary import Limits, Request
 from archived.engine.ending import SHUTDOWN, Ended, judge, no_runner, requeued, runner_lost
+from archived.engine.forkservers import Account, ForkServers
 from archived.engine.handover import closed_to_us, hand_over
 from archived.engine.output import check_output
 from archived.engine.sealing import of_os_error
@@ -31,9 +32,6 @@ from archived.storage import tree
 
 _log = logging.getLogger("archived.engine")
 
-Account = Literal["service", "own"]
-"""What a stage has instead of its lane's account: the service's, or one that is its alone."""
-_SHARED, _SERVICE = "", " service"
 _GIVE_BACK_SECONDS = 60.0
 
 Progress = Callable[[float], None]
@@ -76,39 +74,36 @@ class LocalRunner:
     ) -> None:
         self.lane = lane
         self.width = width
-        self.stages: dict[str, str] = {}
-        """Stage name -> version, as the fork server found them."""
         self.confinement: dict[str, str] = {}
         """Protection -> verdict of the latest step that was to have it: `sandbox.Confinement`."""
-        self.restarts = 0
-        """Times the fork server was started anew because it had ended."""
-        self._sources = [dict(source) for source in sources]
-        self._preload = None if preload is None else sorted(preload)
-        self._environment = dict(environment or {})
         self._scratch = scratch
-        self._workers = workers
-        self._accounts = dict(accounts or {})
+        self._servers = ForkServers(
+            lane, sources, hear=self._hear, lost=self._lost, preload=preload,
+            environment=environment or {}, scratch=scratch, workers=workers,
+            accounts=accounts or {},
+        )  # fmt: skip
         self._places = asyncio.Semaphore(width)
-        self._starting = asyncio.Lock()
         self._alone = asyncio.Lock()
         self._suspects: set[str] = set()
         """Documents under whose steps a fork server ended. Each is run in one of its own until a
         step of it has ended in some other way, so that no other document pays for it."""
         self._running: dict[str, _Running] = {}
-        self._servers: dict[str, Server] = {}
-        """By what `_server_of` says of a job."""
         self._stopping = False
 
     @property
-    def separate(self) -> Mapping[str, int] | None:
-        """Whose steps have an account of their own: of `""`, the lane, or of a stage -> which.
+    def stages(self) -> Mapping[str, str]:
+        """Stage name -> version, as the fork servers found them."""
+        return self._servers.stages
 
-        Of the fork servers that are there now. `None` in plain mode: all have the service's.
-        """
-        if self._workers is None:
-            return None
-        living = {name: server for name, server in self._servers.items() if server.lives}
-        return {name: each.account for name, each in living.items() if each.account is not None}
+    @property
+    def restarts(self) -> int:
+        """Times a fork server was started anew because it had ended."""
+        return self._servers.restarts
+
+    @property
+    def separate(self) -> Mapping[str, int] | None:
+        """See `ForkServers.separate`."""
+        return self._servers.separate
 
     @property
     def running(self) -> frozenset[str]:
@@ -118,7 +113,7 @@ class LocalRunner:
     async def start(self) -> None:
         """Start the fork server and load the plug-ins. Raises `PluginError` if that fails."""
         self._stopping = False
-        await self._live_server(next(iter(self._preload_of()), _SHARED))
+        await self._servers.start()
 
     async def run(
         self, request: Request, on_progress: Progress | None = None, on_log: Log | None = None
@@ -248,9 +243,7 @@ class LocalRunner:
         waiting = [running.ended for running in self._running.values()]
         if waiting:
             await asyncio.wait(waiting, timeout=GRACE)
-        async with self._starting:
-            await asyncio.gather(*(server.close() for server in self._servers.values()))
-            self._servers.clear()
+        await self._servers.close()
         for running in self._running.values():
             _lose(running, SHUTDOWN.code)
 
@@ -265,9 +258,7 @@ class LocalRunner:
                 return SHUTDOWN
             server: Server | None = None
             try:
-                job = make()
-                name = self._server_of(job)
-                server = await (self._own_server(name) if suspect else self._live_server(name))
+                server = await self._servers.for_job(make(), alone=suspect)
                 if self._stopping:
                     return SHUTDOWN
                 return await self._in_account(server, make(), seconds, on_progress, document)
@@ -373,73 +364,6 @@ class LocalRunner:
                 _log.exception("lane %s: telling about progress failed", self.lane)
 
         return tell
-
-    def _server_of(self, job: Mapping[str, Any]) -> str:
-        """Which fork server does a job: the lane's, the service's own, or one of the stage alone.
-
-        Targets belong to the service's account, as do the folders that a stage writes to.
-        """
-        if self._workers is None:
-            return _SHARED
-        asked = job.get("request", job)
-        if asked.get("targets"):
-            return _SERVICE
-        return self._name_of(asked["stage"])
-
-    def _name_of(self, stage: str | None) -> str:
-        match self._accounts.get(stage or ""):
-            case "service":
-                return _SERVICE
-            case "own":
-                return str(stage)
-        return _SHARED
-
-    def _preload_of(self) -> Mapping[str, list[str] | None]:
-        """Fork server -> the stages whose modules it loads in advance."""
-        if self._preload is None or self._workers is None:
-            return {_SHARED: self._preload}
-        wanted: dict[str, list[str]] = {}
-        for stage in self._preload:
-            wanted.setdefault(self._name_of(stage), []).append(stage)
-        return wanted
-
-    async def _live_server(self, name: str) -> Server:
-        async with self._starting:
-            server = self._servers.get(name)
-            if server is not None and server.lives:
-                return server
-            if server is not None:
-                self.restarts += 1
-                await server.kill()
-            self._servers[name] = server = self._server(name)
-            await self._start(server, name)
-            return server
-
-    async def _own_server(self, name: str) -> Server:
-        """One more fork server, for one step. The caller closes it."""
-        server = self._server(name)
-        await self._start(server, name)
-        return server
-
-    def _server(self, name: str) -> Server:
-        return Server(self._hear, self._lost, None if name == _SERVICE else self._workers)
-
-    async def _start(self, server: Server, name: str) -> None:
-        if self._scratch is not None and self._workers is not None:
-            self._scratch.chmod(0o755)  # each folder in it says itself who may enter
-        scratch = None if self._scratch is None else str(self._scratch)
-        start = {
-            "do": "start", "sources": self._sources,
-            "preload": self._preload_of().get(name, []), "scratch": scratch,
-        }  # fmt: skip
-        ready = await server.start(start, self._environment)
-        self.stages = ready["stages"]
-        if ready["threads"] > 1:
-            _log.warning(
-                "lane %s: a plug-in started threads while being imported; forking a process "
-                "with threads can hang its children, which then run into their timeout",
-                self.lane,
-            )
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         """The end of a step. Raises for any other message: then the line is broken."""
