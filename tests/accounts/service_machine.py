@@ -86,6 +86,8 @@ class Manager:
 
     path: Path
     landlock: bool = True
+    work: Path | None = None
+    """Where what is left of an account that has ended is given back, as by `ExecStopPost=`."""
     fork_servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __enter__(self) -> Manager:
@@ -94,6 +96,7 @@ class Manager:
         shutil.chown(self.path, SERVICE)
         self.path.chmod(0o600)
         self._listener.listen(16)
+        self._stopping: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
         return self
@@ -102,6 +105,8 @@ class Manager:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
+        for thread in self._stopping:
+            thread.join(30)
         for each in self.fork_servers:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(each.pid, signal.SIGKILL)
@@ -127,6 +132,18 @@ class Manager:
                              "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
                     )
                 )  # fmt: skip
+                if self.work is not None:
+                    stop = threading.Thread(target=self._stop_post, args=(account,), daemon=True)
+                    self._stopping.append(stop)
+                    stop.start()
+
+    def _stop_post(self, account: int) -> None:
+        self.fork_servers[account - FIRST].wait()
+        subprocess.run(
+            [sys.executable, "-P", "-m", "archived.engine.handover", str(self.work), SERVICE],
+            check=True, user=account, group=account, extra_groups=[],
+            env={"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )  # fmt: skip
 
 
 @dataclass

@@ -128,6 +128,7 @@ class Look(Stage[Options]):
         return Result(add=[Artifact(document.main.path, "a.txt", "text/plain", Role.TEXT)])
 
     def hang(self, document, context):
+        Path(tempfile.mkdtemp(dir=context.folder), "left").write_text("of the step")
         (context.folder / "pid").write_text(str(os.getpid()))
         time.sleep(1000)
 
@@ -314,7 +315,10 @@ def test_a_timeout_kills_the_step_though_the_service_cannot(place):
 
 
 def test_a_fork_server_that_is_killed_costs_nobody_an_attempt(place):
-    with Manager(place.workers) as manager, Service(place, _sources(place)) as service:
+    with (
+        Manager(place.workers, work=place.work) as manager,
+        Service(place, _sources(place)) as service,
+    ):
         service.ask(_request(place, "hang"))
         folder = place.latest
         pid = _pid(folder)
@@ -322,6 +326,7 @@ def test_a_fork_server_that_is_killed_costs_nobody_an_attempt(place):
         done = service.answer()
         assert (done["ending"], done["code"]) == ("put-back", "runner-lost"), done
         _gone(pid)
+        _removable(folder)
         again = service.run(_request(place, "look"))
         assert again["ending"] == "finished"
         assert again["separate"] == {"": FIRST + 1}, "it has another account"

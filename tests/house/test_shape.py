@@ -30,7 +30,7 @@ DURABLE_METHODS = {"rename", "hardlink_to", "symlink_to"}
 NOT_DURABLE_BUT_HONEST = {
     "src/archived/engine/trials.py": "tries what must fail, on files of its own",
     "src/archived/testing/samples/catalogue.py": "makes a cache of samples; nothing precious",
-    "src/archived/engine/handover.py": "gives a step other names for what it reads; they go with it",
+    "src/archived/engine/handover.py": "gives a step other names for what it reads",
 }
 """Who else may rename, and why."""
 

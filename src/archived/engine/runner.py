@@ -33,6 +33,7 @@ from archived.storage import tree
 _log = logging.getLogger("archived.engine")
 
 _GIVE_BACK_SECONDS = 60.0
+_GIVE_BACK_POLL = 0.2
 
 Progress = Callable[[float], None]
 Log = Callable[[str], None]
@@ -282,6 +283,7 @@ class LocalRunner:
         """A job in whatever account its fork server has: what it needs handed over and back."""
         if server.account is None:
             return await self._child(server, job, seconds, on_progress, document)
+        folder = Path(job["folder"])
         try:
             handed = await asyncio.to_thread(hand_over, job, server.account)
         except OSError as error:
@@ -290,9 +292,11 @@ class LocalRunner:
             done = await self._child(
                 server, handed.job, seconds, on_progress, document, handed.descriptors
             )
+        except Lost:
+            await self._wait_for(folder)
+            raise
         finally:
             handed.close()
-        folder = Path(job["folder"])
         if server.lives and await asyncio.to_thread(closed_to_us, folder):
             giving = {
                 "kind": "give-back", "step": f"give-back-{secrets.token_hex(8)}",
@@ -301,6 +305,15 @@ class LocalRunner:
             _, pipes = await self._child(server, giving, _GIVE_BACK_SECONDS, None, "")
             pipes.close()
         return done
+
+    async def _wait_for(self, folder: Path) -> None:
+        """Until the service manager has given back what an account that is gone has left, or not:
+        then it is set aside.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                while await asyncio.to_thread(closed_to_us, folder):  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(_GIVE_BACK_POLL)
 
     async def _child(
         self, server: Server, job: Mapping[str, Any], seconds: float,
