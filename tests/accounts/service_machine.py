@@ -88,6 +88,8 @@ class Manager:
     landlock: bool = True
     work: Path | None = None
     """Where what is left of an account that has ended is given back, as by `ExecStopPost=`."""
+    account: int = FIRST
+    """The first fork server's; others have the numbers after it."""
     fork_servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __enter__(self) -> Manager:
@@ -119,7 +121,7 @@ class Manager:
             except OSError:
                 return
             with line:
-                account = FIRST + len(self.fork_servers)
+                account = self.account + len(self.fork_servers)
                 python = ["-m", "archived.engine.forkserver"]
                 if not self.landlock:
                     python = ["-c", WITHOUT_LANDLOCK, "archived.engine.forkserver"]
@@ -138,7 +140,7 @@ class Manager:
                     stop.start()
 
     def _stop_post(self, account: int) -> None:
-        self.fork_servers[account - FIRST].wait()
+        self.fork_servers[account - self.account].wait()
         subprocess.run(
             [sys.executable, "-P", "-m", "archived.engine.handover", str(self.work), SERVICE],
             check=True, user=account, group=account, extra_groups=[],
@@ -235,6 +237,10 @@ class Service:
 
     def _read(self) -> dict[str, Any]:
         line = self.process.stdout.readline()
+        if not line:
+            self.process.wait(60)
+            self.process.stdin.close()
+            self.process.stdout.close()
         assert line, "the service's process ended"
         return json.loads(line)
 

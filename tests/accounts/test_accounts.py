@@ -221,16 +221,27 @@ def test_the_account_alone_holds_what_the_service_owns(place):
     assert stat.S_IMODE(place.secret.stat().st_mode) == 0o600
 
 
-def test_in_plain_mode_the_same_attack_reaches_the_service(place):
-    """What the test above would see if accounts did not hold: it can fail."""
-    with Service(place, _sources(place), plain=True) as service:
-        done = service.run(
-            _request(place, "attack", paths=[str(place.secret)], pid=service.process.pid)
-        )
-    assert service.started is None
-    possible = {what for each in done["facts"]["found"].values() for what, how in each.items()
-                if how == "DONE"}  # fmt: skip
-    assert possible, "Landlock and the filter now hold all of it in plain mode too"
+def test_what_the_account_is_refused_its_owner_is_not(place):
+    """Else the test above would pass whatever holds."""
+    code = (
+        "import os, socket, sys; c, k, s, w = sys.argv[1:]; open(c, 'ab'); open(k).read();"
+        "os.chmod(k, 0o640); os.chmod(k, 0o600); socket.socket(1).connect(s); os.listdir(w)"
+    )
+    paths = [place.catalog, place.secret, place.control, place.store]
+    subprocess.run(
+        [sys.executable, "-c", code, *paths], user="daemon", group="daemon", extra_groups=[],
+        check=True,
+    )  # fmt: skip
+
+
+def test_an_account_that_is_the_services_is_none(place, capfd):
+    """A unit that was given `User=archived`, say: nothing runs, and the sentence says why."""
+    with (
+        Manager(place.workers, account=place.catalog.stat().st_uid),
+        pytest.raises(AssertionError, match="ended"),
+    ):
+        Service(place, _sources(place))
+    assert "which is no account of its own" in capfd.readouterr().err
 
 
 def test_a_secret_goes_to_the_stage_whose_options_name_it_and_to_no_other(place):

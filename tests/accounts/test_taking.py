@@ -68,5 +68,5 @@ def test_nothing_is_taken_by_way_of_a_link(spool, tmp_path):
 @pytest.mark.parametrize("path", ["../a.txt", "/etc/hostname", "text/../../a", ""])
 def test_a_path_that_leads_out_is_none(spool, path):
     work, _ = _work(spool)
-    with pytest.raises((OSError, ValueError)), atomic.open_beneath(work, path):
+    with pytest.raises(OSError), atomic.open_beneath(work, path):
         pass
