@@ -36,8 +36,8 @@ from archived.engine.births import TooMany
 from archived.engine.broker import Brokers
 from archived.engine.child import Child
 from archived.engine.descent import own_children
-from archived.engine.listener import Listener
 from archived.engine.handover import SECRETS_LIMIT
+from archived.engine.listener import Listener
 from archived.engine.registry import Registry, load_plugins, preload
 from archived.engine.worker import child as worker
 from archived.errors import AccountError, PluginError

@@ -18,7 +18,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from archived.storage import tree
@@ -125,6 +125,32 @@ def copy_file(source: Source, path: Path, *, mode: int = 0o444) -> Copied:
             sha512.update(piece)
             size += len(piece)
     return Copied(size, sha256.hexdigest(), sha512.hexdigest())
+
+
+@contextmanager
+def open_beneath(folder: Path, path: str) -> Iterator[OpenFile]:
+    """A file below a folder, opened to be read; no link is followed on the way to it, nor at it.
+
+    Raises `OSError`, also for what is no regular file.
+    """
+    *above, name = PurePosixPath(path).parts or ("",)
+    if not name or ".." in (*above, name) or path.startswith("/"):
+        raise OSError(errno.EINVAL, "not a path below the folder", path)
+    handle = os.open(folder, _SAME_FILE | os.O_DIRECTORY)
+    try:
+        for each in above:
+            inner = os.open(each, _SAME_FILE | os.O_DIRECTORY, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        opened = os.open(name, _SAME_FILE, dir_fd=handle)
+    except OSError as error:
+        raise naming(error, folder / path) from error
+    finally:
+        os.close(handle)
+    with os.fdopen(opened, "rb") as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(folder / path))
+        yield OpenFile(file, folder / path)
 
 
 def move_file(source: Path, path: Path) -> None:

@@ -207,7 +207,7 @@ def _take(work: Path, made: str, inside: Path) -> None:
     still has open, or may do to what it owns, is not what is kept.
     """
     with atomic.open_beneath(work, made) as source:
-        if os.fstat(source).st_uid != os.geteuid():
+        if os.fstat(source.file.fileno()).st_uid != os.geteuid():
             atomic.copy_file(source, inside, mode=ORIGINAL_MODE)
             return
     atomic.gather(work / made, inside)

@@ -22,11 +22,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from archived.api import Context, Postpone, Refuse, Stage, Target
-from archived.engine import reach, sandbox, starting
-from archived.engine.boundary import TEMPORARY, Request, limits_from_json, outcome_to_json
 from archived.api.options import handed_over
 from archived.engine import handover, reach, sandbox, starting
-from archived.engine.boundary import TEMPORARY, Limits, Request, outcome_to_json
+from archived.engine.boundary import TEMPORARY, Request, limits_from_json, outcome_to_json
 from archived.engine.reach import Reach
 from archived.engine.registry import Registry, load_plugins
 from archived.engine.returned import BadOutput, outcome_of
@@ -67,14 +65,11 @@ def serve(
         _settle_in(folder)
         sandbox.adopt_orphans()
         starting.listen()
-        within = _reach(registry, job)
-        limits = limits_from_json(job["limits"])
-        rules = list(within.rules(network=limits.network, devices="devices" in limits.system_calls))
         given = job.get("secrets", [])
         handed_over(dict(zip(given, secrets, strict=True)))
         within = _reach(registry, _told(job, given))
-        limits = Limits(**job["limits"])
-        rules = list(within.rules(network=limits.network))
+        limits = limits_from_json(job["limits"])
+        rules = list(within.rules(network=limits.network, devices="devices" in limits.system_calls))
         confinement = sandbox.confine(limits, parent, rules, services=within.services, hand=hand)
         _say(reply, {"confinement": confinement.to_json()})
         if job["kind"] == "check":
