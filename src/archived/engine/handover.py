@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from archived.errors import StoreError
+from archived.storage import tree
 
 Json = Mapping[str, Any]
 
@@ -143,12 +144,12 @@ def _link_object(sealed: Json, into: Path) -> tuple[dict[str, Any], dict[Path, P
     place = new
     for part in key.parts:
         place = _make(place / part)
-    for above, folders, files in os.walk(root):
-        here = place / Path(above).relative_to(root)
-        for name in folders:
-            _make(here / name)
-        for name in files:
-            _link(Path(above, name), here / name)
+    for found in tree.walk(root):
+        here = place
+        for part in found.above:
+            here = _make(here / part)
+        if found.kind is not tree.Kind.FOLDER:
+            _link(root.joinpath(*found.above, found.name), here / found.name)
     return {**sealed, "root": str(place)}, {root: place}
 
 
