@@ -143,12 +143,12 @@ async def test_a_write_that_can_never_succeed_gives_its_place_in_the_lane_back(
     world, sealed, tried = World(tmp_path), asyncio.Event(), asyncio.Event()
     real, loop = commit.seal, asyncio.get_running_loop()
 
-    def seal(*given: Any) -> State:
+    def seal(*given: Any, **named: Any) -> State:
         [document] = [row for row in world.catalog.documents() if row.running == given[3].id]
         if document.name == "bad.pdf":
             loop.call_soon_threadsafe(tried.set)
             raise CatalogError("this row cannot be written")
-        return real(*given)
+        return real(*given, **named)
 
     def tell(step: StepEnded) -> None:
         if step.stage == "after" and step.ending == "finished":

@@ -135,7 +135,9 @@ class World:
             if isinstance(sealed, Outcome):
                 self.end(step, sealed)
                 return
-            commit.seal(self.spool, self.catalog, DECK, step, *sealed, self.now())
+            commit.seal(
+                self.spool, self.catalog, DECK, step, *sealed, self.now(), head=self.store.head
+            )
             return
         self.end(step, self.do_stage(row, stage, step.id))
 

@@ -77,7 +77,9 @@ class House(World):
             row = self.catalog.document(step.document)
             sealed = Sealer(self.spool, self.store, self.catalog, "").seal(row, step)
             assert not isinstance(sealed, Outcome), sealed
-            return commit.seal(self.spool, self.catalog, DECK, step, *sealed, self.now())
+            return commit.seal(
+                self.spool, self.catalog, DECK, step, *sealed, self.now(), head=self.store.head
+            )
         sealed = self.catalog.document(step.document).object_key is not None
         if how == "review" and not asks(step.stage, sealed=sealed):
             return self.finish(step, "finished")

@@ -6,6 +6,7 @@ import click
 
 from archived import __version__
 from archived.cli import (
+    compare,
     cover_sheet,
     decisions,
     documents,
@@ -26,7 +27,9 @@ def cli() -> None:
     """Look after the archive: what came in, where it is, what waits for a person."""
 
 
-for _noun in (house, report, extending, documents, reviews, decisions, ledger, cover_sheet):
+for _noun in (
+    house, report, compare, extending, documents, reviews, decisions, ledger, cover_sheet,
+):  # fmt: skip
     for _command in _noun.COMMANDS:
         cli.add_command(_command)
 cli.add_command(completion)

@@ -11,6 +11,7 @@ import click
 
 from archived.cli import place, shown
 from archived.cli.asking import Session
+from archived.cli.compare import summary
 from archived.cli.exits import OK, PROBLEM
 from archived.locale import _, heard, ngettext
 
@@ -23,7 +24,8 @@ _BY = {"folder": "hotfolder", "device": "device", "day": "day"}
 def status(session: Session) -> None:
     """Show how the archive stands: does it work, what is in it, what waits for a person.
 
-    Ends with 1 when the daemon runs and is not ready, or when a file is unaccounted for.
+    Ends with 1 when the daemon runs and is not ready, when a file is unaccounted for, or when
+    catalog and store do not agree.
     """
     answer = session.ask("status")
     if session.as_json:
@@ -35,9 +37,25 @@ def status(session: Session) -> None:
         _uncleared(answer["daemon"] or {})
         _waiting(answer, session)
         _today(answer["daemon"] or {}, session)
-    lost = any(sheet["unaccounted"] for sheet in answer["balance"])
+    lost = any(sheet["unaccounted"] for sheet in answer["balance"]) or any(_differing(answer))
     stuck = bool(answer["daemon"] and answer["daemon"]["not_ready"])
     sys.exit(PROBLEM if lost or stuck else OK)
+
+
+def _differing(answer: dict[str, Any]) -> list[int]:
+    """How much differs between catalog and store, by kind; empty while that is not known."""
+    store = (answer["daemon"] or {}).get("store")
+    return list(store["counts"].values()) if store else []
+
+
+def _store(live: dict[str, Any] | None) -> object:
+    store = (live or {}).get("store")
+    if not store:
+        return _("not compared yet")
+    if not any(store["counts"].values()):
+        return _("as in the catalog, compared {ago}").format(ago=_ago(store["at"]))
+    told = _("differs from the catalog: {kinds}; see: archivectl compare")
+    return told.format(kinds=summary(store["counts"]))
 
 
 def _ago(text: str | None) -> str | None:
@@ -82,6 +100,7 @@ def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
         (_("unaccounted files"), sum(sheet["unaccounted"] for sheet in it["balance"])),
         (_("oldest in work"), _ago(it["oldest_document_in_work"])),
         (_("oldest file arriving"), _ago(it["oldest_unclaimed_file"])),
+        (_("store"), _store(it["daemon"])),
         (_("ledger"), ngettext("{count} entry", "{count} entries", entries).format(count=entries)),
     ]
 

@@ -30,7 +30,8 @@ def rebuild(session: Session) -> None:
     For a catalog that was lost, and after one was restored from a backup. The daemon must be
     stopped; run this as its user. Nothing in the store is changed and nothing is deleted; what
     is still in the spool is taken up when the daemon starts. Documents count as sealed until
-    their copies are verified again. Ends with 1 when an object could not be read.
+    their copies are verified again; so do those that were called safe without proof. Ends with 1
+    when an object could not be read, or is missing.
     """
     from archived.config import load
     from archived.daemon.serving import only_one
@@ -44,7 +45,7 @@ def rebuild(session: Session) -> None:
         shown.as_json(asdict(done))
     else:
         _show(done)
-    sys.exit(PROBLEM if done.unreadable else OK)
+    sys.exit(PROBLEM if done.unreadable or done.missing else OK)
 
 
 def _as_its_owner(state: Path) -> None:
@@ -128,14 +129,20 @@ def _show(done: Rebuilt) -> None:
         (_("objects in the store"), count),
         (_("not in the catalog before"), done.found),
         (_("in work by the catalog, and sealed"), done.settled),
+        (_("called safe without proof"), done.doubted),
+        (_("of whose seal the ledger did not tell"), done.entered),
         (_("could not be read"), len(done.unreadable)),
+        (_("without an object in the store"), len(done.missing)),
     ])  # fmt: skip
     for key, why in done.unreadable.items():
         shown.line(f"{key}: {why}", "red")
+    for document, key in done.missing.items():
+        told = _("document {document}: its object {key} is not in the store")
+        shown.line(told.format(document=document, key=key), "red")
     if done.before is not None and done.found:
         told = _("their own ledger went at least to entry {sequence}, {hash}: keep this line")
         shown.line(told.format(sequence=done.before.sequence, hash=done.before.hash))
-    if not done.unreadable:
+    if not done.unreadable and not done.missing:
         told = ngettext(
             "{count} object is in the catalog; start the daemon",
             "{count} objects are in the catalog; start the daemon", count,

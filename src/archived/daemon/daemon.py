@@ -46,6 +46,7 @@ from archived.observe.metrics import Metrics
 from archived.observe.notify import Notifier
 from archived.observe.publisher import Observers, Publisher
 from archived.observe.share import Shares
+from archived.observe.store_audit import StoreAudit
 from archived.observe.tally import Tally
 from archived.observe.web import Web
 from archived.storage.catalog import Catalog
@@ -62,6 +63,8 @@ HEARTBEAT = 5.0
 CHECK_AGAIN = 600.0
 """Seconds between two looks of the stages at their surroundings: a target's disk may have gone."""
 _KEEP_EVENTS = 10_000
+_NOTE_HEAD = 60.0
+"""Seconds between two looks whether the ledger went on without a seal."""
 
 
 class Daemon:
@@ -80,6 +83,7 @@ class Daemon:
         self.scheduler: Scheduler
         self.tally: Tally
         self.audit: Audit
+        self.store_audit: StoreAudit
         self.runners: Mapping[str, Runner] = {}
         """Lane -> who runs its steps."""
         self.receptions: dict[str, Reception] = {}
@@ -147,6 +151,8 @@ class Daemon:
                 )
                 self._spawn("audit", self.audit.run())
                 self._spawn("uncleared", uncleared.clear_again(self.uncleared))
+                self._spawn("store audit", self.store_audit.run())
+                self._spawn("head file", self._note_head())
                 self._spawn("shares", self.shares.run(self._for_shares))
                 self._start_publisher(self.settings)
                 self._spawn("heartbeat", self._heartbeat())
@@ -187,10 +193,13 @@ class Daemon:
         with self.catalog.transaction() as change:
             if change.ledger_head().sequence == 0:
                 change.record(Entry("ledger-opened", now, AGENT))
-            change.record(Entry("daemon-started", now, AGENT,
-                                facts={"config": self.settings.digest}))  # fmt: skip
+            facts = {"config": self.settings.digest, "head_file": True}
+            change.record(Entry("daemon-started", now, AGENT, facts=facts))
+        self.store.head.follow(self.catalog, now)
         if found:
             _log.warning("recovered from a crash", action="recovered", **found.counted())
+        for sentence in found.differing:
+            _log.error(sentence, action="store-differs")
         sealer = Sealer(self.spool, self.store, self.catalog, self.settings.archive.name)
         self.scheduler = Scheduler(
             self.spool, self.store, self.catalog, sealer, clock=self.house.now, wake=self._wake,
@@ -201,11 +210,13 @@ class Daemon:
         self.shares = Shares(self.catalog, lambda: cards.shares(self.settings), self._standing)
         self.tally = Tally(self.catalog)
         self.audit = Audit(self.catalog.path)
+        self.store_audit = StoreAudit(self.catalog.path, self.settings.store.path)
         self.metrics.watch(lambda: snapshot(self))
 
     def _close(self) -> None:
         with contextlib.suppress(CatalogError, OSError), self.catalog.transaction() as change:
             change.record(Entry("daemon-stopped", datetime.now(UTC), AGENT))
+        self.store.head.follow(self.catalog, datetime.now(UTC))
         self.metrics.close()
         self.catalog.close()
         _log.info("stopped", action="daemon-stopped")
@@ -344,6 +355,12 @@ class Daemon:
                     await asyncio.to_thread(self._trim)
             await asyncio.sleep(HEARTBEAT)
 
+    async def _note_head(self) -> None:
+        """What happened since the last seal is noted in the store as well."""
+        while True:
+            await asyncio.sleep(_NOTE_HEAD)
+            await asyncio.to_thread(self.store.head.follow, self.catalog, datetime.now(UTC))
+
     def _trim(self) -> None:
         with self.catalog.transaction() as change:
             change.outbox_trim(self.readers(), _KEEP_EVENTS)
@@ -394,6 +411,7 @@ class Daemon:
             },
             "problems": self.problems,
             "checked": self.checked,
+            "store": self.store_audit.result,
             "plugins": [asdict(plugin) for plugin in self.settings.plugins.catalogue()],
         }
 

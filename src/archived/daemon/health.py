@@ -88,6 +88,8 @@ class Health:
                     f"hot folder {status.name}: {len(status.stuck)} files in custody cannot be "
                     "removed from it"
                 )
+        if cut := self._daemon.store.head.cut:
+            reasons.append(f"{cut}; nothing more is noted there. Keep the catalog as it is")
         try:
             self._daemon.catalog.next_due(self._daemon.scheduler.open_lanes())
             if abandoned := self.abandoned():

@@ -31,6 +31,7 @@ def snapshot(daemon: Daemon) -> Snapshot:
         "lanes": lambda: _lanes(daemon, now),
         "events": lambda: _events(daemon),
         "totals": lambda: _totals(daemon),
+        "store": lambda: _store(daemon),
     }
     gauges: dict[str, Labelled] = {}
     unreadable: dict[tuple[str, ...], float] = {}
@@ -73,6 +74,14 @@ def _ledger(daemon: Daemon) -> Mapping[str, Labelled]:
     return {
         "archived_ledger_sequence": {(): daemon.catalog.ledger_head().sequence},
         "archived_ledger_timestamp_seconds": {} if at is None else {(): at.timestamp()},
+    }
+
+
+def _store(daemon: Daemon) -> Mapping[str, Labelled]:
+    audit = daemon.store_audit
+    return {
+        "archived_store_differences": {(kind,): n for kind, n in audit.counts.items()},
+        "archived_store_compared_timestamp_seconds": {} if audit.at is None else {(): audit.at},
     }
 
 

@@ -27,6 +27,7 @@ from archived.model.review import holding
 from archived.model.secrecy import OF_PARTS
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
+from archived.storage.head_file import HeadFile, NewestObject
 from archived.storage.ledger import Entry
 from archived.storage.records import ArtifactRow, DocumentRow, Kept, Replica, StepRow
 from archived.storage.spool import Spool
@@ -94,13 +95,14 @@ def skip_step(catalog: Catalog, deck: Deck, document: DocumentRow, step: StepRow
 
 def seal(
     spool: Spool, catalog: Catalog, deck: Deck, step: StepRow, sealed: Mapping[str, Any],
-    words: SearchText, now: datetime,
+    words: SearchText, now: datetime, *, head: HeadFile,
 ) -> State:  # fmt: skip
     """Record that a document's object is durable in the store; returns its new state.
 
     1. (the caller) the object is durable in the store under its final name;
     2. the document becomes sealed, with ledger entry, news and words to find it by, at once;
-    3. only then may the spool let its bytes go.
+    3. the store's head file follows: behind the catalog it does no harm, ahead it must never be;
+    4. only after 2 may the spool let its bytes go.
 
     `sealed` holds `object_key`, `object_version` and `inventory_sha512`.
     """
@@ -120,8 +122,12 @@ def seal(
         described = description.findable(facts, document.dossier, document.given or {})
         change.index_words(document.id, document.name, described, words.text)
         state = advance(change, deck, document.id, now)
+    newest = NewestObject(
+        step.document, sealed["object_key"], sealed["object_version"], sealed["inventory_sha512"]
+    )
+    head.follow(catalog, now, newest)  # 3
     with suppress(OSError):  # it is sealed and on record: what is left goes at the next start
-        spool.drop(step.document)  # 3
+        spool.drop(step.document)  # 4
         spool.end_work(step.id)
     return state
 

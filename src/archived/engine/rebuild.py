@@ -8,6 +8,7 @@ sealed, not as safe, until its copies have been verified anew.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,13 +22,16 @@ from archived.model import description
 from archived.model.document import Happened
 from archived.model.identity import of_object, readable
 from archived.model.manifest import ArrivedFile, LedgerPosition
+from archived.model.plan import SEAL
+from archived.storage import store_comparison
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
-from archived.storage.ledger import Entry
+from archived.storage.ledger import Entry, Head
 from archived.storage.records import Arrival, ArrivalState
 from archived.storage.spool import Spool
 from archived.storage.store import Store
-from archived.storage.stored import Answer
+from archived.storage.store_comparison import Archived
+from archived.storage.stored import Answer, StoredObject
 
 _AT_ONCE = 25
 """Objects in one transaction."""
@@ -44,6 +48,12 @@ class Rebuilt:
     """Documents that the catalog did not know."""
     settled: int = 0
     """Documents that the catalog had in work or held, and that are sealed."""
+    doubted: int = 0
+    """Documents that the catalog called safe without proof: their copies are verified anew."""
+    entered: int = 0
+    """Documents of whose seal the ledger did not tell."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Document -> key of its object, which is not in the store. Bring it back from a copy."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Key of an object -> why it could not be taken up. A person must look at them."""
     before: LedgerPosition | None = None
@@ -83,6 +93,7 @@ class _Work:
         self._taken = _highest_arrival(spool)
         self._watched: dict[str, Mapping[bytes, Arrival]] = {}
         self._done = Rebuilt()
+        self._ledger_before = catalog.ledger_head()
 
     def do(self, tell: Callable[[int], object]) -> Rebuilt:
         done = self._done
@@ -96,15 +107,38 @@ class _Work:
                     self._take_up(change, each, known=known)
             done.objects = min(begin + _AT_ONCE, len(keys))
             tell(done.objects)
-        before = done.before
-        facts = {
-            "objects": done.objects, "found": done.found, "settled": done.settled,
-            "unreadable": len(done.unreadable),
-            **({"before": {"sequence": before.sequence, "hash": before.hash}} if before else {}),
-        }  # fmt: skip
+        done.missing = {
+            each.id: each.key
+            for each in store_comparison.documents(self._catalog)
+            if each.key is not None and store_comparison.is_missing(self._store, each.key)
+        }
         with self._catalog.transaction() as change:
-            change.record(Entry("catalog-rebuilt", self._now, AGENT, facts=facts))
+            change.record(Entry("catalog-rebuilt", self._now, AGENT, facts=self._facts()))
+        self._store.head.replace(self._catalog, self._now, done.missing)
         return done
+
+    def _facts(self) -> Mapping[str, Any]:
+        """What the ledger is told, with the heads that this entry takes the place of."""
+        done = self._done
+        told: dict[str, Any] = {
+            "objects": done.objects, "found": done.found, "settled": done.settled,
+            "unreadable": len(done.unreadable), "missing": len(done.missing),
+            "doubted": done.doubted, "entered": done.entered,
+        }  # fmt: skip
+        if done.before:
+            told["before"] = _place(done.before)
+        if self._ledger_before.sequence:
+            told["ledger_before"] = _place(self._ledger_before)
+        try:
+            noted = self._store.head.read()
+        except StoreError as error:
+            told["head_file_before"] = error.message
+        else:
+            if noted is not None:
+                told["head_file_before"] = {
+                    **_place(Head(noted.sequence, noted.hash)), "at": noted.at.isoformat()
+                }  # fmt: skip
+        return told
 
     def _new(self, keys: list[str]) -> Iterator[tuple[found.Found, bool]]:
         """Those that are to be taken up, and whether the catalog knows the document."""
@@ -114,6 +148,7 @@ class _Work:
                 document = of_object(stored.id)
                 known = document in self._catalog.documents_like(document)
                 if known and self._catalog.document(document).object_key:
+                    self._prove(stored, document)
                     continue
                 it = found.read(stored)
                 if self._spool.folder(document).exists():
@@ -122,6 +157,57 @@ class _Work:
                 self._done.unreadable[key] = str(error)
             else:
                 yield it, known
+
+    def _prove(self, stored: StoredObject, document: str) -> None:
+        """What the catalog says of a document that it has as sealed must be in the ledger too.
+
+        Raises `ValueError` when the object is not the one that was sealed.
+        """
+        known = next(store_comparison.documents(self._catalog, only=document))
+        if (known.key, known.inventory_sha512) != (stored.key, stored.inventory_sha512):
+            raise ValueError("it is not the object that was sealed. Bring that back from a copy")
+        if known.sealed and not known.unproven:
+            return
+        with self._catalog.transaction() as change:
+            if not known.sealed:
+                self._enter(change, stored, known)
+            if known.unproven:
+                row = change.document(document)
+                change.move(
+                    row, Happened.FOUND_SEALED, self._now, safe_at=None,
+                    position=row.stages.index(SEAL),
+                )  # fmt: skip
+                commit.advance(change, self._deck, document, self._now)
+                self._done.doubted += 1
+
+    def _enter(self, change: Change, stored: StoredObject, known: Archived) -> None:
+        """Tell the ledger again what it told before somebody cut it, as far as the catalog knows.
+
+        An arrival of the document that the ledger does not know is entered with it.
+        """
+        document = known.id
+        entered = {
+            json.loads(entry.entry).get("facts", {}).get("arrival")
+            for entry in self._catalog.ledger_of(document)
+        }
+        kind = "arrival-joined" if entered - {None} else "recovered"
+        for arrival in self._catalog.arrivals(document=document, limit=_EVERY):
+            if arrival.id in entered:
+                continue
+            facts = {"why": "the ledger did not tell of it", "arrival": arrival.id,
+                     "hotfolder": arrival.hotfolder, "device": arrival.origin,
+                     "name": arrival.name, "size": arrival.size}  # fmt: skip
+            change.record(Entry(kind, self._now, AGENT, document=document, facts=facts))
+            kind = "arrival-joined"
+        pages = self._catalog.document(document).pages
+        facts = {"object": stored.key, "version": stored.head, "pages": pages,
+                 "why": "found in the store; the ledger did not tell of it"}  # fmt: skip
+        change.record(
+            Entry("document-sealed", self._now, AGENT, document=document,
+                  digests={"inventory.json": stored.inventory_sha512},
+                  facts={k: v for k, v in facts.items() if v})
+        )  # fmt: skip
+        self._done.entered += 1
 
     def _be_whole(self, identifier: str) -> None:
         verdict = self._store.verify(identifier)
@@ -211,6 +297,10 @@ class _Work:
         change.record(
             Entry(kind, self._now, AGENT, document=document, digests=digests, facts=facts)
         )
+
+
+def _place(at: Head | LedgerPosition) -> Mapping[str, Any]:
+    return {"sequence": at.sequence, "hash": at.hash}
 
 
 def _highest_arrival(spool: Spool) -> int:

@@ -402,13 +402,10 @@ class Scheduler:
             await self._commit(row, step, sealed)
             return
         place, words = sealed
+        seal = partial(commit.seal, self._spool, self._catalog, self._deck, head=self._store.head)
         usage = Usage(wall=(self._clock() - step.started).total_seconds())
         try:
-            await self._insist(
-                lambda: commit.seal(
-                    self._spool, self._catalog, self._deck, step, place, words, self._clock()
-                )
-            )
+            await self._insist(lambda: seal(step, place, words, self._clock()))
         except (NotNow, IllegalStep, CatalogError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever is in its facts, it has an ending

@@ -55,7 +55,8 @@ class Happened(StrEnum):
     """Every part is safe, or was refused by a person."""
     SEALED = "sealed"
     FOUND_SEALED = "found-sealed"
-    """The store holds its object, and the catalog had not heard of it."""
+    """The store holds its object, and the catalog had not heard of it, or called it safe without
+    proof of its copies."""
     COPIES_VERIFIED = "copies-verified"
     RELEASED = "released"
     """A person says: go on. Before the seal."""
@@ -93,6 +94,7 @@ NEXT: Mapping[tuple[State, Happened], State] = MappingProxyType(
                 _S.DIVIDED,
                 _S.HELD,
                 _S.REFUSED,
+                _S.SAFE,
             )
         },
         # After the seal the document is archived already; steps protect or announce it.

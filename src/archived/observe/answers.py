@@ -55,6 +55,7 @@ class Answers:
             "account": self._account,
             "copies": self._copies,
             "plugins": self._plugins,
+            "comparison": self._comparison,
             "ledger-verify": self._ledger_verify,
         }
 
@@ -109,6 +110,8 @@ class Answers:
         live = dict(self._live())
         folders = live.get("hotfolders", ())
         live["hotfolders"] = [{key: each[key] for key in _HOT_FOLDER} for each in folders]
+        if compared := live.get("store"):
+            live["store"] = {"at": compared["at"], "counts": compared["counts"]}
         return live
 
     def _documents(self, arguments: Arguments) -> Any:
@@ -229,6 +232,10 @@ class Answers:
 
     def _copies(self, _arguments: Arguments) -> Any:
         return {"copies": copies(self._catalog)}
+
+    def _comparison(self, _arguments: Arguments) -> Any:
+        """What the daemon found when it compared catalog and store last; `null` before that."""
+        return {"comparison": None if self._live is None else self._live().get("store")}
 
     def _plugins(self, _arguments: Arguments) -> Any:
         live = self._living()

@@ -51,30 +51,45 @@ class Audit:
 
     async def compare(self) -> None:
         """Once. When it fails the result before it stays, and its age shows that."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "archived.observe.audit", str(self._catalog),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
         try:
-            said, complaint = await process.communicate()
-        except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
-        if process.returncode != 0:
-            last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
-            _log.warning("the books could not be compared", action="books-not-compared", why=last)
+            said = await in_own_process("archived.observe.audit", self._catalog)
+        except RuntimeError as error:
+            _log.warning(
+                "the books could not be compared", action="books-not-compared", why=str(error)
+            )
             return
         self.unaccounted = json.loads(said)
         self.compared = time.time()
 
 
-def main() -> None:
-    """The process: prints hot folder -> files unaccounted for, as JSON."""
+async def in_own_process(module: str, *arguments: Path) -> bytes:
+    """What a module prints that is run as a program. Raises `RuntimeError` with its last words."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", module, *map(str, arguments),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        said, complaint = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    if process.returncode != 0:
+        raise RuntimeError(complaint.decode(errors="replace").strip().rpartition("\n")[2])
+    return said
+
+
+def be_nice() -> None:
+    """Let everybody else go first."""
     with contextlib.suppress(OSError):  # a hardened unit forbids it and sets Nice= itself
         os.nice(19)
+
+
+def main() -> None:
+    """The process: prints hot folder -> files unaccounted for, as JSON."""
+    be_nice()
     catalog = Catalog.open_to_read(Path(sys.argv[1]))
     found = Counter(file.hotfolder for file in settled(catalog) if file.column is None or file.why)
     sys.stdout.write(json.dumps(found))

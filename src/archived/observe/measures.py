@@ -32,6 +32,12 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_books_compared_timestamp_seconds": (
             "When ledger and catalog were last compared, file by file (Unix time).", (),
         ),
+        "archived_store_differences": (
+            "On what catalog, ledger and store do not agree, by kind; must be 0.", ("kind",),
+        ),
+        "archived_store_compared_timestamp_seconds": (
+            "When catalog and store were last compared, object by object (Unix time).", (),
+        ),
         "archived_ignored_files": ("Files left alone, by rule.", ("hotfolder", "rule")),
         "archived_documents": ("Documents by state.", ("hotfolder", "state")),
         "archived_held_documents": ("Documents that wait for a person, by code.", ("code",)),
@@ -170,6 +176,8 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 CONDITIONAL: Mapping[str, str] = MappingProxyType(
     {
         "archived_books_compared_timestamp_seconds": "from a minute after a start on; hourly",
+        "archived_store_differences": "from five minutes after a start on; daily",
+        "archived_store_compared_timestamp_seconds": "as `archived_store_differences`",
         "archived_tool_info": "once a step told what it used",
         "archived_last_event_timestamp_seconds": "while the event is among those kept, "
         "10 000 at least",

@@ -23,6 +23,7 @@ from archived.model.policy import Limits, Verdict, interrupted, wait
 from archived.storage import atomic
 from archived.storage.catalog import Catalog
 from archived.storage.change import Change
+from archived.storage.head_check import compare_heads
 from archived.storage.ledger import Entry
 from archived.storage.libc import open_beneath
 from archived.storage.records import ArrivalState, DocumentRow, Kept, received
@@ -50,10 +51,14 @@ class Recovered:
     """Sealed documents whose spool folder cannot be removed; the next start tries again."""
     unexplained: list[str] = field(default_factory=list)
     """Spool folders that explain nothing; kept, for a person to look at."""
+    differing: list[str] = field(default_factory=list)
+    """On what store and catalog do not agree, in sentences: no crash leaves that."""
 
     def counted(self) -> dict[str, int]:
-        """Each kind of finding that there was, with its number."""
-        return {name: len(found) for name, found in asdict(self).items() if found}
+        """Each kind of finding that a crash left, with its number."""
+        found = {name: len(found) for name, found in asdict(self).items() if found}
+        found.pop("differing", None)
+        return found
 
     def __bool__(self) -> bool:
         return bool(self.counted())
@@ -64,11 +69,12 @@ def recover(
 ) -> Recovered:
     """Bring spool, store and catalog into agreement after whatever happened. Idempotent.
 
-    Raises `CatalogError`, having changed nothing, when the catalog was lost.
+    Raises `CatalogError` or `StoreError`, having changed nothing, when the catalog was lost, or
+    when it and the store are not of the same archive at the same time.
     """
     _refuse_a_lost_catalog(store, catalog)
     _refuse_another_store(store, catalog)
-    found = Recovered()
+    found = Recovered(differing=compare_heads(store, catalog))
     mended = store.repair()
     found.repaired = [str(repaired) for repaired in mended if repaired.mended]
     found.unmended = [str(repaired) for repaired in mended if not repaired.mended]

@@ -2,8 +2,8 @@
 
 Below `root`: `ocfl/` (the storage root, readable without this program), `staging/` (objects and
 versions being built), `pending/` (a marker for each object whose version is being added), `aside/`
-(what a repair took out of an object) and `uncleared/` (what cannot be removed now). All on one file
-system, for one writing process.
+(what a repair took out of an object), `uncleared/` (what cannot be removed now) and
+`ledger-head.json` (`storage.head_file`). All on one file system, for one writing process.
 
 What the store promises, and the order that keeps it:
 
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from archived.errors import StoreError
 from archived.storage import atomic, layout
+from archived.storage.head_file import HeadFile
 from archived.storage.inventory import (
     FILE_NAME,
     SIDECAR_NAME,
@@ -88,6 +89,8 @@ class Store:
         self._pending = root / "pending"
         self._aside = root / "aside"
         self.uncleared = Uncleared(root / "uncleared")
+        self.head = HeadFile(root)
+        """How far the ledger went when something was sealed here last."""
         self._adding: set[str] = set()
         """Keys of objects that another thread is adding a version to at this moment."""
 
