@@ -55,6 +55,8 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
               told="1: work goes on as it should. 0: /readyz says why not."),
         Shown("Unaccounted files", one("sum(archived_unaccounted_files@)"), kind="number", width=3,
               bad=1, told="Files in no column of the balance sheet. Must be 0."),
+        Shown("Store differs", one("sum(archived_store_differences@)"), kind="number", width=3,
+              bad=1, told="On what catalog, ledger and store do not agree: archivectl compare"),
         Shown("Alerts", one(FIRING), kind="number", width=3, bad=1),
         Shown("Held documents", one("sum(archived_held_documents@) or vector(0)"), kind="number",
               width=3, bad=1, told="They wait for a person: archivectl documents --state held"),

@@ -67,8 +67,8 @@ def test_an_archived_document_never_becomes_unsealed(state: State) -> None:
     assert direct <= {State.SEALED, State.SAFE, State.HELD}
 
 
-def test_nothing_can_happen_to_a_document_that_is_safe() -> None:
-    assert not [pair for pair in NEXT if pair[0] is State.SAFE]
+def test_a_safe_document_stays_so_unless_its_proof_is_missing() -> None:
+    assert [pair for pair in NEXT if pair[0] is State.SAFE] == [(State.SAFE, Happened.FOUND_SEALED)]
 
 
 @pytest.mark.parametrize("state", State)

@@ -96,9 +96,8 @@ def _show(it: dict[str, Any], session: Session) -> None:
         for each in of_kind:
             _show_one(each)
         if count > len(of_kind):
-            more = count - len(of_kind)
-            told = ngettext("and {count} more", "and {count} more", more)
-            shown.line(told.format(count=more), indent=2)
+            told = _("only the first {count} are named here")
+            shown.line(told.format(count=len(of_kind)), indent=2)
     told = ngettext(
         "{count} difference, compared at {moment}; docs/operations.md says more",
         "{count} differences, compared at {moment}; docs/operations.md says more", total,

@@ -25,13 +25,6 @@ from archived.storage.store import Store
 from archived.storage.store_comparison import look_at
 from archived.storage.stored import inside
 
-_REBUILD = (
-    "nothing was changed. Move the catalog aside and keep it: mv {path}* SOMEWHERE; restore the "
-    "newest backup: cp BACKUP/{name} {path}; then: archived rebuild. If there is no newer backup, "
-    "leave this catalog where it is: archived rebuild takes up what the store holds and the "
-    "catalog lacks, and writes into the ledger that it did (docs/operations.md)"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class _Sealing:
@@ -184,4 +177,10 @@ def _another(catalog: Catalog, why: str) -> CatalogError:
 
 
 def _hint(catalog: Catalog) -> str:
-    return _REBUILD.format(path=catalog.path, name=catalog.path.name)
+    path = catalog.path
+    return (
+        f"nothing was changed. Is there a newer backup? Move the catalog aside ({path}*) and keep "
+        f"it; cp BACKUP/{path.name} {path}; archived rebuild. If there is none, leave it where it "
+        "is: archived rebuild takes up what the store holds and the catalog lacks, and writes into "
+        "the ledger that it did (docs/operations.md)"
+    )

@@ -144,11 +144,10 @@ class Archived:
         if not self.sealed:
             yield self._differs("seal-unrecorded", "the ledger does not tell of its seal")
         if self.unproven:
-            yield self._differs(
-                "safe-unproven",
-                f"{len(self.copies)} of {self.wanted} copies are on record"
-                + ("" if self.safe else "; the ledger does not say that it became safe"),
-            )
+            what = f"{len(self.copies)} of {self.wanted} wanted copies are on record as verified"
+            if not self.safe:
+                what = "the ledger does not tell that it became safe"
+            yield self._differs("safe-unproven", what)
 
     @property
     def unproven(self) -> bool:
