@@ -82,6 +82,9 @@ def test_the_newest_ten_entries_cut_off_are_told_with_their_number(box: Any) -> 
         db.execute("DELETE FROM ledger WHERE sequence > (SELECT max(sequence) - 10 FROM ledger)")
         db.commit()
     assert "10 entries are missing" in refused(box)
+    verified = program(box, "archivectl", "ledger", "verify")
+    assert verified.returncode == 1, "the chain is whole; the store knows better"
+    assert "is not the one that was noted in the store" in verified.stdout
 
 
 @pytest.fixture

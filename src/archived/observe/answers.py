@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from archived.errors import ArchivedError, CatalogError, LedgerError, NoSuchDocument
+from archived.errors import ArchivedError, CatalogError, LedgerError, NoSuchDocument, StoreError
 from archived.locale import speaking
 from archived.model import description
 from archived.model.document import State
@@ -23,6 +23,7 @@ from archived.observe.explain import explain
 from archived.storage import ledger
 from archived.storage.books import settled
 from archived.storage.catalog import Catalog
+from archived.storage.head_file import HeadFile, hash_at
 from archived.storage.records import Arrival, ArrivalState, Balance, DocumentRow
 
 _MOST = 1000
@@ -258,9 +259,25 @@ class Answers:
         except CatalogError as error:
             why = {"why": error.message, "hint": error.hint}
             return {"verdict": "not established", **none, **why}
+        if why := self._not_as_noted():
+            hint = (
+                "stop the daemon and keep the catalog as it is; what to do is in "
+                "docs/operations.md, Catalog and store do not agree"
+            )
+            return {"verdict": "no", **none, "why": why, "hint": hint}
         return {
             "verdict": "yes", "entries": head.sequence, "head": head.hash, "why": "", "hint": "",
         }  # fmt: skip
+
+    def _not_as_noted(self) -> str:
+        """Why this is not the ledger that the store noted; empty also where that cannot be read."""
+        try:
+            noted = HeadFile(self._store).read()
+        except StoreError:
+            return ""  # the next start says so; whoever asks here may lack the right to read it
+        if noted is None or hash_at(self._catalog, noted.sequence) == noted.hash:
+            return ""
+        return f"entry {noted.sequence} is not the one that was noted in the store"
 
 
 def _counted(rows: Iterable[T], advance: Callable[[int], None], every: int = 1000) -> Iterator[T]:
