@@ -144,8 +144,17 @@ def test_people_are_told_by_name_and_with_the_command(
     assert "safe-unproven: called safe" in shown.stdout
     assert program(box, "archivectl", "status").stdout.count("not compared yet") == 1
     assert box.end() == 0
-    box.start(ready=True)  # what is missing is told, and the others go on
+    box.start()  # what is missing is told, and the others go on; all of it is compared at once
     assert box.said("store-differs")
+    until(lambda: box.metric("archived_store_differences").get(("object-missing",)) == 1, "found")
+    assert box.metric("archived_store_differences").keys() == {(kind,) for kind in KINDS}
+    assert box.metric("archived_store_compared_timestamp_seconds")[()] > 0
+    status = program(box, "archivectl", "status")
+    assert status.returncode == 1
+    assert "1 object-missing, " in status.stdout
+    assert "see: archivectl compare" in status.stdout
+    shown = program(box, "archivectl", "compare")
+    assert "a.txt: 0 of 1" in shown.stdout or "a.txt: the ledger does not tell" in shown.stdout
     assert box.end() == 0
     down = program(box, "archivectl", "--json", "compare")
     assert down.returncode == 1

@@ -37,7 +37,7 @@ from archived.engine.sealing import Sealer
 from archived.errors import ArchivedError, CatalogError, NotNow, PluginError
 from archived.intake.desk import Desk, Sweep
 from archived.model.outcome import Ending
-from archived.observe import logs
+from archived.observe import logs, store_audit
 from archived.observe.answers import Answers
 from archived.observe.audit import Audit
 from archived.observe.control import Control
@@ -210,7 +210,8 @@ class Daemon:
         self.shares = Shares(self.catalog, lambda: cards.shares(self.settings), self._standing)
         self.tally = Tally(self.catalog)
         self.audit = Audit(self.catalog.path)
-        self.store_audit = StoreAudit(self.catalog.path, self.settings.store.path)
+        first = store_audit.SOON if found.differing else store_audit.FIRST
+        self.store_audit = StoreAudit(self.catalog.path, self.settings.store.path, first)
         self.metrics.watch(lambda: snapshot(self))
 
     def _close(self) -> None:

@@ -259,12 +259,12 @@ class Answers:
         except CatalogError as error:
             why = {"why": error.message, "hint": error.hint}
             return {"verdict": "not established", **none, **why}
-        if why := self._not_as_noted():
+        if differs := self._not_as_noted():
             hint = (
                 "stop the daemon and keep the catalog as it is; what to do is in "
                 "docs/operations.md, Catalog and store do not agree"
             )
-            return {"verdict": "no", **none, "why": why, "hint": hint}
+            return {"verdict": "no", **none, "why": differs, "hint": hint}
         return {
             "verdict": "yes", "entries": head.sequence, "head": head.hash, "why": "", "hint": "",
         }  # fmt: skip

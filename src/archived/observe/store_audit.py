@@ -26,7 +26,10 @@ from archived.storage.store_comparison import KINDS, Difference, compare
 
 _log = structlog.get_logger("archived.observe")
 
-_FIRST = 300.0
+FIRST = 300.0
+"""Seconds from a start to the first comparison."""
+SOON = 5.0
+"""The same, when the start already found that something differs."""
 _PAUSE = 86400.0
 _SHARE = 10
 """How much longer than a comparison the pause after it is, at least."""
@@ -38,7 +41,7 @@ class StoreAudit:
     """The latest comparison. `run` makes them."""
 
     def __init__(
-        self, catalog: Path, store: Path, first: float = _FIRST, pause: float = _PAUSE
+        self, catalog: Path, store: Path, first: float = FIRST, pause: float = _PAUSE
     ) -> None:
         self._catalog, self._store = catalog, store
         self._first, self._pause = first, pause
