@@ -58,6 +58,11 @@ class _Connection:
             return self.opening is not None and not self.opening.done()
         return not self.transport.is_closing()
 
+    def close_unopened(self, _task: asyncio.Task[None]) -> None:
+        """Its opening has ended; a cancelled one may never have begun."""
+        if self.transport is None:
+            self.accepted.close()
+
     def abort(self) -> None:
         if self.opening is not None:
             self.opening.cancel()
@@ -117,7 +122,10 @@ class Listener:
             self._make_room()
             connection = _Connection(client_network(str(address[0])), accepted)
             connection.opening = asyncio.create_task(self._open(connection))
+            connection.opening.add_done_callback(connection.close_unopened)
             self._connections.append(connection)
+            # `sock_accept` does not yield while a connection waits: in a flood nothing else ran.
+            await asyncio.sleep(0)
 
     async def _open(self, connection: _Connection) -> None:
         try:
@@ -126,10 +134,7 @@ class Listener:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
             )  # fmt: skip
         except (OSError, TimeoutError):
-            connection.accepted.close()  # no TLS, or no answer: the client's affair
-        except asyncio.CancelledError:
-            connection.accepted.close()
-            raise
+            pass  # no TLS, or no answer: the client's affair
         finally:
             connection.opening = None
 
