@@ -185,6 +185,9 @@ class Store:
             written = stage_inventory(body / "v1", inventory)
             stage_inventory(body, inventory)
             atomic.copy_file(layout.OBJECT_DECLARATION_TEXT, body / layout.OBJECT_DECLARATION)
+            # `repair` finds the empty folders of an unfinished sealing by this name (`_prune`): it
+            # must be durable before they are made.
+            atomic.fsync_folder(self._staging)
             try:
                 atomic.publish_folder(body, final)
             except FileExistsError as error:

@@ -6,17 +6,32 @@ agree. The store's tree itself is also judged by an independent program (`ocfl_j
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 from archived.errors import ArchivedError
 from archived.model import manifest
 from archived.model.document import ARCHIVED, State
 from archived.model.identity import object_id, of_object
+from archived.model.outcome import SUPERSEDED, Ending
+from archived.model.plan import SEAL
 from archived.storage import atomic, ledger
 from archived.storage.books import settled
 from archived.storage.catalog import Catalog
-from archived.storage.records import ArrivalState, DocumentRow
+from archived.storage.records import ArrivalState, DocumentRow, LedgerRow, StepRow
 from archived.storage.store import Store
+
+_ON_RECORD = {
+    Ending.FINISHED: "step-finished", SUPERSEDED: "step-finished",
+    Ending.REFUSED: "step-broke", Ending.BROKE: "step-broke",
+    Ending.POSTPONED: "step-postponed", Ending.PUT_BACK: "step-put-back",
+    "skipped": "step-skipped", "lost": "step-lost",
+}  # fmt: skip
+"""How a step ended -> the kind of its one ledger entry; a finished `seal` has `document-sealed`."""
+_FOUND = "found in the store"
+"""Why an entry stands in the ledger of a catalog that was made from the store."""
+_TOLD = ("step-finished", "document-sealed", "document-safe", "document-held")
 
 
 def problems(state: Path, store_root: Path) -> list[str]:
@@ -29,6 +44,7 @@ def problems(state: Path, store_root: Path) -> list[str]:
             *_ledger(catalog),
             *_balance(catalog),
             *[p for row in documents for p in _document(catalog, store, state, row)],
+            *_news(catalog, documents),
             *_orphans(store, state, documents),
         ]
     finally:
@@ -75,7 +91,68 @@ def _document(catalog: Catalog, store: Store, state: Path, row: DocumentRow) -> 
         found.append(f"{name}: ledger and catalog disagree on its safety")
     if row.state is State.SAFE and len(catalog.replicas(row.id)) < row.copies:
         found.append(f"{name}: safe with too few copies")
+    found += _endings(catalog, row, name)
     found += _bytes(catalog, store, folder, row, name)
+    return found
+
+
+def _endings(catalog: Catalog, row: DocumentRow, name: str) -> list[str]:
+    """Every ended step is on record by exactly one ledger entry, of the kind of its ending."""
+    entries = catalog.ledger_of(row.id)
+    kinds: dict[str, list[str]] = {}
+    for entry in entries:
+        step = json.loads(entry.entry).get("facts", {}).get("step")
+        if step is not None and entry.kind in {*_ON_RECORD.values(), "document-sealed"}:
+            kinds.setdefault(step, []).append(entry.kind)
+    return [
+        f"{name}: step {step.id} ({step.stage}, {step.ending}) is in the ledger as "
+        f"{kinds.get(step.id, [])}"
+        for step in _own_steps(catalog, row, entries)
+        if step.ending is not None and kinds.get(step.id, []) != [_kind_of(step)]
+    ]
+
+
+def _kind_of(step: StepRow) -> str:
+    sealed = step.stage == SEAL and step.ending == Ending.FINISHED
+    return "document-sealed" if sealed else _ON_RECORD.get(step.ending or "", "")
+
+
+def _own_steps(catalog: Catalog, row: DocumentRow, entries: list[LedgerRow]) -> list[StepRow]:
+    """The steps whose entries this ledger must have: not those of an object that was found in the
+    store, nor the step of its master that cut a part out.
+    """
+    found = [e.at for e in entries if _FOUND in e.entry]
+    return [
+        step
+        for step in catalog.steps(row.id)
+        if not any(step.started <= at for at in found)
+        and not (row.master is not None and step.id.rpartition("-")[2].isdigit())
+    ]
+
+
+def _news(catalog: Catalog, documents: list[DocumentRow]) -> list[str]:
+    """Every finished step, hold, seal and safety was announced exactly once: of the documents
+    whose first event has not been trimmed away.
+    """
+    told: dict[str, Counter[str]] = {}
+    for event in catalog.events_for("", limit=1_000_000):
+        if event.document is not None:
+            told.setdefault(event.document, Counter())[event.name] += 1
+    found = []
+    for row in documents:
+        seen = told.get(row.id, Counter())
+        if seen["document-admitted"] == 0:
+            continue
+        entries = catalog.ledger_of(row.id)
+        wanted = Counter(entry.kind for entry in entries)
+        if any(_FOUND in entry.entry for entry in entries):
+            continue
+        found += [
+            f"document {row.id}: {kind} is {wanted[kind]} times in the ledger and was announced "
+            f"{seen[kind]} times"
+            for kind in _TOLD
+            if seen[kind] != wanted[kind]
+        ]
     return found
 
 

@@ -1,0 +1,104 @@
+"""The store after a power cut that loses names: old or new, never a part, and no fsync too many."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+from documents import DEED, ID, PAGE, correction, document, new_store, originals
+from left_out import Scenario, losses, places
+from test_store_power_cut import after_crash, head
+
+from archived.storage import layout
+from archived.storage.store import Store, StoreFile
+
+pytestmark = pytest.mark.fault
+
+
+def an_object(folder: Path) -> None:
+    files = document(folder / "scans")
+    new_store(folder / "store").seal(ID, files, DEED)
+
+
+def two_scans(folder: Path) -> None:
+    document(folder / "scans")
+    new_store(folder / "store")
+
+
+def seal(folder: Path) -> None:
+    Store(folder / "store").seal(ID, document_of(folder), DEED)
+
+
+def document_of(folder: Path) -> list[StoreFile]:
+    """The files as they lie there; made without touching the disk."""
+    sha512 = hashlib.sha512(PAGE).hexdigest()
+    scans = [StoreFile(f"original/{n}", folder / "scans" / n, sha512)
+             for n in ("0001.tif", "0002.tif")]  # fmt: skip
+    return [*scans, StoreFile("metadata/record.json", b'{"id": 1}\n')]
+
+
+def made(folder: Path, ended: bool) -> None:
+    new_store(folder / "store")
+    after_crash(folder / "store")
+
+
+def sealed(folder: Path, ended: bool) -> None:
+    store = after_crash(folder / "store")
+    assert head(store) in ({1} if ended else {0, 1})
+
+
+def grown(folder: Path, ended: bool) -> None:
+    store = after_crash(folder / "store")
+    assert head(store) in ({2} if ended else {1, 2})
+
+
+def adopted(folder: Path, ended: bool) -> None:
+    if ended:
+        assert head(after_crash(folder / "store")) == 1
+
+
+def named_but_not_durably(folder: Path) -> None:
+    """Somebody published an object and did not live to fsync it; then it is adopted."""
+    store = Store(folder / "store")
+    shutil.copytree(folder / "object", store.ocfl / layout.key_of(ID))
+    store.adopt(ID, originals(document_of(folder)))
+
+
+def an_object_elsewhere(folder: Path) -> None:
+    two_scans(folder)
+    seal(folder)
+    shutil.move(folder / "store/ocfl" / layout.key_of(ID), folder / "object")
+    shutil.rmtree(folder / "store")
+    new_store(folder / "store")
+
+
+SCENARIOS = {
+    "making": Scenario(lambda folder: None, lambda f: new_store(f / "store"), made, {}),
+    "sealing": Scenario(two_scans, seal, sealed, {}),
+    "adding": Scenario(
+        an_object, lambda f: Store(f / "store").add_version(ID, correction(), DEED), grown, {}
+    ),
+    "adopting": Scenario(an_object_elsewhere, named_but_not_durably, adopted, {}),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_mixture_of_names_and_bytes_that_a_power_cut_leaves_breaks_the_store(
+    tmp_path: Path, name: str
+) -> None:
+    assert list(losses(SCENARIOS[name], tmp_path / "folder", tries=150)) == []
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_fsync_of_the_store_is_needed_or_known_to_be_harmless(
+    tmp_path: Path, name: str
+) -> None:
+    scenario = SCENARIOS[name]
+    seen = places(scenario, tmp_path / "folder")
+    harmless = {
+        place for place in seen
+        if next(losses(scenario, tmp_path / "folder", place), None) is None
+    }  # fmt: skip
+    assert harmless == set(scenario.harmless)
