@@ -26,6 +26,7 @@ import fault_batches
 import fault_calls
 import fault_disks
 import fault_kill
+import fault_left_out
 import fault_world
 from fault_judge import Outcome
 from fault_machine import Skipped, remove_folder
@@ -46,6 +47,7 @@ FAULTS = {
     "power-ext4": Fault(partial(fault_disks.power, kind="ext4"), 8),
     "power-xfs": Fault(partial(fault_disks.power, kind="xfs"), 8),
     "calls": Fault(fault_calls.calls, 8),
+    "left-out": Fault(fault_left_out.left_out, 1),
     "full-bytes": Fault(partial(fault_disks.full, what="bytes"), 3),
     "full-inodes": Fault(partial(fault_disks.full, what="inodes"), 3),
     "read-only": Fault(fault_disks.read_only, 3),

@@ -9,11 +9,16 @@ from __future__ import annotations
 import ast
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 NEGATE, DROP_NOT, COMPARE, JUNCTION = "negate", "drop-not", "comparison", "and-or"
-DROP_CALL, DROP_DURABLE, DROP_RAISE, CONSTANT = "drop-call", "drop-durable", "drop-raise", "constant"
+DROP_CALL, DROP_DURABLE, DROP_RAISE, CONSTANT = (
+    "drop-call",
+    "drop-durable",
+    "drop-raise",
+    "constant",
+)
 OPERATORS = (NEGATE, DROP_NOT, COMPARE, JUNCTION, DROP_CALL, DROP_DURABLE, DROP_RAISE, CONSTANT)
 
 _OTHER: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -79,7 +84,7 @@ def _walk(tree: ast.Module) -> Iterator[tuple[Path, ast.stmt | ast.expr, str]]:
                 continue
             inner = value if isinstance(value, list) else [value]
             for index, child in enumerate(inner):
-                if not isinstance(child, ast.AST) or _is_text_for_people(node, name, child):
+                if not isinstance(child, ast.AST) or _is_text_for_people(node, child):
                     continue
                 way = (*path, (name, index if isinstance(value, list) else None))
                 yield way, child, function
@@ -90,16 +95,22 @@ def _walk(tree: ast.Module) -> Iterator[tuple[Path, ast.stmt | ast.expr, str]]:
             yield path, node, function
 
 
-def _is_text_for_people(parent: ast.AST, name: str, node: ast.AST) -> bool:
+def _is_text_for_people(parent: ast.AST, node: ast.AST) -> bool:
     if isinstance(node, ast.keyword) and node.arg in _PASSED_OVER:
         return True
     if isinstance(node, ast.JoinedStr | ast.Assert):
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True  # a docstring
+    if isinstance(parent, ast.ClassDef) and _is_enumeration(parent):
+        return isinstance(node, ast.Assign)  # a word for each: renamed everywhere, it is the same
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         return True
     return isinstance(node, ast.Expr) and _called(node).partition(".")[0] in _LOGGERS
+
+
+def _is_enumeration(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(base).endswith("Enum") for base in node.bases)
 
 
 def _called(node: ast.Expr) -> str:
@@ -110,7 +121,11 @@ def _changes(
     node: ast.stmt | ast.expr, path: Path
 ) -> Iterator[tuple[str, ast.stmt | ast.expr, ast.stmt | ast.expr]]:
     """(operator, the old text, the new node in place of `node`)."""
-    if path[-1][0] in {"test", "ifs"} and not isinstance(node, ast.UnaryOp | ast.Compare):
+    if (
+        _tests(path)
+        and isinstance(node, ast.expr)
+        and not isinstance(node, ast.UnaryOp | ast.Compare)
+    ):
         yield NEGATE, node, ast.UnaryOp(ast.Not(), node)
     match node:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -140,7 +155,7 @@ def _tests(path: Path) -> bool:
     return path[-1][0] in {"test", "ifs"}
 
 
-def _other_value(value: object) -> object:
+def _other_value(value: object) -> int | float | str | None:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -163,5 +178,3 @@ def _with(tree: ast.Module, path: Path, new: ast.AST) -> str:
     else:
         getattr(node, name)[index] = new
     return ast.unparse(ast.fix_missing_locations(changed))
-
-

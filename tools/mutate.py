@@ -150,11 +150,11 @@ class Rig:
                 slot.mutant, slot.began = mutant, time.monotonic()
                 self._running[self._fork(slot, self._table.tests[mutant.module])] = slot
             for slot, ended in self._ended():
-                mutant = slot.mutant
-                assert mutant is not None
-                slot.plant(mutant.module, (SOURCE / mutant.module).read_text())
+                done = slot.mutant
+                assert done is not None
+                slot.plant(done.module, (SOURCE / done.module).read_text())
                 free.append(slot)
-                yield mutant, ended
+                yield done, ended
             time.sleep(0.02)
 
     def _ended(self) -> Iterator[tuple[_Slot, str]]:
@@ -202,7 +202,9 @@ class Rig:
             os._exit(code)
 
 
-def choose(modules: Sequence[str], operators: Sequence[str], sample: int, seed: int) -> list[Mutant]:
+def choose(
+    modules: Sequence[str], operators: Sequence[str], sample: int, seed: int
+) -> list[Mutant]:
     """So many mutants of each module (0: all), the same ones for the same seed."""
     found = []
     for module in modules:
@@ -285,14 +287,13 @@ def _import_early() -> None:
     """What every child needs and is not ours: imported once."""
     import alembic.config
     import hypothesis.strategies
-    import jsonschema
     import pluggy
     import pydantic
     import pytest
     import sqlalchemy.dialects.sqlite
     import watchdog.observers
 
-    assert all((alembic, hypothesis, jsonschema, pluggy, pydantic, pytest, sqlalchemy, watchdog))
+    assert all((alembic, hypothesis, pluggy, pydantic, pytest, sqlalchemy, watchdog))
 
 
 def _options(table: Table, argv: Sequence[str] | None) -> argparse.Namespace:

@@ -71,7 +71,7 @@ def test_higher_priority_goes_first_until_something_has_waited_too_long() -> Non
 
     started = [lane.start()[0] for _ in range(40)]
 
-    assert started.index("slow") in range(30, 34)
+    assert started.index("slow") == 31, "the first minute in which it waited longer than that"
 
 
 def test_what_is_nearest_to_its_end_goes_first_and_passes_nobody_for_ever() -> None:
@@ -84,6 +84,27 @@ def test_what_is_nearest_to_its_end_goes_first_and_passes_nobody_for_ever() -> N
 
     assert set(started[:30]) == {2}
     assert started.count(0) == 3
+
+
+def test_every_fourth_start_goes_to_what_has_waited_longest() -> None:
+    lane = Lane()
+    lane.come("A", position=0, count=3)
+    started = []
+    for _ in range(44):
+        lane.come("A", position=2)
+        started.append(lane.start()[2])
+
+    assert [number for number, position in enumerate(started) if position == 0] == [31, 35, 39]
+
+
+def test_what_has_waited_just_as_long_as_ageing_is_not_old_yet() -> None:
+    old, new = Line("A", 0, 0, NOON), Line("A", 0, 1, NOON + MINUTE)
+    turns = Turns()
+    for _ in range(3):
+        turns.served(new)
+
+    assert turns.next([old, new], NOON + AGEING, AGEING) == new
+    assert turns.next([old, new], NOON + AGEING + MINUTE, AGEING) == old
 
 
 def test_many_devices_that_never_come_again_are_forgotten(monkeypatch) -> None:

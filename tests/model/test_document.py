@@ -89,3 +89,15 @@ def test_the_diagram_shows_every_pair_of_the_table() -> None:
     for (state, happened), then in NEXT.items():
         (arrow,) = [line for line in lines if line.strip().startswith(f"{state} --> {then}:")]
         assert str(happened) in arrow
+
+
+def test_the_words_for_states_stand_in_catalogs_and_never_change() -> None:
+    assert {state.name: str(state) for state in State} == {
+        state.name: state.name.lower() for state in State
+    }
+
+
+def test_a_life_begins_in_custody_and_ends_safe_in_the_diagram_too() -> None:
+    lines = diagram().splitlines()
+    assert lines[:2] == ["stateDiagram-v2", "    [*] --> admitted"]
+    assert lines[-1] == "    safe --> [*]"

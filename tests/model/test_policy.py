@@ -43,6 +43,18 @@ def test_the_worlds_fault_waits_for_ever_and_costs_no_attempt(postponed: int) ->
     assert timedelta(0) < decision.due - NOON <= LIMITS.longest_wait
 
 
+def test_the_worlds_fault_waits_longer_each_time_from_the_first_wait_on() -> None:
+    waits = [judged(Ending.POSTPONED, 1, n).due for n in range(4)]
+
+    assert waits == [NOON + timedelta(seconds=s) for s in (10, 20, 40, 60)]
+
+
+def test_a_step_is_tried_three_times_within_half_a_minute_to_an_hour_unless_told_otherwise() -> (
+    None
+):
+    assert Limits() == Limits(3, timedelta(seconds=30), timedelta(hours=1))
+
+
 def test_a_stage_may_say_how_long_to_wait_first_even_past_the_cap() -> None:
     decision = judged(Ending.POSTPONED, 1, after=timedelta(minutes=10))
 

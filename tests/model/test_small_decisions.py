@@ -1,5 +1,6 @@
 """Ids, plans, secrecy, descriptions: small pure decisions."""
 
+import unicodedata
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,29 @@ def test_a_document_id_is_a_uuid_of_version_7(now: datetime, randomness: bytes) 
     assert (found.version, found.variant) == (7, uuid.RFC_4122)
     assert identity.is_document_id(text)
     assert identity.of_object(identity.object_id(text)) == text
+
+
+def test_a_document_id_says_when_to_the_millisecond() -> None:
+    found = uuid.UUID(identity.document_id(NOON + timedelta(milliseconds=7), b"\xff" * 10))
+
+    assert found.int >> 80 == int(NOON.timestamp()) * 1000 + 7
+    for length in (9, 11):
+        with pytest.raises(ValueError, match="10 random bytes"):
+            identity.document_id(NOON, bytes(length))
+
+
+def test_an_objects_id_is_a_urn_and_no_other_names_a_document() -> None:
+    ours = identity.document_id(NOON, bytes(10))
+    assert identity.object_id(ours) == f"urn:uuid:{ours}"
+    for other in (ours, f"urn:oid:{ours}", "urn:uuid:ecb2d8a1-93a5-4e3e-8a2b-53b4f9a6a2de"):
+        with pytest.raises(ValueError, match="does not name a document"):
+            identity.of_object(other)
+
+
+def test_names_are_compared_with_their_accents_in_one_form_and_other_bytes_as_they_are() -> None:
+    apart, together = (unicodedata.normalize(form, "Quyết").encode() for form in ("NFD", "NFC"))
+    assert apart != together
+    assert identity.composed(apart + b"\xff") == together + b"\xff"
 
 
 def test_ids_sort_by_time_of_admission() -> None:

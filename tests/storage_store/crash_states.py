@@ -75,14 +75,22 @@ class History:
     unsynced: list[str]
     """What was not fsynced when the action returned."""
 
-    def images(self) -> Iterator[tuple[str, Image]]:
-        """Each tree once, the last moments first: there most is to be lost."""
+    def images(self, seed: int = 1) -> Iterator[tuple[str, Image]]:
+        """Each tree once: those of the end first, then those of all moments, one of each in turn:
+        its first, which has lost the most, before those that chance mixed.
+        """
         seen = set()
-        for crash in reversed(self.crashes):
-            for image in crash.images:
-                if image not in seen:
-                    seen.add(image)
-                    yield crash.before, image
+        moments = [crash for crash in self.crashes if crash.images]
+        random.Random(seed).shuffle(moments)
+        moments.sort(key=lambda crash: crash.before != self.crashes[-1].before)
+        turns = itertools.zip_longest(*[
+            [(crash.before, image) for image in crash.images] for crash in moments
+        ])  # fmt: skip
+        for turn in turns:
+            for each in turn:
+                if each is not None and each[1] not in seen:
+                    seen.add(each[1])
+                    yield each
 
 
 class Disk:
@@ -214,22 +222,26 @@ class Disk:
         return self._nodes[entry[0]].names[entry[1]]
 
     def _settle(self, entry: Entry, version: int) -> None:
-        """A name is durable at one of its states, and what that state needs is so too."""
-        if version < 0:
-            return
-        needed = [
-            self._needs.pop((entry, each), None) for each in range(version + 1)
-        ]  # fmt: skip
+        """A name is durable at one of its states, and a folder's old name goes with its new one.
+
+        That a name went by a rename is durable only where the new name is: whoever fsyncs the old
+        folder alone is promised nothing about the new one.
+        """
+        needs = [(each, self._needs.get((entry, each))) for each in range(version + 1)]
+        for each, need in needs:
+            if need is not None and not need[2] and need[1] > 0:
+                version = min(version, each - 1)
         del self._versions(entry)[:version]
-        for (other, each), need in list(self._needs.items()):  # the numbers have moved
+        for (other, each), (new, at, back) in list(self._needs.items()):  # the numbers have moved
             if other == entry:
                 del self._needs[other, each]
-                self._needs[other, each - version] = need
-            elif need[0] == entry:
-                self._needs[other, each] = (entry, max(0, need[1] - version), need[2])
-        for one in needed:
-            if one is not None:
-                self._settle(one[0], min(one[1], len(self._versions(one[0])) - 1))
+                if each > version:
+                    self._needs[other, each - version] = (new, at, back)
+            elif new == entry:
+                self._needs[other, each] = (new, max(0, at - version), back)
+        for each, need in needs:
+            if need is not None and need[2] and each <= version:
+                self._settle(need[0], need[1])
 
     # What may be left of it
 

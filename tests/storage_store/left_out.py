@@ -37,15 +37,15 @@ def losses(
 ) -> Iterator[str]:  # fmt: skip
     """Each tree that a power cut may leave and that breaks the scenario's check, with the reason.
 
-    `tries` limits how many trees are checked, the last moments first.
+    `tries` limits how many trees are checked.
     """
     _prepared(scenario, folder)
     history = record(lambda: scenario.act(folder), folder, ignored=ignored, limit=limit, seed=seed)
-    for moment, image in islice(history.images(), tries):
+    for moment, image in islice(history.images(seed), tries):
         restore(image, folder)
         try:
             scenario.check(folder, moment.startswith("the end"))
-        except Exception as error:  # noqa: BLE001 - whatever the check stumbles over is a loss
+        except Exception as error:  # whatever the check stumbles over is a loss
             yield f"before {moment}: {type(error).__name__}: {error}"
 
 

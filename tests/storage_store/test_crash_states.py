@@ -153,9 +153,7 @@ def test_what_a_restored_machine_comes_back_with_is_what_was_derived(tmp_path: P
     assert {} in trees
     assert {"file": b"whole"} in trees
     history = record(lambda: (act(), atomic.fsync_folder(folder)), folder)  # it is there already
-    assert {tuple(files(image).items()) for _, image in history.images()} == {
-        (("file", b"whole"),)
-    }
+    assert {tuple(files(image).items()) for _, image in history.images()} == {(("file", b"whole"),)}
     for _, image in history.images():
         restore(image, folder)
         assert (folder / "file").read_bytes() == b"whole"
