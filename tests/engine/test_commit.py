@@ -1,6 +1,7 @@
 """What ends of steps and decisions of people do to a document, on real disks and catalogs."""
 
 import errno
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from archived.errors import NotNow
 from archived.model.document import IllegalStep, State
 from archived.model.outcome import Ending, Made, Outcome
 from archived.storage import atomic
-from archived.storage.records import DocumentRow
+from archived.storage.records import DocumentRow, StepRow
 from archived.testing.invariants import problems
 
 REFUSED = Outcome(Ending.REFUSED, code="encrypted", message="It is locked.", hint="Unlock it.")
@@ -154,6 +155,48 @@ def test_a_sealed_document_cannot_be_released_while_a_step_of_it_runs(world: Wor
     assert only(world).position == len(only(world).stages)
 
 
+def test_a_stage_that_is_passed_over_has_ended_and_is_on_record(world: World) -> None:
+    row = only(world)
+    step = StepRow(
+        id="0" * 32, document=row.id, position=0, stage="note", attempt=1, version="1",
+        distribution="test", options_digest="", started=world.now(),
+    )  # fmt: skip
+    commit.skip_step(world.catalog, DECK, row, step, "it takes no PDF")
+
+    (skipped,) = world.catalog.steps(row.id)
+    assert (skipped.ending, skipped.notes, only(world).position) == (
+        "skipped", ["it takes no PDF"], 1,
+    )  # fmt: skip
+    assert [e.kind for e in world.catalog.ledger_of(row.id)][-1] == "step-skipped"
+    assert [event.name for event in world.catalog.events_for("test")][-1] == "step-skipped"
+
+
+def test_what_a_document_waits_for_is_told_until_its_step_starts_anew(world: World) -> None:
+    full = Outcome(Ending.POSTPONED, code="no-space", message="a disk is full", hint="make room")
+    world.end(world.begin(only(world)), full)
+    row = only(world)
+    assert (row.code, row.reason, row.hint) == ("no-space", "a disk is full", "make room")
+    assert (row.attempts, row.postponed) == (0, 1)
+
+    gone = Outcome(Ending.PUT_BACK, code="no-runner", message="its server ended", hint="wait")
+    world.end(world.begin(only(world)), gone)
+    row = only(world)
+    assert (row.code, row.reason, row.hint) == (None, None, None)
+    assert (row.attempts, row.postponed) == (0, 1)
+
+
+def test_a_release_past_the_last_stage_leaves_nothing_to_do(world: World) -> None:
+    world.step(Sealer(world.spool, world.store, world.catalog, ""), only(world))
+    seal(world)
+    world.end(world.begin(only(world)), REFUSED)
+
+    release(world, skip=True)
+
+    row = only(world)
+    assert (row.state, row.position, row.due) == (State.SEALED, len(row.stages), None)
+    assert row.code == "copies-missing"
+
+
 def test_what_was_decided_about_one_hold_does_not_fall_on_the_next(world: World) -> None:
     world.end(world.begin(only(world)), REFUSED)
     with pytest.raises(NotNow, match="not held for another by now"):
@@ -242,6 +285,52 @@ def test_a_refused_documents_bytes_are_kept_and_it_can_be_taken_up_again(world: 
     (sheet,) = world.catalog.balance()
     assert (sheet.held, sheet.unaccounted) == (1, 0)
     assert release(world, skip=False) is State.WORKING
+
+
+def test_who_refused_a_document_and_why_is_in_the_ledger_and_announced(world: World) -> None:
+    world.end(world.begin(only(world)), REFUSED)
+    commit.refuse(world.catalog, only(world).id, "lan", "a blank sheet", world.now())
+
+    (entry,) = [e for e in world.catalog.ledger_of(only(world).id) if e.kind == "document-refused"]
+    body = json.loads(entry.entry)
+    assert (body["agent"], body["facts"]) == ("lan", {"note": "a blank sheet", "was": "encrypted"})
+    told = [event.name for event in world.catalog.events_for("test")]
+    assert told.count("document-refused") == 1
+
+
+def test_a_seal_that_is_recorded_again_changes_nothing(world: World) -> None:
+    world.end(world.begin(only(world)), DONE)
+    step = world.begin(only(world))
+    sealed = Sealer(world.spool, world.store, world.catalog, "").seal(only(world), step)
+    assert not isinstance(sealed, Outcome)
+    commit.seal(world.spool, world.catalog, DECK, step, *sealed, world.now())
+    once = only(world)
+
+    with pytest.raises(NotNow, match="has ended already"):
+        commit.seal(world.spool, world.catalog, DECK, step, *sealed, world.now())
+
+    assert only(world) == once
+
+
+def test_each_end_of_a_step_is_once_in_the_ledger_and_a_good_one_is_announced(
+    world: World,
+) -> None:
+    """Under the kind of its ending, with the step's id: what `problems` demands of every test."""
+    ends = [
+        (Outcome(Ending.POSTPONED, code="no-space", message="full"), "step-postponed"),
+        (Outcome(Ending.PUT_BACK), "step-put-back"),
+        (Outcome(Ending.BROKE, code="stage-failed", message="No."), "step-broke"),
+        (DONE, "step-finished"),
+    ]
+    for outcome, kind in ends:
+        step = world.begin(only(world))
+        world.end(step, outcome)
+        entries = [json.loads(e.entry) | {"kind": e.kind}
+                   for e in world.catalog.ledger_of(only(world).id)]  # fmt: skip
+        of_step = [e["kind"] for e in entries if e.get("facts", {}).get("step") == step.id]
+        assert of_step == [kind]
+    told = [event.name for event in world.catalog.events_for("test")]
+    assert told.count("step-finished") == 1
 
 
 def test_what_is_sealed_cannot_be_refused(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_every_part_is_a_document_that_goes_on_after_the_stage_that_cut(world: D
         assert path is not None
         assert path.read_bytes() == world.piece(number)
         assert path.stat().st_mode & 0o222 == 0, "originals are read-only"
+
+
+def test_the_pages_that_were_counted_while_cutting_are_the_masters(
+    world: Dividing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = world.do_stage
+    monkeypatch.setattr(world, "do_stage", lambda *a: replace(cut(*a), facts={"pages": 6}))
+
+    world.advance(master(world))
+
+    assert master(world).pages == 6
+    assert [part.pages for part in parts(world)] == [None, None, None]
 
 
 def test_the_master_is_kept_until_its_last_part_is_at_rest_and_then_sealed(

@@ -274,6 +274,10 @@ def _adopt(
             change.move(row, Happened.ADMITTED_HELD, now)
             held = {"code": row.code, "reason": row.reason}
             change.record(Entry("document-held", now, AGENT, document=identifier, facts=held))
+            change.announce(
+                "document-held", now, document=identifier, hotfolder=row.hotfolder,
+                facts={"code": row.code},
+            )  # fmt: skip
         change.announce(
             "document-admitted", now, document=identifier, hotfolder=row.hotfolder,
             facts={"size": row.size, "sha256": files[0].kept.sha256},

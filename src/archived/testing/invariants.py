@@ -15,7 +15,7 @@ from archived.model import manifest
 from archived.model.document import ARCHIVED, State
 from archived.model.identity import object_id, of_object
 from archived.model.outcome import SUPERSEDED, Ending
-from archived.model.plan import SEAL
+from archived.model.plan import SEAL, next_step
 from archived.storage import atomic, ledger
 from archived.storage.books import settled
 from archived.storage.catalog import Catalog
@@ -31,7 +31,11 @@ _ON_RECORD = {
 """How a step ended -> the kind of its one ledger entry; a finished `seal` has `document-sealed`."""
 _FOUND = "found in the store"
 """Why an entry stands in the ledger of a catalog that was made from the store."""
-_TOLD = ("step-finished", "document-sealed", "document-safe", "document-held")
+_TOLD = (
+    "step-finished", "step-skipped", "document-sealed", "document-safe", "document-held",
+    "document-refused", "document-released", "document-retried",
+)  # fmt: skip
+"""What stands in the ledger and is announced, each as often as the other."""
 
 
 def problems(state: Path, store_root: Path) -> list[str]:
@@ -91,6 +95,17 @@ def _document(catalog: Catalog, store: Store, state: Path, row: DocumentRow) -> 
         found.append(f"{name}: ledger and catalog disagree on its safety")
     if row.state is State.SAFE and len(catalog.replicas(row.id)) < row.copies:
         found.append(f"{name}: safe with too few copies")
+    for state, kind in ((State.REFUSED, "document-refused"), (State.HELD, "document-held")):
+        if row.state is state and kind not in kinds:
+            found.append(f"{name}: no {kind} in the ledger")
+    if row.due is not None and (
+        row.state in {State.HELD, State.REFUSED, State.SAFE}
+        or next_step(row.stages, row.position) is None
+    ):
+        found.append(f"{name}: due, and there is nothing to do")
+    under_way = [step.id for step in catalog.steps(row.id) if step.ending is None]
+    if under_way != ([] if row.running is None else [row.running]):
+        found.append(f"{name}: {row.running} runs, and {under_way} have not ended")
     found += _endings(catalog, row, name)
     found += _bytes(catalog, store, folder, row, name)
     return found
