@@ -51,11 +51,11 @@ HARMLESS = {
     "fsync_folder(path.parent)": LEFTOVER,
     "spool.drop: atomic.fsync_folder(self.documents)":
         "the folder of a sealed document that comes back is dropped at the next start",
-    "spool.drop: atomic.remove_tree(aside) > fsync_folder(folder.parent)": CLEARED,
-    "spool.end_work: atomic.remove_tree(self.work / step) > fsync_folder(folder.parent)": CLEARED,
-    "removal._remove: atomic.move_file(source, taken) > fsync_folder(path.parent)":
+    "uncleared.clear: atomic.remove_tree(tree, seconds=seconds) > fsync_folder(folder.parent)":
+        CLEARED,
+    "removal._remove: atomic.move_file(source.here, taken) > fsync_folder(path.parent)":
         "the source comes back under its own name, and is found to be in custody already",
-    "removal._remove: atomic.remove_file(taken) > fsync_folder(path.parent)":
+    "removal._judge: atomic.remove_file(taken.here) > fsync_folder(path.parent)":
         "a source that comes back under either name is removed again",
     "store.seal: atomic.fsync_folder(self._staging)":
         "the document is sealed again into the same folders; the store's own test needs it",

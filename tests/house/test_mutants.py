@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 HELD = ("model", "storage")
 """Folders of which every module is planted with faults."""
 NO_DECISIONS = {
+    "model/access.py": "lists of paths: no decision in them",
+    "storage/libc.py": "system calls: no decision in them",
     "storage/records.py": "rows: no decision in them",
     "storage/schema.py": "tables: a migration's test compares them with the catalog's",
 }

@@ -109,7 +109,8 @@ SCENARIOS = {
             "scratch=body.parent) > fsync_folder(path.parent)": AGAIN,
             "store._add: atomic.remove_file(marker) > fsync_folder(path.parent)":
                 "a marker that comes back has the object looked at once more",
-            "store._staged: atomic.remove_tree(staged) > fsync_folder(folder.parent)": CLEARED,
+            "uncleared.clear: atomic.remove_tree(tree, seconds=seconds) > "
+            "fsync_folder(folder.parent)": CLEARED,
         },
     ),
     "adopting": Scenario(an_object_elsewhere, named_but_not_durably, adopted, {}),
