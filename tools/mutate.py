@@ -135,6 +135,10 @@ class Rig:
                 self._seconds[file] = time.monotonic() - began
         return True
 
+    def said(self) -> str:
+        """The end of what the tests printed last."""
+        return self._slots[0].log.read_text(errors="replace")[-2000:]
+
     def _limit(self, module: str) -> float:
         taken = sum(self._seconds[file] for file in self._table.tests[module])
         return max(_LEAST_SECONDS, _TIMES * taken)
@@ -229,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for module in given.modules:
             if not rig.tests_pass(module):
                 print(f"{module}: its tests fail without any fault, see them first:")
-                print(f"    ./run test {' '.join(table.tests[module])}")
+                print(f"    ./run test {' '.join(table.tests[module])}\n{rig.said()}")
                 return 2
         for mutant, ended in rig.run(chosen):
             _count(tallies[mutant.module], mutant, ended, table, tell=given.tell)
@@ -237,13 +241,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _count(tally: Tally, mutant: Mutant, ended: str, table: Table, *, tell: bool) -> None:
+    if ended == "survived" and mutant.key in table.explained():
+        ended = "explained"
     if tell:
         print(f"{ended:<10}{_named(mutant)}", flush=True)
     if ended == "noticed":
         tally.noticed += 1
     elif ended == "timed-out":
         tally.timed_out += 1
-    elif mutant.key in table.explained():
+    elif ended == "explained":
         tally.explained += 1
     else:
         tally.survivors.append(mutant)

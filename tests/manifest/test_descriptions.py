@@ -263,6 +263,12 @@ def test_dublin_core_says_what_was_read_on_the_page():
     assert {etree.QName(e).namespace for e in etree.fromstring(dublin_core(a_record()))} == {DC}
 
 
+def test_dublin_core_names_what_a_document_is_a_part_of_and_has_as_parts():
+    related = {"dossier": "HS-7", "master": "urn:uuid:master", "parts": ("urn:uuid:p1",)}
+    assert dc_of(a_record(**related))["relation"] == ["HS-7", "urn:uuid:master", "urn:uuid:p1"]
+    assert "relation" not in dc_of(a_record(dossier="", master="", parts=()))
+
+
 def test_dublin_core_falls_back_on_the_received_name():
     found = dc_of(a_record(facts={}))
     assert found["title"] == ["scans/Quyết định 12.tif"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import errno
 import hashlib
 import itertools
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 from power import cut
 
-import archived
 from archived.storage import atomic
 
 BIG = os.urandom(3 * 1024 * 1024 + 17)
@@ -178,16 +176,3 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
     with pytest.raises(OSError, match="the source broke"):
         atomic.write_file(tmp_path / "file", content())
     assert names(tmp_path) == set()
-
-
-def test_only_this_module_makes_things_durable():
-    source = Path(archived.__file__).parent
-    forbidden = {"replace", "rename", "renames", "link", "fsync", "fdatasync"}
-    for file in sorted(source.rglob("*.py")):
-        if file.parts[-2:] == ("storage", "atomic.py") or "testing" in file.parts:
-            continue
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                assert not (node.value.id == "os" and node.attr in forbidden), (
-                    f"{file}: os.{node.attr}"
-                )
