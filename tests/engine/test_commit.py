@@ -13,7 +13,7 @@ from archived.engine import commit
 from archived.engine.sealing import Sealer
 from archived.errors import NotNow
 from archived.model.document import IllegalStep, State
-from archived.model.outcome import Ending, Made, Outcome
+from archived.model.outcome import CopyMade, Ending, Made, Outcome
 from archived.storage import atomic
 from archived.storage.records import DocumentRow, StepRow
 from archived.testing.invariants import problems
@@ -183,6 +183,18 @@ def test_what_a_document_waits_for_is_told_until_its_step_starts_anew(world: Wor
     row = only(world)
     assert (row.code, row.reason, row.hint) == (None, None, None)
     assert (row.attempts, row.postponed) == (0, 1)
+
+
+def test_a_verified_copy_is_on_record_and_makes_the_document_safe(world: World) -> None:
+    world.step(Sealer(world.spool, world.store, world.catalog, ""), only(world))
+    seal(world)
+    sha512 = only(world).inventory_sha512 or ""
+    copy = CopyMade("vault", "key", sha512, files=5, size=9, verified=world.now())
+    world.end(world.begin(only(world)), Outcome(Ending.FINISHED, copies=(copy,)))
+
+    (replica,) = world.catalog.replicas(only(world).id)
+    assert (replica.target, replica.inventory_sha512) == ("vault", sha512)
+    assert only(world).state is State.SAFE
 
 
 def test_a_release_past_the_last_stage_leaves_nothing_to_do(world: World) -> None:

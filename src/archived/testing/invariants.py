@@ -95,8 +95,8 @@ def _document(catalog: Catalog, store: Store, state: Path, row: DocumentRow) -> 
         found.append(f"{name}: ledger and catalog disagree on its safety")
     if row.state is State.SAFE and len(catalog.replicas(row.id)) < row.copies:
         found.append(f"{name}: safe with too few copies")
-    for state, kind in ((State.REFUSED, "document-refused"), (State.HELD, "document-held")):
-        if row.state is state and kind not in kinds:
+    for resting, kind in ((State.REFUSED, "document-refused"), (State.HELD, "document-held")):
+        if row.state is resting and kind not in kinds:
             found.append(f"{name}: no {kind} in the ledger")
     if row.due is not None and (
         row.state in {State.HELD, State.REFUSED, State.SAFE}
