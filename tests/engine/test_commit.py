@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from world import CONTENT, DECK, World
+from world import CONTENT, DECK, LIMITS, World
 
 from archived.engine import commit
 from archived.engine.sealing import Sealer
@@ -195,6 +195,22 @@ def test_a_verified_copy_is_on_record_and_makes_the_document_safe(world: World) 
     (replica,) = world.catalog.replicas(only(world).id)
     assert (replica.target, replica.inventory_sha512) == ("vault", sha512)
     assert only(world).state is State.SAFE
+
+
+def test_a_stage_that_broke_is_announced_when_it_is_held_and_a_refusal_is_only_held(
+    world: World,
+) -> None:
+    world.end(world.begin(only(world)), REFUSED)
+    told = [event.name for event in world.catalog.events_for("test")]
+    assert (told.count("step-broke"), told.count("document-held")) == (0, 1)
+    release(world, skip=False)
+
+    for _ in range(LIMITS.attempts):
+        world.end(world.begin(only(world)), Outcome(Ending.BROKE, code="bug", message="No."))
+
+    assert only(world).state is State.HELD
+    told = [event.name for event in world.catalog.events_for("test")]
+    assert (told.count("step-broke"), told.count("document-held")) == (LIMITS.attempts, 2)
 
 
 def test_a_release_past_the_last_stage_leaves_nothing_to_do(world: World) -> None:
