@@ -21,6 +21,15 @@ MAX_PIXELS = 60_000_000
 _COVERS = 0.985
 """An image must cover this share of the page's width and height to be the page."""
 _PLAIN_FILTERS = {"/DCTDecode", "/CCITTFaxDecode", "/FlateDecode", "/LZWDecode"}
+_JPEG = "/DCTDecode"
+_KEPT = 16_000_000
+"""Pixels of a drawn page that is kept in colour: drawing it unpacks its pictures."""
+_TINT, _TINTED = 20, 0.0003
+"""Difference of the channels of a pixel that is coloured, and the share of them on a page."""
+_ODD = (
+    pikepdf.exceptions.PikepdfError, OSError, ValueError, KeyError, AttributeError, TypeError,
+    NotImplementedError,
+)  # fmt: skip
 _QUIET_ANNOTATIONS = {"/Link", "/Popup"}
 
 
@@ -31,6 +40,9 @@ class Pages:
         self._pikepdf = pikepdf.open(path)
         self._pdfium = pdfium.PdfDocument(path)
         self._pdfium.init_forms()
+        self._drawn: tuple[int, float, Image.Image] | None = None
+        self._size: tuple[int, float, tuple[int, int]] | None = None
+        """The size of the gray image that was given last: the one in colour has the same."""
 
     def gray(self, index: int, dpi: float) -> tuple[Image.Image, float]:
         """Page `index` (from 0) as people see it, `L`, at most at `dpi`; and the real dpi.
@@ -46,12 +58,10 @@ class Pages:
                 # Pillow turns counter-clockwise, /Rotate clockwise.
                 image = _shrunk(image, (width, height), dpi, turned=rotate % 180 == 90)
                 image = _quarter_turned(image, -rotate)
+                self._size = index, dpi, image.size
                 return image, image.width * 72.0 / width
             dpi = min(dpi, 72.0 * (MAX_PIXELS / max(1.0, width * height)) ** 0.5)
-            bitmap = page.render(scale=dpi / 72.0, grayscale=True)
-            # The bitmap's memory is PDFium's: copy before it is closed.
-            image = bitmap.to_pil().convert("L").copy()
-            bitmap.close()
+            image = self._in_gray(index, page, dpi)
             if self._is_marked_up(index):
                 # A marker drawn over a line must not hide it, nor the line what a note says.
                 bitmap = page.render(scale=dpi / 72.0, grayscale=True, draw_annots=False)
@@ -61,25 +71,86 @@ class Pages:
         finally:
             page.close()
 
-    def colour(self, index: int, dpi: float) -> Image.Image | None:
-        """Page `index` in colour (`RGB`), as `gray` shows it; `None` when it is gray all over."""
+    def _in_gray(self, index: int, page: pdfium.PdfPage, dpi: float) -> Image.Image:
+        """A page that must be drawn. What it was in colour is kept until another page is drawn."""
+        width, height = page.get_size()
+        large = width * height * (dpi / 72.0) ** 2 > _KEPT
+        # The bitmap's memory is PDFium's: copy before it is closed.
+        if large or (self._drawn is not None and self._drawn[0] == index):
+            bitmap = page.render(scale=dpi / 72.0, grayscale=True)
+            image: Image.Image = bitmap.to_pil().convert("L").copy()
+        else:
+            bitmap = page.render(scale=dpi / 72.0)
+            self._drawn = index, dpi, bitmap.to_pil().convert("RGB").copy()
+            image = self._drawn[2].convert("L")
+        bitmap.close()
+        return image
+
+    def tint(self, index: int, dpi: float, times: int) -> Image.Image | None:
+        """Page `index` in colour at a `times`-th of `dpi`; `None` when it is gray all over.
+
+        Cheap: a JPEG is decoded at an eighth of its size.
+        """
+        if self._is_gray(index):
+            return None
+        drawn = self._kept(index, dpi)
+        image = drawn.reduce(times) if drawn else self._in_colour(index, dpi, times)
+        red, green, blue = (c.astype(np.int16) for c in np.moveaxis(
+            np.asarray(image, dtype=np.uint8), 2, 0))  # fmt: skip
+        spread = np.maximum(abs(red - green), abs(green - blue))
+        return image if float((spread > _TINT).mean()) >= _TINTED else None
+
+    def colour(self, index: int, dpi: float) -> Image.Image:
+        """Page `index` in colour (`RGB`), as `gray` shows it."""
+        return self._kept(index, dpi) or self._in_colour(index, dpi)
+
+    def _kept(self, index: int, dpi: float) -> Image.Image | None:
+        """The page in colour as it was drawn for `gray`, if it was and is the latest one."""
+        if self._drawn is None or self._drawn[:2] != (index, dpi):
+            return None
+        return self._drawn[2]
+
+    def _in_colour(self, index: int, dpi: float, times: int = 1) -> Image.Image:
+        """The page in colour, its size a `times`-th of that at `dpi`."""
         page = self._pdfium[index]
         try:
             width, height = page.get_size()
-            if self._is_gray(index):
-                return None
-            dpi = min(dpi, 72.0 * (MAX_PIXELS / max(1.0, width * height)) ** 0.5)
-            bitmap = page.render(scale=dpi / 72.0)
+            if self._size is not None and self._size[:2] == (index, dpi):
+                across, down = self._size[2]
+            else:
+                dpi = min(dpi, 72.0 * (MAX_PIXELS / max(1.0, width * height)) ** 0.5)
+                across, down = round(width * dpi / 72.0), round(height * dpi / 72.0)
+            size = max(1, across // times), max(1, down // times)
+            whole = self._whole_in_colour(index, size)
+            if whole is not None:
+                if whole.size == size:
+                    return whole
+                return whole.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
+            bitmap = page.render(scale=max(size[0] / width, size[1] / height))
             image: Image.Image = bitmap.to_pil().convert("RGB").copy()
             bitmap.close()
-            red, green, blue = (c.astype(np.int16) for c in np.moveaxis(
-                np.asarray(image, dtype=np.uint8)[::4, ::4], 2, 0))  # fmt: skip
-            spread = np.maximum(abs(red - green), abs(green - blue))
-            if float((spread > 24).mean()) < 0.0004:
-                return None
             return image
         finally:
             page.close()
+
+    def _whole_in_colour(self, index: int, size: tuple[int, int]) -> Image.Image | None:
+        """The page's only image in colour, upright and at least of `size`, when it is plain."""
+        page = self._pikepdf.pages[index]
+        try:
+            stream = _only_image(page)
+            if stream is None or not _is_plain(stream):
+                return None
+            rotate = int(page.rotation) % 360
+            if _filters(stream) != [_JPEG]:
+                image: Image.Image = pikepdf.PdfImage(stream).as_pil_image()
+            else:
+                image = Image.open(io.BytesIO(stream.read_raw_bytes()), formats=["JPEG"])
+                image.draft("RGB", size if rotate % 180 == 0 else size[::-1])
+            if image.mode != "RGB":
+                return None
+            return _quarter_turned(image, -rotate)
+        except _ODD:
+            return None  # PDFium is the judge of what is odd
 
     def _is_marked_up(self, index: int) -> bool:
         found = self._pikepdf.pages[index].obj.get("/Annots")
@@ -108,8 +179,7 @@ class Pages:
         try:
             stream = _only_image(page)
             image = _decoded(stream) if stream is not None else None
-        except (pikepdf.exceptions.PikepdfError, OSError, ValueError, KeyError, AttributeError,
-                TypeError, NotImplementedError):  # fmt: skip
+        except _ODD:
             return None  # PDFium is the judge of what is odd
         if image is None:
             return None
@@ -169,18 +239,26 @@ def _operations(page: pikepdf.Page) -> Iterator[tuple[list[pikepdf.Object], str]
         yield list(instruction.operands), str(instruction.operator)
 
 
+def _is_plain(stream: pikepdf.Stream) -> bool:
+    odd = ("/SMask", "/Mask", "/Decode", "/Alternates")
+    return not any(k in stream for k in odd) and not stream.get("/ImageMask", False)
+
+
+def _filters(stream: pikepdf.Stream) -> list[str]:
+    filters = stream.get("/Filter")
+    return [str(f) for f in filters] if isinstance(filters, pikepdf.Array) else [str(filters)]
+
+
 def _decoded(stream: pikepdf.Stream) -> Image.Image | None:
     """An image XObject as gray, or `None` when only a renderer does it justice."""
-    odd = ("/SMask", "/Mask", "/Decode", "/Alternates")
-    if any(k in stream for k in odd) or stream.get("/ImageMask", False):
+    if not _is_plain(stream):
         return None
-    filters = stream.get("/Filter")
-    names = [str(f) for f in filters] if isinstance(filters, pikepdf.Array) else [str(filters)]
+    names = _filters(stream)
     if not set(names) <= _PLAIN_FILTERS or len(names) > 2:
         return None
     if int(stream.get("/BitsPerComponent", 8)) > 8:
         return None
-    if names == ["/DCTDecode"]:
+    if names == [_JPEG]:
         image: Image.Image = Image.open(io.BytesIO(stream.read_raw_bytes()), formats=["JPEG"])
         if image.mode not in ("L", "RGB"):
             return None
