@@ -26,9 +26,10 @@ import pypdfium2 as pdfium
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from archived_ocr import ink, pagetext
+from archived_ocr.colour_layers import STEP
 from archived_ocr.coverage import Examined, examine
+from archived_ocr.crop_reading import Page
 from archived_ocr.reading import Reader
-from archived_ocr.second_look import Page
 
 DPI = 200
 TESSDATA = Path("/usr/share/tesseract-ocr/5/tessdata")
@@ -262,7 +263,8 @@ def tried(reader: Reader, case: Case) -> tuple[Examined, float]:
     colour = case.image.convert("RGB") if case.image.mode == "RGB" else None
     marks = ink.find(gray, DPI)
     reading = reader.read(gray, DPI, marks)
-    done = examine(reader, Page(gray, DPI, lambda: colour), reading, marks)
+    page = Page(gray, DPI, lambda: colour, lambda: colour.reduce(STEP) if colour else None)
+    done = examine(reader, page, reading, marks)
     return done, time.process_time() - began
 
 

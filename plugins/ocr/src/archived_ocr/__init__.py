@@ -55,7 +55,7 @@ class Ocr(Stage[OcrOptions]):
     """Scans become PDF/A-2b with a text layer; born-digital files become PDF/A-2b as they are."""
 
     name = "ocr"
-    version = "0.1.0"
+    version = "0.2.0"
     accepts = ("application/pdf", "image/tiff", "image/jpeg", "image/png")
     any_original = True
     needs = Needs(timeout=timedelta(minutes=30), attempts=2, lane="cpu", memory="3 GiB",

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import ImageFilter, ImageOps
 
-from archived_ocr import second_look
+from archived_ocr import crop_reading, seals, second_look
+from archived_ocr.accepted_words import accepted, is_doubtful, is_text
+from archived_ocr.crop_reading import Page
 from archived_ocr.ink import Marks, Mask
 from archived_ocr.reading import Reader, Reading
-from archived_ocr.second_look import WEAK, FloatBox, Page, accepted, is_text, left_over
+from archived_ocr.second_look import WEAK, left_over
 from archived_ocr.shapes import MM, Group
 from archived_ocr.show_through import is_blurred, is_mirrored
 
@@ -23,6 +25,18 @@ MANY = 8
 """Groups of text that were not read, from which the whole page is read once more."""
 FAINT = 90
 """Contrast below which print may be that of the other side of the sheet."""
+SMALLEST = 1.2 * MM
+"""Height of letters of 5 point. Lower parts are pieces of letters, or a pattern."""
+FIRM = 40
+"""Contrast from which a lone small mark may be a letter or a figure."""
+TINY = 60 * MM
+"""A side of a page below which what touches its edge is no shadow of a scanner."""
+MANY_LETTERS = 12
+"""Letters from which several lines may have grown together."""
+LEVEL = 0.68
+"""How level unread letters stand that stop a document; script and handwriting stand less so."""
+PART = 0.25
+"""Share of a page that a picture may cover beside its text."""
 NAMES = {
     "text": "unread-text",
     "strokes": "handwriting",
@@ -97,20 +111,30 @@ def examine(
         return Examined(reading, _judged(reading, page, marks, left), marks)
     same = known if reading is first else None
     looked = second_look.look(reader, page, reading, marks, same)
-    left = _without_seals([_named(g, looked.reading, marks) for g in looked.groups])
+    left = seals.named([_named(g, looked.reading, marks) for g in looked.groups])
+    left += [g for g in looked.hidden if not is_doubtful(g, looked.reading, marks.scale)]
     return Examined(looked.reading, _judged(looked.reading, page, marks, left), marks)
 
 
 def _ink(marks: Marks, left: Sequence[Group], *, blank: bool = False, reason: str = "") -> Ink:
     total = max(1, int(marks.any.sum()))
-    unread = sum(g.area for g in left if g.kind not in _QUIET | {"doubtful"})
+    unread = sum(g.area for g in left if g.kind not in _QUIET | {"doubtful"}
+                 and not _is_plain_picture(g, marks))  # fmt: skip
     height, width = marks.gray.shape
     return Ink((width, height), tuple(left), blank, reason, min(1.0, unread / total))
 
 
+def _is_plain_picture(group: Group, marks: Marks) -> bool:
+    """A picture on a part of the page. Whether words stand on it was looked at by itself."""
+    width, height = group.size
+    return group.kind == "picture" and width * height < PART * marks.gray.size
+
+
 def _judged(reading: Reading, page: Page, marks: Marks, left: Sequence[Group]) -> Ink:
-    sure = accepted(reading.words)
+    sure = accepted(reading)
     content = [g for g in left if g.kind not in _QUIET and not _is_stain(g)]
+    if min(marks.gray.shape) < TINY:
+        content += [g for g in left if g.kind == "edge"]
     if not sure and not page.printed:
         if not content and not _solid(marks) > 0.02 and _rules(left) < 0.004 * marks.gray.size:
             quiet = not reading.words and not any(g.kind == "show-through" for g in left)
@@ -118,11 +142,11 @@ def _judged(reading: Reading, page: Page, marks: Marks, left: Sequence[Group]) -
         return _ink(marks, left, reason="no-words")
     if is_text(reading) is False:
         return _ink(marks, left, reason="no-language")
-    if any(_is_held(g) for g in left):
-        return _ink(marks, left, reason="text")
     told = _ink(marks, left)
     if told.share > 0.6 and sum(g.area for g in content) > 0.02 * marks.gray.size:
         return replace(told, reason="mostly-unread")
+    if any(_is_held(g) for g in left):
+        return replace(told, reason="text")
     return told
 
 
@@ -137,88 +161,34 @@ def _rules(left: Sequence[Group]) -> int:
 
 
 def _is_stain(group: Group) -> bool:
-    """A spot that says nothing: too small, or too weak, for a letter's worth of ink."""
+    """A spot that says nothing: too small, too weak or too round for a letter."""
     width, height = group.size
     if group.kind == "mark" and max(width, height) < 3.5 * MM:
-        return True
+        spot = group.area > 0.6 * width * height and max(width, height) < 2 * min(width, height)
+        return spot or max(width, height) < 1.8 * MM or group.contrast < FIRM
     return group.contrast < 14 and group.area < 12 * MM * MM
 
 
 def _is_held(group: Group) -> bool:
-    """Whether a group of unread marks is enough text to stop a document."""
-    if group.kind != "text" or group.contrast < WEAK:
+    """Whether a group of unread marks is enough text to stop a document.
+
+    Letters of one line, level and alike. A pen's strokes are neither, whatever their number.
+    """
+    if group.kind != "text" or group.contrast < WEAK or group.height < SMALLEST:
         return False
-    return group.letters >= 5 or (group.letters >= 3 and group.height >= 2.4 * MM)
+    if group.letters < MANY_LETTERS and not group.is_one_line:
+        return False
+    enough = group.letters >= 5
+    large = group.height >= 2.4 * MM or group.outlined
+    level = group.level >= (0.4 if group.outlined else LEVEL)
+    return level and (enough or (group.letters >= 3 and large))
 
 
 def _named(group: Group, reading: Reading, marks: Marks) -> Group:
     """`group` with a kind that takes account of where it stands."""
-    if group.kind == "text" and _is_in_a_line(group, reading, marks.scale):
+    if group.kind == "text" and is_doubtful(group, reading, marks.scale):
         return replace(group, kind="doubtful")
-    width, height = group.size
-    side = min(width, height)
-    large = group.kind in ("strokes", "picture") and side > 16 * MM
-    if large and max(width, height) < 60 * MM and _is_ring(marks, group):
-        return replace(group, kind="seal")
-    return group
-
-
-def _without_seals(left: Sequence[Group]) -> list[Group]:
-    """`left` with the words that are part of a seal's own print called so.
-
-    They have the ink of its rim; a document's print below a seal is darker.
-    """
-    seals = [g for g in left if g.kind == "seal"]
-
-    def of_a_seal(group: Group) -> bool:
-        x, y = (group.box[0] + group.box[2]) / 2, (group.box[1] + group.box[3]) / 2
-        return any(
-            s.box[0] < x < s.box[2] and s.box[1] < y < s.box[3] and group.size[0] < s.size[0]
-            and abs(group.contrast - s.contrast) < 0.2 * s.contrast
-            for s in seals
-        )  # fmt: skip
-
-    return [replace(g, kind="seal") if g.kind == "text" and of_a_seal(g) else g for g in left]
-
-
-def _is_in_a_line(group: Group, reading: Reading, scale: float) -> bool:
-    """Whether the group is a word or two within a line that was read: a doubtful word."""
-    left, top, right, bottom = (v / scale for v in group.box)
-    height = max(1.0, group.height / scale)
-    sure = {id(w) for w in accepted(reading.words)}
-    for paragraph in reading.paragraphs:
-        for line in paragraph:
-            if _overlap(line.box, (left, top, right, bottom)) < 0.5:
-                continue
-            read = [w for w in line.words if id(w) in sure]
-            if len(read) >= 3 and 2 * len(read) >= len(line.words):
-                return True
-            for word in read:
-                gap = max(left - word.box[2], word.box[0] - right)
-                level = _overlap(word.box, (left, top, right, bottom)) >= 0.5
-                if level and gap < 1.2 * height and len(word.text) > 1:
-                    return (right - left) < 14 * height
-    return False
-
-
-def _overlap(one: FloatBox, other: FloatBox) -> float:
-    """How much of the lower of two boxes lies level with the other."""
-    both = min(one[3], other[3]) - max(one[1], other[1])
-    return both / max(1.0, min(one[3] - one[1], other[3] - other[1]))
-
-
-def _is_ring(marks: Marks, group: Group) -> bool:
-    """Whether most of a group's marks lie on or within a circle with a rim."""
-    left, top, right, bottom = group.box
-    inside = marks.any[top:bottom, left:right]
-    ys, xs = np.nonzero(inside)
-    if len(xs) < 50:
-        return False
-    middle_x, middle_y = np.median(xs), np.median(ys)
-    radius = np.hypot(xs - middle_x, ys - middle_y)
-    rim = float(np.percentile(radius, 80))
-    near = float(((radius > 0.75 * rim) & (radius < 1.25 * rim)).mean())
-    return near > 0.4 and 7 * MM < rim < 30 * MM
+    return replace(group, kind="seal") if seals.is_seal(group, marks) else group
 
 
 def _reread(
@@ -232,7 +202,7 @@ def _reread(
     image = page.image
     if blurred:  # what shines through paper has no fine detail, its noise has
         image = image.filter(ImageFilter.GaussianBlur(1.2 * page.dpi / 200))
-    clear = second_look.even(image, light=light, contrast=strong)
+    clear = crop_reading.even(image, light=light, contrast=strong)
     again = reader.read(clear, page.dpi, marks)
     if is_text(again) and again.weight > reading.weight:
         return again, False

@@ -6,7 +6,9 @@ the whole page. Knows pixels only, neither words nor PDF files.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +53,18 @@ class Marks:
     def any(self) -> Mask:
         """Dark or light."""
         return self.dark | self.light
+
+    def without(self, boxes: Iterable[tuple[float, float, float, float]]) -> Mask:
+        """The marks outside of `boxes` of words, which are in pixels of the image looked at."""
+        rest = self.any
+        for box in boxes:
+            left, top, right, bottom = (v * self.scale for v in box)
+            pad = min(max(2.0, 0.2 * (bottom - top)), 0.8 * DPI / 25.4 + 2)
+            rest[
+                max(0, int(top - pad)) : int(bottom + pad) + 1,
+                max(0, int(left - pad)) : int(right + pad) + 1,
+            ] = False
+        return rest
 
 
 def find(image: Image.Image, dpi: float) -> Marks:
@@ -136,10 +150,12 @@ def runs(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.i
     return rows, first - rows * span, last - rows * span
 
 
-def components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Connected marks (8 neighbours): boxes (n x 4), areas, and a label (from 0) for every run.
+def components(
+    mask: Mask, *, corners: bool = True
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Connected marks: boxes (n x 4), areas, and labels (from 0) by pixel, -1 where there is none.
 
-    Returned as boxes, areas, labels by pixel (-1 where there is none).
+    `corners`: pixels that touch with a corner only are connected.
     """
     height, width = mask.shape
     rows, starts, ends = runs(mask)
@@ -148,9 +164,12 @@ def components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArra
         return np.zeros((0, 4), np.int32), np.zeros(0, np.int32), np.full(mask.shape, -1, np.int32)
     span = width + 2
     first_key, last_key = rows * span + starts, rows * span + ends
-    # Runs of the next row that touch, corners included: start <= end of ours, end >= our start.
-    low = np.searchsorted(last_key, (rows + 1) * span + starts, "left")
-    high = np.searchsorted(first_key, (rows + 1) * span + ends, "right")
+    # Runs of the next row that touch: with corners, start <= end of ours and end >= our start.
+    sides: tuple[Literal["left", "right"], ...] = (
+        ("left", "right") if corners else ("right", "left")
+    )
+    low = np.searchsorted(last_key, (rows + 1) * span + starts, sides[0])
+    high = np.searchsorted(first_key, (rows + 1) * span + ends, sides[1])
     touching = np.maximum(0, high - low)
     left = np.repeat(np.arange(count), touching)
     offset = np.arange(touching.sum()) - np.repeat(np.cumsum(touching) - touching, touching)

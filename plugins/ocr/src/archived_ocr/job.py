@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from archived_ocr import coverage, ink, pictures
+from archived_ocr import coverage, crops, ink
+from archived_ocr.accepted_words import FloatBox
+from archived_ocr.colour_layers import STEP
 from archived_ocr.coverage import Ink
+from archived_ocr.crop_reading import Page
 from archived_ocr.ink import Marks, Mask
 from archived_ocr.raster import Pages, turned
 from archived_ocr.reading import Reader, Reading
-from archived_ocr.second_look import FloatBox, Page
 from archived_ocr.show_through import shrunk
 
 DOUBTFUL = 72.0
@@ -110,13 +112,19 @@ class Job:
         reading = first[0] if first else self.reader.read(clean, dpi, marks)
         if 0 < reading.letter_height < SMALL_PRINT * dpi and page not in self.printed:
             reading = self._closer(page, reading, dpi)
-        one = Page(image, dpi, lambda: self._colour(page, image.size), self._boxes(page, image))
+        one = Page(
+            image,
+            dpi,
+            lambda: self._colour(page, image.size),
+            lambda: self._tint(page, image.size),
+            self._boxes(page, image),
+        )
         behind = [self._before[1]] if self._before and self._before[0] == page - 1 else []
         examined = coverage.examine(self.reader, one, reading, marks, behind)
         self._before = page, shrunk(marks.any)
         self.inks[page] = examined.ink
         if examined.ink.reason:
-            self.pictures[page] = pictures.of(image, examined.ink)
+            self.pictures[page] = crops.of(image, examined.ink)
         self.readings[page] = examined.reading
         self.done(page)
         return examined.reading
@@ -132,13 +140,20 @@ class Job:
         self.looked_closer.add(page)
         return again.scaled(reading.size)
 
-    def _colour(self, page: int, size: tuple[int, int]) -> Image.Image | None:
-        """The page in colour, upright; `None` when it has none."""
+    def _colour(self, page: int, size: tuple[int, int]) -> Image.Image:
+        """The page in colour, upright."""
         image = self._pages[self._source[page]].colour(page, self.dpi)
+        upright = turned(image, self.turned.get(page, 0))
+        return upright if upright.size == size else upright.resize(size)
+
+    def _tint(self, page: int, size: tuple[int, int]) -> Image.Image | None:
+        """The same at an eighth of its size; `None` when the page has no colour."""
+        image = self._pages[self._source[page]].tint(page, self.dpi, STEP)
         if image is None:
             return None
         upright = turned(image, self.turned.get(page, 0))
-        return upright if upright.size == size else upright.resize(size)
+        small = max(1, size[0] // STEP), max(1, size[1] // STEP)
+        return upright if upright.size == small else upright.resize(small)
 
     def _boxes(self, page: int, image: Image.Image) -> list[FloatBox]:
         width, height = image.size

@@ -6,9 +6,11 @@ letters, or a font of what is no Unicode, seldom passes for syllables.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 _TONES = {"\u0300", "\u0301", "\u0303", "\u0309", "\u0323"}
 _VIETNAMESE = _TONES | {"\u0302", "\u0306", "\u031b", "đ"}
@@ -23,12 +25,16 @@ _LATIN = re.compile(r"[a-z]{2,}")
 _VOWEL = re.compile(r"[aeiouy]")
 _HEAP = re.compile(r"[^aeiouy]{5,}|[aeiouy]{5,}|(.)\1\1")
 _WORD = re.compile(r"[^\W\d_]+")
+_SHORT_FORM = re.compile(r"[A-ZĐ]{2,8}")
+_ALIKE = {"a": "aăâ", "e": "eê", "o": "oôơ", "u": "uư"}
+_CACHED = 20_000
 ENOUGH = 5
 """Words; about fewer nothing can be said."""
 LIKELY = 0.55
 """Share of possible words from which a text may be one that somebody wrote."""
 
 
+@lru_cache(_CACHED)
 def is_syllable(word: str) -> bool:
     """Whether Vietnamese could have this syllable, by the rules of its spelling."""
     decomposed = unicodedata.normalize("NFD", word.lower())
@@ -39,11 +45,29 @@ def is_syllable(word: str) -> bool:
     return _SYLLABLE.fullmatch(bare) is not None
 
 
+@lru_cache(_CACHED)
 def is_misspelt(word: str) -> bool:
-    """Whether a word has Vietnamese letters and cannot be Vietnamese: an engine's mistake."""
+    """Whether a word has Vietnamese letters and cannot be Vietnamese: an engine's mistake.
+
+    A wrong hook or circumflex is none: the letters are where they were printed. Short forms
+    ("HĐND") have no spelling.
+    """
     if word.isascii() or not (set(unicodedata.normalize("NFD", word.lower())) & _VIETNAMESE):
         return False
-    return not _is_syllables(word, 4)
+    if _SHORT_FORM.fullmatch(word):
+        return False
+    return not _is_syllables(word, 4) and not _is_nearly_syllable(word)
+
+
+def _is_nearly_syllable(word: str) -> bool:
+    """Whether a syllable differs from `word` by the marks of its vowels only."""
+    if len(word) > 7:
+        return False
+    plain = "".join(
+        c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c)
+    )
+    ways = itertools.product(*(_ALIKE.get(c, c) for c in plain))
+    return any(is_syllable("".join(way)) for way in itertools.islice(ways, 100))
 
 
 def _is_syllables(word: str, most: int) -> bool:
@@ -58,6 +82,7 @@ def _is_syllables(word: str, most: int) -> bool:
     )
 
 
+@lru_cache(_CACHED)
 def is_possible(word: str) -> bool:
     """Whether a word of letters may be Vietnamese, or have the shape of another Latin word."""
     if is_syllable(word):
@@ -68,10 +93,16 @@ def is_possible(word: str) -> bool:
 
 def counted(text: str) -> list[str]:
     """The words of `text` that can be judged: no abbreviations, numbers, single letters."""
-    return [w for w in _WORD.findall(text) if len(w) > 1 and not _is_short_form(w)]
+    return [w for one in text.split() for w in _counted(one)]
 
 
-def _is_short_form(word: str) -> bool:
+@lru_cache(_CACHED)
+def _counted(text: str) -> tuple[str, ...]:
+    return tuple(w for w in _WORD.findall(text) if len(w) > 1 and not is_short_form(w))
+
+
+def is_short_form(word: str) -> bool:
+    """Whether a word is short and of capitals alone, as abbreviations are."""
     return word.isupper() and len(word) <= 5 and not is_syllable(word)
 
 

@@ -79,7 +79,7 @@ def of(page: pdfium.PdfPage) -> Content:
         fonts.add(_font(item))
         raw.FPDFPageObj_SetIsActive(item, False)
     bare = _drawn(page, scale)
-    changed = np.abs(whole.astype(np.int16) - bare) > 6
+    changed = np.abs(whole.astype(np.int16) - bare) > ink.LEAST_CONTRAST
     runs = tuple(_runs(page, boxes, said, changed))
     dpi = scale * 72.0
     left, picture, fits = _rest(bare, dpi, runs)

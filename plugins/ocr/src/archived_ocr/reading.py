@@ -176,6 +176,11 @@ class Reader:
             self._api.SetPageSegMode(tesserocr.PSM.AUTO)
         return [line for paragraph in reading.paragraphs for line in paragraph]
 
+    def read_part(self, image: Image.Image, dpi: float) -> list[Line]:
+        """The lines of a part of a level page, whatever their order."""
+        return [line for paragraph in self._recognise(image, dpi, 0.0).paragraphs
+                for line in paragraph]  # fmt: skip
+
     def upright(self, image: Image.Image) -> int:
         """Quarter turns (0, 90, 180, 270 degrees clockwise) the page must be turned by."""
         if self._compass is None:

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from archived_ocr.ink import Box, Gray, Marks, Mask, components
+from archived_ocr import outlines
+from archived_ocr.ink import DPI, Box, Gray, Marks, Mask, components
 
-MM = 100 / 25.4
+MM = DPI / 25.4
 """Pixels of a millimetre at the resolution of `ink`."""
+ONE_LINE = 2.6
+"""Height of a line with its accents by that of its letters."""
 _LARGEST = 3_000_000
 """Pixels of a crop looked at in full; larger ones at the resolution of `ink`."""
 
@@ -33,6 +36,15 @@ class Group:
     """Median height of those, in pixels."""
     light: bool = False
     """Lighter than its ground."""
+    level: float = 1.0
+    """Share of the letters' neighbours that stand on one line."""
+    outlined: bool = False
+    """Its letters are drawn as outlines."""
+
+    @property
+    def is_one_line(self) -> bool:
+        """Whether it is no higher than one line with its accents."""
+        return self.size[1] <= ONE_LINE * self.height
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,16 +98,38 @@ class Shapes:
         own = depth[light]
         if min(width, height) > 12 * MM and float(core.mean()) > 0.35:
             return [*self._within(box, depth), Group("picture", box, area, strong, light=light)]
-        row = letters_in(mine & (own >= strong * 0.5), self.unit)
+        strokes = mine & (own >= strong * 0.5)
+        row = letters_in(strokes, self.unit)
         if row.dots:
             return [Group("rule", box, area, strong)]
-        if row.is_print:
-            return [Group("text", box, area, strong, row.letters, row.height / self.unit, light)]
+        # With the straight strokes that were taken for rules.
+        drawn = self._outlined(box, own >= strong * 0.5, row.letters)
+        if drawn or row.is_print:
+            row = drawn or row
+            tall = row.height / self.unit
+            return [
+                Group("text", box, area, strong, row.letters, tall, light, row.level, bool(drawn))
+            ]
         rest = "strokes" if max(width, height) > 5 * MM else "mark"
         whole = Group(rest, box, area, strong, row.letters, row.height / self.unit, light)
         if max(width, height) < 6 * MM or min(width, height) < 1.8 * MM:
             return [whole]
         return [*self._within(box, depth), whole]
+
+    def _outlined(self, box: Box, strokes: Mask, printed: int) -> Row | None:
+        """The row of letters that `strokes` are the outlines of, if they are.
+
+        `printed`: how many letters they are otherwise. Not every printed letter closes in ground.
+        """
+        low = min(box[2] - box[0], box[3] - box[1])
+        if not 1.5 * MM <= low <= 18 * MM or float(strokes.mean()) > 0.45:
+            return None
+        bodies = outlines.bodies(strokes)
+        row = letters_in(bodies, self.unit) if bodies is not None else None
+        enough = max(3, 0.75 * printed)
+        if row is not None and row.letters >= enough and row.level >= 0.4:
+            return row
+        return None
 
     @property
     def unit(self) -> float:
@@ -135,7 +169,8 @@ class Shapes:
                     left + int(row.box[2] / unit) + 1, top + int(row.box[3] / unit) + 1,
                 )  # fmt: skip
                 area = max(1, int(row.area / unit**2))
-                return [Group("text", own, area, int(most), row.letters, row.height / unit, light)]
+                height = row.height / unit
+                return [Group("text", own, area, int(most), row.letters, height, light, row.level)]
         return []
 
     def _plain(self, box: Box, core: Mask) -> str:
@@ -193,6 +228,8 @@ def letters_in(mask: Mask, unit: float) -> Row:
     middle = float(np.median(h[fits]))
     if middle < 1.4 * mm and _are_dots(w[fits], h[fits], areas[fits]):
         return Row(int(fits.sum()), middle, 0.0, (0, 0, 0, 0), 0, dots=True)
+    if _are_boxes(mask, boxes[fits]):
+        return Row(int(fits.sum()), middle, 0.0, (0, 0, 0, 0), 0, dots=True)
     main = fits & (h > 0.55 * middle) & (h < 1.9 * middle)
     count = int(main.sum())
     if count < 3:
@@ -220,3 +257,20 @@ def _are_dots(
     """A dotted line, as forms have them."""
     square = (w <= 1.5 * h) & (h <= 1.5 * w) & (areas >= 0.6 * w * h)
     return float(square.mean()) > 0.7
+
+
+def _are_boxes(mask: Mask, boxes: NDArray[np.int32]) -> bool:
+    """Squares or rings in a row, all alike and empty, as forms have them to be filled in.
+
+    The letters of a short word may be as wide as high too, but none is empty in its middle.
+    """
+    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    middle = float(np.median(h))
+    unlike = float(np.ptp(w)), float(np.ptp(h)), abs(float(np.median(w)) - middle)
+    if max(unlike) > 0.15 * middle:
+        return False
+    inside = [
+        mask[y1 + (y2 - y1) // 4 : y2 - (y2 - y1) // 4, x1 + (x2 - x1) // 4 : x2 - (x2 - x1) // 4]
+        for x1, y1, x2, y2 in boxes.tolist()
+    ]
+    return sum(1 for part in inside if not part.any()) > 0.7 * len(inside)

@@ -1,4 +1,4 @@
-"""Pictures of what a person must look at: crops of a page, as PNG files."""
+"""Crops of a page that a person must look at, as PNG files."""
 
 from __future__ import annotations
 

@@ -1,0 +1,86 @@
+"""Letters that are drawn as outlines: told by the ground that their strokes close in, and filled.
+
+The engine takes outlined letters for brackets and bars. Filled they are ordinary print.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archived_ocr.ink import Mask, components
+
+_CLOSED_IN = 0.45
+"""Ground that outlined letters close in, by their strokes; printed ones have less."""
+_COMPACT = 0.7
+"""Share of its box that the body of a letter does not fill; a form's square or ring, and the
+middle of a printed O, do."""
+
+Labels = NDArray[np.int32]
+
+
+def filled(strokes: Mask) -> Mask:
+    """`strokes` with the ground that one stroke closes in filled; within a second one it stays.
+
+    The body of an outlined O is filled, the middle of it is not.
+    """
+    height, width = strokes.shape
+    ground = np.ones((height + 2, width + 2), np.bool_)
+    ground[1:-1, 1:-1] = ~strokes
+    _, ground_areas, grounds = components(ground, corners=False)
+    ink = np.zeros_like(ground)
+    ink[1:-1, 1:-1] = strokes
+    _, stroke_areas, labels = components(ink)
+    depth = _depths(grounds, labels, len(ground_areas), len(stroke_areas))
+    inside: Mask = np.append(depth % 2 == 1, False)[grounds]
+    return (ink | inside)[1:-1, 1:-1]
+
+
+def _depths(grounds: Labels, strokes: Labels, count: int, inks: int) -> NDArray[np.int64]:
+    """By how many strokes each piece of ground is separated from the ground round everything."""
+    pairs = np.concatenate(
+        [
+            np.stack([a[touch], b[touch]], axis=1)
+            for a, b in _sides(grounds, strokes)
+            if (touch := (a >= 0) & (b >= 0)).any()
+        ]
+        or [np.zeros((0, 2), np.int32)]
+    )
+    pairs = np.unique(pairs, axis=0)
+    depth = np.full(count, -1, np.int64)
+    of_stroke = np.full(inks, -1, np.int64)
+    depth[grounds[0, 0]] = 0
+    step = 0
+    while True:
+        near = (depth[pairs[:, 0]] == step) & (of_stroke[pairs[:, 1]] < 0)
+        of_stroke[pairs[near, 1]] = step
+        beyond = (of_stroke[pairs[:, 1]] == step) & (depth[pairs[:, 0]] < 0)
+        if not beyond.any():
+            break
+        step += 1
+        depth[pairs[beyond, 0]] = step
+    return depth
+
+
+def _sides(one: Labels, other: Labels) -> list[tuple[Labels, Labels]]:
+    return [
+        (one[:, :-1], other[:, 1:]), (one[:, 1:], other[:, :-1]),
+        (one[:-1], other[1:]), (one[1:], other[:-1]),
+    ]  # fmt: skip
+
+
+def bodies(strokes: Mask) -> Mask | None:
+    """The bodies of the letters that `strokes` are the outlines of; `None` when they are none.
+
+    Outlines of neighbours may touch, their bodies do not.
+    """
+    drawn = int(strokes.sum())
+    inside = filled(strokes) & ~strokes
+    if not drawn or int(inside.sum()) < _CLOSED_IN * drawn:
+        return None
+    boxes, areas, _ = components(inside)
+    large = areas >= 0.2 * areas.max()
+    share = areas[large] / np.prod(boxes[large, 2:] - boxes[large, :2], axis=1)
+    if (share < _COMPACT).sum() < max(2, 0.5 * len(share)):
+        return None
+    return inside
