@@ -19,6 +19,7 @@ from archived_ocr.colour_layers import STEP
 from archived_ocr.coverage import examine
 from archived_ocr.crop_reading import Page
 from archived_ocr.language import is_misspelt
+from archived_ocr.marks import groups
 from archived_ocr.merged_lines import added
 from archived_ocr.raster import Pages
 from archived_ocr.reading import Line, Reader, Reading, Word
@@ -282,6 +283,19 @@ def test_what_is_on_paper_every_day_stops_nothing(reader, kind):
     found = tried(reader, ordinary(kind))
 
     assert found.ink.reason == "", [(g.kind, g.letters, g.box) for g in found.ink.unread]
+
+
+def test_a_wide_shadow_with_dust_beside_it_is_the_shadow_of_an_edge():
+    shade = np.full((2339, 1654), 250.0, np.float32)
+    shade[:, :40] += np.linspace(-120, 0, 40)
+    shade += np.random.default_rng(3).normal(0, 2.0, shade.shape)
+    image = Image.fromarray(np.clip(shade, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((44, 900, 58, 912), fill=80)
+    draw.ellipse((48, 1500, 64, 1509), fill=60)
+    marks = ink.find(image, DPI)
+
+    assert not any(g.kind == "strokes" for g in groups(marks, marks.any, image))
 
 
 # -- words that count as read -------------------------------------------------------------------

@@ -111,6 +111,8 @@ class Shapes:
                 Group("text", box, area, strong, row.letters, tall, light, row.level, bool(drawn))
             ]
         rest = "strokes" if max(width, height) > 5 * MM else "mark"
+        if row.letters < 5 and self._is_along_edge(box):
+            rest = "edge"
         whole = Group(rest, box, area, strong, row.letters, row.height / self.unit, light)
         if max(width, height) < 6 * MM or min(width, height) < 1.8 * MM:
             return [whole]
@@ -130,6 +132,14 @@ class Shapes:
         if row is not None and row.letters >= enough and row.level >= 0.4:
             return row
         return None
+
+    def _is_along_edge(self, box: Box) -> bool:
+        """Whether a group runs along a whole edge: a wide shadow with dust or a hole in it."""
+        page_h, page_w = self.marks.gray.shape
+        near = min(box[0], box[1], page_w - box[2], page_h - box[3])
+        width, height = box[2] - box[0], box[3] - box[1]
+        long = height > 0.85 * page_h or width > 0.85 * page_w
+        return near < 2.5 * MM and long and min(width, height) < 14 * MM
 
     @property
     def unit(self) -> float:
