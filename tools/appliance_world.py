@@ -233,6 +233,11 @@ class World:
         found = self.prometheus("query?query=" + urllib.parse.quote(expression))
         return [float(each["value"][1]) for each in found["result"]] if found else []
 
+    def labels(self, expression: str) -> list[dict[str, str]]:
+        """The labels of what an expression finds in Prometheus now."""
+        found = self.prometheus("query?query=" + urllib.parse.quote(expression))
+        return [each["metric"] for each in found["result"]] if found else []
+
     def firing(self) -> set[str]:
         """Names of the alerts that fire now."""
         found = self.prometheus("alerts")
