@@ -33,7 +33,8 @@ class Leaves(Stage[Options]):
             os.mkdir(asked["name"])
             os.chdir(asked["name"])
         open("file", "w").close()
-        os.chmod(".", asked.get("mode", 0o700))
+        if "mode" in asked:
+            os.chmod(".", asked["mode"])
         os.chdir("/")
         if asked.get("fails"):
             raise RuntimeError("as it was told")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from place import Place
 
+from archived.intake import opened as opening
 from archived.intake import scan as scanning
 from archived.observe.answers import Answers
 from archived.storage.records import ArrivalState
@@ -38,11 +39,15 @@ class Told:
 
 @contextmanager
 def told_by_stat(hot: Path, numbers: dict[bytes, dict[str, int]]) -> Iterator[None]:
-    """Let every way of asking about files of `hot` give these numbers. The calls are real."""
-    lstat, scandir = Path.lstat, os.scandir
+    """Let every way of asking about files of `hot` give these numbers. The calls are real.
 
-    def ours(name: str | bytes, real: os.stat_result) -> Any:
-        known = numbers.get(os.fsencode(name).rpartition(b"/")[2])
+    A file is known by its real inode: by whatever name or descriptor it is asked for.
+    """
+    lstat, scandir, stat, fstat = Path.lstat, os.scandir, os.stat, os.fstat
+    inodes = {lstat(hot / os.fsdecode(name)).st_ino: name for name in numbers}
+
+    def ours(real: os.stat_result) -> Any:
+        known = numbers.get(inodes.get(real.st_ino, b""))
         return Told(real, **known) if known else real
 
     class Entry:
@@ -53,7 +58,7 @@ def told_by_stat(hot: Path, numbers: dict[bytes, dict[str, int]]) -> Iterator[No
             return getattr(self._entry, name)
 
         def stat(self, *, follow_symlinks: bool = True) -> Any:
-            return ours(self.name, self._entry.stat(follow_symlinks=follow_symlinks))
+            return ours(self._entry.stat(follow_symlinks=follow_symlinks))
 
     @contextmanager
     def listing(folder: Any) -> Iterator[Any]:
@@ -61,8 +66,10 @@ def told_by_stat(hot: Path, numbers: dict[bytes, dict[str, int]]) -> Iterator[No
             yield (Entry(entry) for entry in entries)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scanning, "os", SimpleNamespace(**{**vars(os), "scandir": listing}))
-        patch.setattr(Path, "lstat", lambda path: ours(path.name, lstat(path)))
+        asked = {"stat": lambda *a, **k: ours(stat(*a, **k)), "fstat": lambda fd: ours(fstat(fd))}
+        patch.setattr(scanning, "os", SimpleNamespace(**{**vars(os), **asked, "scandir": listing}))
+        patch.setattr(opening, "os", SimpleNamespace(**{**vars(os), **asked}))
+        patch.setattr(Path, "lstat", lambda path: ours(lstat(path)))
         yield
 
 
