@@ -135,3 +135,19 @@ syscalls.install_filter([
 ])
 print(json.dumps(sandbox.confine(Limits(), os.getppid()).to_json()))
 """
+
+
+def test_who_has_no_capability_needs_no_call_that_a_hardened_unit_forbids():
+    code = """
+from archived.engine import syscalls, syscall_table
+syscalls.drop_capabilities()
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+capset = syscall_table.number("capset")
+syscalls.install_filter([
+    (0x20, 0, 0, 0), (0x15, 0, 1, capset), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000),
+])
+syscalls.drop_capabilities()
+print(next(line for line in open("/proc/self/status") if line.startswith("CapPrm")).split()[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.stdout) == ("", "0000000000000000\n")
