@@ -331,11 +331,13 @@ def test_a_seal_that_is_recorded_again_changes_nothing(world: World) -> None:
     step = world.begin(only(world))
     sealed = Sealer(world.spool, world.store, world.catalog, "").seal(only(world), step)
     assert not isinstance(sealed, Outcome)
-    commit.seal(world.spool, world.catalog, DECK, step, *sealed, world.now())
+    commit.seal(world.spool, world.catalog, DECK, step, *sealed, world.now(), head=world.store.head)
     once = only(world)
 
     with pytest.raises(NotNow, match="has ended already"):
-        commit.seal(world.spool, world.catalog, DECK, step, *sealed, world.now())
+        commit.seal(
+            world.spool, world.catalog, DECK, step, *sealed, world.now(), head=world.store.head
+        )
 
     assert only(world) == once
 

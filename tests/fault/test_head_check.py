@@ -189,7 +189,10 @@ def test_the_newest_entries_cut_off_are_missed(four: Path, rows: int) -> None:
     assert rebuilt(four).unreadable == {}
     assert starts(four) == []
     assert differences(four) == []
-    assert problems(four / "state", four / "store") == []
+    # A rebuild enters the seals again; what else was cut stays missing, and is told.
+    cut = ("is in the ledger as []", "is 0 times in the ledger", "in the ledger and was announced")
+    left = problems(four / "state", four / "store")
+    assert [each for each in left if not any(words in each for words in cut)] == []
 
 
 def test_entries_cut_while_it_runs_are_not_covered_up_by_the_next_seal(tmp_path: Path) -> None:

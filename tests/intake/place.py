@@ -167,7 +167,8 @@ class Place:
         for balance in self.catalog.balance():
             assert balance.unaccounted == 0, balance
         verify(self.catalog.ledger_rows())
-        assert problems(self.root / "state", self.root / "store") == []
+        found = problems(self.root / "state", self.root / "store")
+        assert found == [], found
         assert list(self.spool.incoming.iterdir()) == []
         here = {digest(p).sha256 for p in self._files(self.hot)}
         ours = {digest(p).sha256 for p in self._files(self.spool.documents)}

@@ -168,6 +168,7 @@ def test_of_a_document_that_is_decided_the_arrival_says_that_more_came(slow: Pla
         with slow.catalog.transaction() as change:
             change.move(row, Happened.ADMITTED_HELD, now, due=None)
             change.record(Entry("document-held", now, AGENT, document=row.id))
+            change.announce("document-held", now, document=row.id, hotfolder=row.hotfolder)
         refuse(slow.catalog, row.id, "a person", "", now)  # decided, as a sealed one is
         appended(writer, slow, taken(slow), paper("two"))
         slow.sweep()

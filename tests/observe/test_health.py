@@ -29,6 +29,7 @@ class Parts:
         self.receptions = {"scans": SimpleNamespace(card=self.card, status=self.status)}
         self.scheduler = SimpleNamespace(active={}, open_lanes=lambda: ["cpu", "seal"])
         self.catalog = catalog
+        self.store = SimpleNamespace(head=SimpleNamespace(cut=""))
 
 
 @pytest.fixture
