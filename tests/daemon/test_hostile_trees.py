@@ -124,7 +124,7 @@ def test_what_cannot_be_cleared_is_set_aside_told_and_tried_again(leaving: Any) 
     assert leaving.said("not-cleared", folder="held")
     assert leaving.metric("archived_uncleared_folders")["spool",] == 1
     shown = subprocess.run(
-        [leaving.command()[0].replace("/archived", "/archivectl"), "--config", leaving.config,
+        [Path(leaving.command()[0]).with_name("archivectl"), "--config", leaving.config,
          "--json", "status"],
         capture_output=True, check=False, text=True,
     )  # fmt: skip
