@@ -257,7 +257,7 @@ def test_a_lane_that_loses_its_fork_server_counts_against_nobody_and_works_again
             os.kill(pid, signal.SIGKILL)
     for one in [document(box, name)["id"] for name in waiting]:
         back = f"SELECT 1 FROM step WHERE document = '{one}' AND ending = 'put-back'"
-        box.until(lambda: box.rows(back), "it is put back")  # noqa: B023 - waited for at once
+        box.until(lambda: box.rows(back), "put back", 150)  # noqa: B023 - waited for at once
     box.until(lambda: any(document(box, name)["running"] for name in waiting), "one runs again")
     assert {document(box, name)["attempts"] for name in waiting} <= {0, 1}
     at_rest(box, drop(box, "before", do="nothing"), "sealed")
