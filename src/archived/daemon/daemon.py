@@ -21,7 +21,7 @@ import structlog
 
 from archived import AGENT, __version__
 from archived.config import Settings, changes, reload
-from archived.daemon import cards, uncleared
+from archived.daemon import cards, removal_retries
 from archived.daemon.checks import check_all
 from archived.daemon.health import Health
 from archived.daemon.house import House
@@ -77,7 +77,7 @@ class Daemon:
         self.store = Store(settings.store.path)
         self.uncleared = {"spool": self.spool.uncleared, "store": self.store.uncleared}
         for place in self.uncleared.values():
-            place.tell = uncleared.log
+            place.tell = removal_retries.log
         self.catalog: Catalog
         self.answers: Answers
         self.scheduler: Scheduler
@@ -150,7 +150,7 @@ class Daemon:
                     Observers(self.catalog, self._tell_plugins).run(self._for_observers),
                 )
                 self._spawn("audit", self.audit.run())
-                self._spawn("uncleared", uncleared.clear_again(self.uncleared))
+                self._spawn("uncleared", removal_retries.run(self.uncleared))
                 self._spawn("store audit", self.store_audit.run())
                 self._spawn("head file", self._note_head())
                 self._spawn("shares", self.shares.run(self._for_shares))

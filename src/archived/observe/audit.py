@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -43,11 +43,7 @@ class Audit:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.sleep(self._first)
-        while True:
-            began = time.monotonic()
-            await self.compare()
-            await asyncio.sleep(max(self._pause, _SHARE * (time.monotonic() - began)))
+        await repeat(self.compare, self._first, self._pause, _SHARE)
 
     async def compare(self) -> None:
         """Once. When it fails the result before it stays, and its age shows that."""
@@ -60,6 +56,20 @@ class Audit:
             return
         self.unaccounted = json.loads(said)
         self.compared = time.time()
+
+
+async def repeat(
+    work: Callable[[], Awaitable[None]], first: float, pause: float, share: int
+) -> None:
+    """Do `work` until cancelled: after `first` seconds, and then after a pause each time.
+
+    The pause is `pause` seconds, or `share` times as long as the work took, if that is longer.
+    """
+    await asyncio.sleep(first)
+    while True:
+        began = time.monotonic()
+        await work()
+        await asyncio.sleep(max(pause, share * (time.monotonic() - began)))
 
 
 async def in_own_process(module: str, *arguments: Path) -> bytes:

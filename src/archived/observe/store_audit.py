@@ -6,10 +6,8 @@ It does so in a process of its own, which reads every inventory and no content
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from archived.observe.audit import be_nice, in_own_process
+from archived.observe.audit import be_nice, in_own_process, repeat
 from archived.storage.catalog import Catalog
 from archived.storage.store import Store
 from archived.storage.store_comparison import KINDS, Difference, compare
@@ -62,11 +60,7 @@ class StoreAudit:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.sleep(self._first)
-        while True:
-            began = time.monotonic()
-            await self.compare()
-            await asyncio.sleep(max(self._pause, _SHARE * (time.monotonic() - began)))
+        await repeat(self.compare, self._first, self._pause, _SHARE)
 
     async def compare(self) -> None:
         """Once. When it fails the result before it stays, and its age shows that."""

@@ -23,7 +23,7 @@ def log(name: str, why: str) -> None:
     )  # fmt: skip
 
 
-async def clear_again(places: Mapping[str, Uncleared]) -> None:
+async def run(places: Mapping[str, Uncleared]) -> None:
     """Try to remove what was set aside, for as long as the daemon runs."""
     while True:
         for place in places.values():
