@@ -83,7 +83,7 @@ async def test_clients_take_no_thread_of_the_archives_own_work():
         busy.submit(blocked.wait, 30)
         try:
             web, port = opened({"prometheus": hashed("right")})
-            async with web, asyncio.timeout(20):
+            async with asyncio.timeout(20), web:
                 assert (await asked(port, "/metrics", headers=header("wrong")))[0] == 401
                 assert (await asked(port, "/metrics", headers=header("right")))[0] == 200
                 assert (await asked(port, "/readyz")) == (200, "ok\n")

@@ -14,6 +14,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 _log = logging.getLogger("archived.web")
 
@@ -86,9 +87,7 @@ class Listener:
 
     async def start(self) -> None:
         """Listen. Raises `OSError`."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(*self._address, type=socket.SOCK_STREAM,
-                                       flags=socket.AI_PASSIVE)  # fmt: skip
+        found = await self._resolved()
         try:
             for family, address in dict.fromkeys((each[0], each[4]) for each in found):
                 self._sockets.append(_listening(family, address))
@@ -96,6 +95,18 @@ class Listener:
             await self.close()
             raise
         self._accepting = [asyncio.create_task(self._accept(each)) for each in self._sockets]
+
+    async def _resolved(self) -> list[Any]:
+        """As getaddrinfo(3); for an address that is a number no thread is asked."""
+        passive = socket.AI_PASSIVE
+        try:
+            return socket.getaddrinfo(
+                *self._address, type=socket.SOCK_STREAM, flags=passive | socket.AI_NUMERICHOST
+            )
+        except socket.gaierror:
+            return await asyncio.get_running_loop().getaddrinfo(
+                *self._address, type=socket.SOCK_STREAM, flags=passive
+            )
 
     async def close(self) -> None:
         """Accept nobody else, and end the handshakes that are not done."""
