@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from world import CONTENT, STAGES, World
 
+from archived.engine.marked import kill_marked
 from archived.engine.queue import Queue
-from archived.engine.server import MARK, _kill_marked
+from archived.engine.server import MARK
 from archived.errors import CatalogError
 from archived.intake.desk import Desk, FolderCard
 from archived.intake.item import Route
@@ -175,6 +176,6 @@ def test_what_a_dead_fork_server_left_is_found_although_proc_cannot_be_read_at_o
         pass  # it is just becoming that program
     monkeypatch.setattr(Path, "iterdir", out_of_files)
 
-    _kill_marked("of-this-test")
+    kill_marked(f"{MARK}=of-this-test", 60)
 
     assert (failed, left.wait(60)) == ([Path("/proc")], -9)

@@ -9,15 +9,14 @@ import json
 import logging
 import os
 import secrets
-import signal
 import socket
 import struct
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from archived.engine.marked import kill_marked
 from archived.errors import AccountError, ArchivedError, PluginError
 
 _log = logging.getLogger("archived.engine")
@@ -211,7 +210,7 @@ class Server:
             process.kill()
             status = await process.wait()
         if status != 0:  # else it has seen to its children itself
-            await asyncio.to_thread(_kill_marked, self._mark)
+            await asyncio.to_thread(kill_marked, f"{MARK}={self._mark}", GRACE)
 
     def _status(self) -> str:
         if self._process is None:
@@ -298,28 +297,3 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     # Many arenas take address space, which is what the memory limit counts.
     fixed = {"PATH": os.defpath, "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
     return {**fixed, **one_thread, **passed, **more}
-
-
-def _kill_marked(mark: str, rounds: int = 50) -> None:
-    """Kill what a dead fork server left: processes born with its mark in their environment.
-
-    A process that replaced its whole environment is not found; a service manager's control group
-    (systemd's `KillMode=`) is what gets those.
-    """
-    needle = f"{MARK}={mark}".encode()
-    for _ in range(rounds):
-        found = False
-        try:
-            entries = list(Path("/proc").iterdir())
-        except OSError:  # out of open files, say
-            time.sleep(0.1)
-            continue
-        for entry in entries:
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError):
-                if needle in (entry / "environ").read_bytes():
-                    found = True
-                    os.kill(int(entry.name), signal.SIGKILL)
-        if not found:
-            return
