@@ -27,7 +27,7 @@ from debian_releases import RELEASES, Release
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {"wheels": "runtime.txt", "sbom-wheels": "sbom.txt"}
 """Folder in the source tree -> the lock whose wheels lie there; debian/rules needs no network."""
-TOOLS = ("debhelper", "dpkg-dev", "fakeroot", "python3-venv")
+TOOLS = ("debhelper", "dpkg-dev", "fakeroot", "gcc", "libc6-dev", "python3-venv")
 """Debian packages that a clean root needs to build ours."""
 CANNOT = 77
 """Exit status when this machine cannot hold a clean root."""
@@ -120,7 +120,7 @@ def assembled(source: Path, release: Release, packing: str) -> None:
 
     Raises `clean_root.NotHere` when such a root cannot be made or entered.
     """
-    # -d: Build-Depends imply a C compiler; nothing is compiled, and what is used is in TOOLS.
+    # -d: Build-Depends imply a C++ compiler; what is used is in TOOLS.
     command = ["dpkg-buildpackage", "-us", "-uc", "-b", "-d", "-rfakeroot"]
     environment = {"ARCHIVED_DEB_PACKING": packing}
     if debian_releases.of_this_machine() == release:

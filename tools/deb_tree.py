@@ -18,6 +18,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import deb_libraries
 import install_locked
 
 VERSION = ".".join(map(str, sys.version_info[:2]))
@@ -106,7 +107,8 @@ def bill_of_materials(lib: Path, source: Path, into: Path) -> None:
 def completed(materials: Path, packages: Path) -> None:
     """Add what cyclonedx-bom leaves out: licences stated in free text, libraries inside wheels.
 
-    The libraries come from the wheels' own bills (PEP 770) and become parts of the component.
+    The libraries come from the wheels' own bills (PEP 770) and become parts of the component, but
+    for those that were replaced.
     """
     told = json.loads(materials.read_text("utf-8"))
     installed = {each.name: each for each in distributions(path=[str(packages)])}
@@ -116,7 +118,10 @@ def completed(materials: Path, packages: Path) -> None:
             part["licenses"] = [{"license": {"name": stated.splitlines()[0]}}]
         notes = packages.glob(f"{re.sub('[-.]+', '_', part['name'])}-*.dist-info/sboms/*.json")
         bills = [json.loads(note.read_text("utf-8")) for note in sorted(notes)]
-        inside = [each for bill in bills for each in bill.get("components", [])]
+        inside = [
+            each for bill in bills for each in bill.get("components", [])
+            if each["name"] not in deb_libraries.in_bills()
+        ]  # fmt: skip
         for each in inside:  # their references mean nothing here, and may not be unique
             each.pop("bom-ref", None)
         if inside:
@@ -164,6 +169,7 @@ def main() -> None:
     pip = source / "pip-environment"
     subprocess.run([PYTHON, "-m", "venv", str(pip)], check=True)
     pip_install(pip / "bin/python", source / "wheels", source / "requirements", packages)
+    deb_libraries.replace(packages)
     tidied(packages)
     environment(lib)
     install_locked.check([pip / "bin/python", "-m", "pip", "--python", lib / "bin/python3"],
@@ -171,7 +177,9 @@ def main() -> None:
     shutil.rmtree(pip)
     doc.mkdir(parents=True, exist_ok=True)
     bill_of_materials(lib, source, doc / "archived.cdx.json")
-    (doc / "bundled.txt").write_text(licences(doc / "archived.cdx.json"), "utf-8")
+    listed = [licences(doc / "archived.cdx.json"), "\nLibraries inside them:\n",
+              *deb_libraries.licences(packages)]  # fmt: skip
+    (doc / "bundled.txt").write_text("".join(listed), "utf-8")
     (packages / "archived-local.pth").write_text(
         f'import site; site.addsitedir("{LOCAL}")\n', "utf-8"
     )
