@@ -36,7 +36,7 @@ def metrics(world: World) -> str:
     if world.value("sum(archived_unaccounted_files)") != [0.0]:
         raise ApplianceError("files are unaccounted for")
     until(lambda: not world.firing(), 60, f"no alert fires: {world.firing()}")
-    if missing := world.labels("archived_sandbox_held == 0"):
+    if missing := world.labels("archived_sandbox_active == 0"):
         which = sorted({f"{each['lane']}: {each['protection']}" for each in missing})
         world.cannot.append(f"steps are not confined in every respect: {', '.join(which)}")
     groups = world.prometheus("rules")["groups"]

@@ -49,33 +49,60 @@ def one(metric: str) -> dict[str, str]:
     return {metric: ""}
 
 
+def greatest(*metrics: str) -> str:
+    """The greatest value of any of them; without a label of its own each would hide the next."""
+    each = [f'label_replace(max({name}@), "of", "{name}", "", "")' for name in metrics]
+    return f"max({' or '.join(each)})"
+
+
 ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
     ("Is all well?", (
-        Shown("Ready", one("min(archived_ready@)"), kind="number", width=3, good=1,
-              told="1: work goes on as it should. 0: /readyz says why not."),
+        Shown("Safe documents", one('sum(archived_documents{state="safe", &}) or vector(0)'),
+              kind="number", width=3, told="Sealed, and all wanted copies written and read back."),
+        Shown("Sealed, not yet safe", one(
+            'sum(archived_documents{state="sealed", &}) or vector(0)'), kind="number",
+              width=3, told="Copies are still to be made."),
+        Shown("Held documents", one("sum(archived_held_documents@) or vector(0)"), kind="number",
+              width=3, bad=1, told="They wait for a person: archivectl documents --state held"),
+        Shown("Waiting", one(
+            'sum(archived_documents{state=~"admitted|working|waiting", &}) or vector(0)'),
+            kind="number", width=3, told="Taken in and neither sealed nor held."),
+        Shown("Oldest that is not safe", one(greatest(
+            "archived_oldest_unclaimed_file_seconds", "archived_oldest_document_in_work_seconds",
+            "archived_oldest_uncopied_document_seconds")),
+            "s", kind="number", width=3, bad=86400,
+            told="Age of the file or document that has waited longest, held ones not counted."),
         Shown("Unaccounted files", one("sum(archived_unaccounted_files@)"), kind="number", width=3,
               bad=1, told="Files in no column of the balance sheet. Must be 0."),
         Shown("Store differs", one("sum(archived_store_differences@)"), kind="number", width=3,
               bad=1, told="On what catalog, ledger and store do not agree: archivectl compare"),
         Shown("Alerts", one(FIRING), kind="number", width=3, bad=1),
-        Shown("Held documents", one("sum(archived_held_documents@) or vector(0)"), kind="number",
-              width=3, bad=1, told="They wait for a person: archivectl documents --state held"),
-        Shown("Files in work", one('sum(archived_files{column="in_work", &})'), kind="number",
-              width=3),
-        Shown("Files archived", one('sum(archived_files{column="archived", &})'), kind="number",
-              width=3),
-        Shown("Pages archived", one("sum(archived_archived_pages@)"), kind="number", width=3),
-        Shown("Running since", one("max(archived_up_seconds@)"), "s", kind="number", width=3),
+        Shown("Ready", one("min(archived_ready@)"), kind="number", width=3, good=1,
+              told="1: work goes on as it should. 0: /readyz says why not."),
+        Shown("Running for", one("time() - min(archived_start_time_seconds@)"), "s",
+              kind="number", width=3),
+        Shown("Last file came", one("time() - max(archived_last_arrival_timestamp_seconds@)"), "s",
+              kind="number", width=3),
+        Shown("Received in 24 h", one("sum(increase(archived_received_documents_total@[24h]))"),
+              kind="number", width=3, told="Documents."),
+        Shown("Pages in 24 h", one("sum(increase(archived_received_pages_total@[24h]))"),
+              kind="number", width=3, told="Of documents taken in, once they are counted."),
+        Shown("Bytes in 24 h", one("sum(increase(archived_received_bytes_total@[24h]))"), "bytes",
+              kind="number", width=3),
+        Shown("Pages archived", one("sum(archived_pages@)"), kind="number", width=3),
+        Shown("Least room for copies", one("min(archived_target_free_bytes@)"), "bytes",
+              kind="number", width=3, told="Of all copy targets, as their last copies found."),
     )),
     ("What arrives", (
         Shown("Files taken up per hour", {
-            "sum by (hotfolder) (delta(archived_files_seen@[1h]))": "{{hotfolder}}"},
-            told="How many more files were seen than an hour before."),
+            "sum by (hotfolder) (increase(archived_files_seen_total@[1h]))": "{{hotfolder}}"},
+            told="Files seen within the hour before."),
         Shown("Files by what became of them", {"sum by (column) (archived_files@)": "{{column}}"},
               stacked=True, told="Their sum is every file that was ever seen."),
         Shown("What has waited longest", {
-            "max(archived_oldest_unclaimed_file_seconds@)": "file in a hot folder",
-            "max(archived_oldest_document_in_work_seconds@)": "document in work",
+            "max by (hotfolder) (archived_oldest_unclaimed_file_seconds@)": "file in {{hotfolder}}",
+            "max by (hotfolder) (archived_oldest_document_in_work_seconds@)":
+            "document of {{hotfolder}} in work",
             "max(archived_oldest_uncopied_document_seconds@)": "sealed, without its copy"}, "s"),
         Shown("Hot folders that can be reached", {
             "min by (hotfolder) (archived_hotfolder_online@)": "{{hotfolder}}"}, top=1, good=1),
@@ -88,7 +115,7 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
     )),
     ("The work", (
         Shown("Steps that ended well, per minute", {
-            'sum by (stage) (rate(archived_step_endings_total{ending="finished", &}[5m])) * 60':
+            'sum by (stage) (rate(archived_step_attempts_total{outcome="finished", &}[5m])) * 60':
             "{{stage}}"}, stacked=True),
         Shown("Duration of a step, 95 of 100 are shorter", {
             "histogram_quantile(0.95, sum by (stage, le) "
@@ -109,8 +136,8 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
         Shown("Held documents by code", {"sum by (code) (archived_held_documents@)": "{{code}}"},
               stacked=True),
         Shown("Attempts that did not end well, since the start", {
-            "sum by (stage, code) (archived_step_endings_total"
-            '{ending=~"broke|refused|postponed", &})': "{{stage}}: {{code}}"},
+            "sum by (stage, code) (archived_step_attempts_total"
+            '{outcome=~"broke|refused|postponed", &})': "{{stage}}: {{code}}"},
             told="Not a rate: a code that appears for the first time would not show in one."),
         Shown("When something last happened", {
             "time() - max by (event, stage) (archived_last_event_timestamp_seconds@)":
@@ -118,7 +145,7 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
         Shown("What stages say of their surroundings", {
             "sum by (stage) (archived_stage_problems@)": "{{stage}}"}, width=12, bad=1),
         Shown("Failures of plug-ins' hooks, restarts of lanes", {
-            "sum by (plugin, hook) (archived_plugin_failures@)": "{{plugin}} {{hook}}",
+            "sum by (plugin, hook) (archived_plugin_failures_total@)": "{{plugin}} {{hook}}",
             "sum by (lane) (archived_worker_restarts_total@)": "restarts of {{lane}}"}, width=12),
     )),
     ("The archive", (
@@ -131,7 +158,8 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
             "sum(archived_store_bytes@)": "store", "sum(archived_spool_bytes@)": "spool",
             "sum(archived_catalog_bytes@)": "catalog"}, "bytes"),
         Shown("Disks, how full", {
-            "1 - min by (place) (archived_free_bytes@ / archived_disk_bytes@)": "{{place}}"},
+            "1 - min by (volume) (archived_filesystem_free_bytes@ / "
+            "archived_filesystem_size_bytes@)": "{{volume}}"},
             "percentunit", top=1, bad=0.95),
         Shown("Ledger entries per minute", {
             "sum(deriv(archived_ledger_sequence@[10m])) * 60": "entries"}),
@@ -158,16 +186,16 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
             "min by (stage, use) (archived_certificate_expiry_timestamp_seconds@) - time()":
             "{{stage}} {{use}}"}, "s", width=6, kind="table"),
     )),
-    ("The house", (
+    ("The service", (
         Shown("Events not yet given on", {
-            "sum by (reader) (archived_events_unread@)": "{{reader}}"}),
+            "sum by (reader) (archived_outbox_lag_events@)": "{{reader}}"}),
         Shown("Broker, configuration", {
             "min(archived_mqtt_connected@)": "broker connected",
             "min(archived_config_reload_success@)": "configuration in force is the files'"}, top=1),
         Shown("Age of these figures", {"max(archived_snapshot_age_seconds@)": "age"}, "s"),
         Shown("What confines the steps", {
-            "min by (lane, protection, how) (archived_sandbox_held@)":
-            "{{lane}}: {{protection}} ({{how}})"}, kind="table", told="1: it holds."),
+            "min by (lane, protection) (archived_sandbox_active@)": "{{lane}}: {{protection}}"},
+            kind="table", told="1: it holds."),
         Shown("Versions", {
             "archived_build_info@": "archived {{version}}",
             "archived_plugin_info@": "{{plugin}} {{version}}",
@@ -227,7 +255,7 @@ def build() -> str:
     instance = (
         dashboard.QueryVariable("instance").label("Archive")
         .datasource(model.DataSourceRef(type_val="prometheus", uid="$source"))
-        .query('label_values(archived_up_seconds{job="archived"}, instance)')
+        .query('label_values(archived_start_time_seconds{job="archived"}, instance)')
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED).multi(True).include_all(True)
         .all_value(".+")
         .current(model.VariableOption(text="All", value="$__all", selected=True))

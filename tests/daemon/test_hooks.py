@@ -20,7 +20,7 @@ def test_hook_register_stages(box, gate):
     box.start()
     box.drop("a.txt")
     box.sealed("a.txt")
-    assert box.metric("archived_step_endings_total")["", "finished", "gate"] == 1
+    assert box.metric("archived_step_attempts_total")["", "finished", "gate"] == 1
 
 
 def test_hook_register_targets(box, until):
@@ -68,8 +68,8 @@ def test_hook_choose_pipeline(box, until):
     assert chosen == {
         "bare.txt": "bare", "usual.txt": "paper", "wrong.txt": "paper", "raise.txt": "paper"
     }  # fmt: skip
-    until(lambda: box.metric("archived_plugin_failures") == {("choose_pipeline", "chooser"): 2},
-          "both mistakes are counted")  # fmt: skip
+    both = {("choose_pipeline", "chooser"): 2}
+    until(lambda: box.metric("archived_plugin_failures_total") == both, "both are counted")
 
 
 def test_hook_on_event(box, until):
@@ -92,7 +92,7 @@ def test_hook_on_event(box, until):
 
     until(lambda: heard("before") == heard("after") == told(), "both heard all, in order")
     wanted = told()
-    until(lambda: box.metric("archived_plugin_failures")["on_event", "moody"] == len(wanted),
+    until(lambda: box.metric("archived_plugin_failures_total")["on_event", "moody"] == len(wanted),
           "each failure is counted")  # fmt: skip
     assert box.end() == 0
     box.start()

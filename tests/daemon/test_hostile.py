@@ -240,8 +240,8 @@ def test_figures_are_what_the_core_says_and_stay_readable(box: Any) -> None:
     text = figures()
     assert "secret" not in text
     assert "forged" not in text
-    held = [line for line in text.splitlines() if line.startswith("archived_sandbox_held{")]
-    assert len(held) <= 2 * len(PROTECTIONS)
+    held = [line for line in text.splitlines() if line.startswith("archived_sandbox_active{")]
+    assert 0 < len(held) <= 2 * len(PROTECTIONS), "of two lanes"
     assert "archived_documents_without_step 0.0" in text
 
 

@@ -356,13 +356,13 @@ def test_a_refused_event_stays_queued_and_is_sent_when_it_is_allowed(
     box.drop("a.txt")
     box.sealed("a.txt")
     if protocol == "3.1.1":
-        until(lambda: box.metric("archived_events_unread")["mqtt",] == 0, "taken")
+        until(lambda: box.metric("archived_outbox_lag_events")["mqtt",] == 0, "taken")
         assert ear.events == []
         return
     why = until(lambda: box.said("mqtt-lost"), "told")[0]["why"]
     assert why.startswith("the broker refuses archived/events/document-admitted: Not authorized")
     assert "what the broker allows this user" in why
-    assert box.metric("archived_events_unread")["mqtt",] > 0
+    assert box.metric("archived_outbox_lag_events")["mqtt",] > 0
     rules.write_text(f"{own}topic write archived/events/#\n")
     broker.process.send_signal(signal.SIGHUP)
     heard = _all_heard(box, ear, until)

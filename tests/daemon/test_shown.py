@@ -38,13 +38,16 @@ def test_every_metric_is_documented_and_every_documented_one_appears(box, until)
     found = {name for name in families if name.startswith("archived_")}
     assert found <= set(METRICS)
     missing = set(METRICS) - found
-    copies = {
-        "archived_books_compared_timestamp_seconds",
+    not_here = {
+        "archived_hotfolder_silent_seconds",
+        "archived_hotfolder_expected_within_seconds",
+        "archived_target_free_bytes",
+        "archived_reconciliation_timestamp_seconds",
         "archived_copies",
         "archived_copy_bytes",
         "archived_last_copy_timestamp_seconds",
     }
-    assert missing <= {"archived_plugin_failures", *copies}, missing
+    assert missing <= {"archived_plugin_failures", *not_here}, missing
     assert missing <= set(CONDITIONAL)
     for name in found:
         kind = "histogram" if name in HISTOGRAMS else "counter" if name in COUNTERS else "gauge"
@@ -54,17 +57,71 @@ def test_every_metric_is_documented_and_every_documented_one_appears(box, until)
             assert labels == set(METRICS[name][1]), sample
             assert not any("txt" in value or len(value) > 64 for value in sample.labels.values())
     assert box.metric("archived_unaccounted_files") == {("scans",): 0}
-    until(lambda: box.metric("archived_step_endings_total").get(
+    until(lambda: box.metric("archived_step_attempts_total").get(
         ("not-this-one", "refused", "picky")) == 1, "the ending is counted")  # fmt: skip
     assert box.metric("archived_tool_info") == {("reader", "2.0"): 1}
     assert box.metric("archived_text_confidence_ratio_sum") == {("picky",): 0.915}
     assert box.metric("archived_timestamp_ahead_seconds") == {("picky",): -0.5}
     ends = box.metric("archived_certificate_expiry_timestamp_seconds")
     assert ends["picky", "timestamp"] - ends["picky", "signing"] == 365 * 86400
-    assert box.metric("archived_events_unread")["mqtt",] > 0, "nobody listens there"
+    assert box.metric("archived_outbox_lag_events")["mqtt",] > 0, "nobody listens there"
     assert box.metric("archived_last_event_timestamp_seconds").keys() >= {
         ("document-admitted", ""), ("step-finished", "picky"), ("document-sealed", "seal")
     }  # fmt: skip
+
+
+def test_what_was_received_is_counted_on_after_a_restart_and_the_process_is_seen(box, until):
+    began = time.time()
+    box.start()
+    box.drop("a.txt", "b.txt")
+    box.sealed("a.txt")
+    box.sealed("b.txt")
+    size = sum(row[0] for row in box.rows("SELECT size FROM document"))
+    wanted = {
+        "archived_received_documents_total": 2,
+        "archived_received_bytes_total": size,
+        "archived_files_seen_total": 2,
+    }
+    for name, value in wanted.items():
+        until(lambda: box.metric(name) == {("scans",): value}, name)  # noqa: B023 - at once
+    came = box.metric("archived_last_arrival_timestamp_seconds")["scans",]
+    assert began - 1 <= came <= time.time()
+    before = box.metric("archived_start_time_seconds")[()]
+    assert began - 1 <= before <= time.time()
+    box.end()
+    box.start()
+    for name, value in wanted.items():
+        assert box.metric(name) == {("scans",): value}, name
+    assert box.metric("archived_start_time_seconds")[()] > before
+    assert box.metric("archived_last_arrival_timestamp_seconds")["scans",] == came
+    assert box.metric("process_resident_memory_bytes")[()] > 2**20
+    assert box.metric("process_open_fds")[()] > 3
+
+
+def test_a_silent_scanner_shows_within_its_hours_only(box, until):
+    box.tables["hotfolder.scans"]["expected_within"] = "2 h"
+    box.start()
+    assert box.metric("archived_hotfolder_expected_within_seconds") == {("scans",): 7200}
+    first = box.metric("archived_hotfolder_silent_seconds")["scans",]
+    until(lambda: box.metric("archived_hotfolder_silent_seconds")["scans",] > first, "it grows")
+    box.end()
+    aged = "UPDATE arrival SET first_seen = '2020-01-06T03:00:00+00:00'"
+    box.start()
+    box.drop("a.txt")
+    box.sealed("a.txt")
+    until(lambda: box.metric("archived_hotfolder_silent_seconds")["scans",] < first + 60, "it came")
+    box.end()
+    with sqlite3.connect(box.folder / "state" / "catalog.db") as catalog:
+        catalog.execute(aged)
+    box.start()
+    assert box.metric("archived_hotfolder_silent_seconds")["scans",] > 7200
+    box.end()
+    # A window of one minute that is not now, on one day of the week that is not today.
+    other_day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[(time.gmtime().tm_wday + 3) % 7]
+    box.tables["hotfolder.scans"]["expected_hours"] = f"{other_day} 10:00-10:01"
+    box.start()
+    silent = box.metric("archived_hotfolder_silent_seconds")["scans",]
+    assert 50 * 60 <= silent <= 54 * 60, "a minute a week, of a year at the most"
 
 
 def test_a_new_daemon_shows_everything_that_is_not_conditional(box):
@@ -77,14 +134,17 @@ def test_a_scrape_neither_fails_nor_waits_when_the_catalog_is_locked_or_a_disk_i
     box.drop("a.txt")
     box.sealed("a.txt")
     (box.folder / "store").rename(box.folder / "store-gone")
-    until(lambda: ("store",) not in box.metric("archived_free_bytes"), "the store's disk is gone")
-    assert ("spool",) in box.metric("archived_free_bytes")
+    until(
+        lambda: ("store",) not in box.metric("archived_filesystem_free_bytes"),
+        "the store's disk is gone",
+    )
+    assert ("spool",) in box.metric("archived_filesystem_free_bytes")
     (box.folder / "store-gone").rename(box.folder / "store")
     lock = sqlite3.connect(box.folder / "state" / "catalog.db", isolation_level=None)
     with contextlib.closing(lock):
         lock.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
-        assert box.metric("archived_archived_pages")
+        assert box.metric("archived_pages")
         took = time.monotonic() - began
         print(f"a scrape while the catalog is locked took {took:.3f} s")
         assert took < 4

@@ -11,7 +11,7 @@ from world import CONTENT, DECK, World
 
 from archived.engine.scheduler import Scheduler
 from archived.engine.sealing import Sealer
-from archived.model.hours import Hours, LaneHours
+from archived.model.hours import Hours, ZonedHours
 from archived.model.outcome import Ending, Outcome
 
 
@@ -44,7 +44,7 @@ async def test_a_lane_outside_its_hours_starts_nothing_and_says_until_when(tmp_p
         Sealer(world.spool, world.store, world.catalog, ""),
         clock=lambda: clock[0], wake=wake, tell=lambda _: None,
     )  # fmt: skip
-    night = LaneHours(Hours.parse("18:00-06:00"), UTC)
+    night = ZonedHours(Hours.parse("18:00-06:00"), UTC)
     scheduler.use(DECK, {"cpu": runner}, {"cpu": 1}, {"cpu": night})
     opens = clock[0] + timedelta(seconds=1)
 

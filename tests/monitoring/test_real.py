@@ -23,7 +23,7 @@ EMPTY = {
 }
 """Expression of the dashboard -> why nothing answers it here."""
 LATER = {
-    "archived_books_compared_timestamp_seconds": "from a minute on",
+    "archived_reconciliation_timestamp_seconds": "from a minute on",
     "archived_store_differences": "from five minutes on",
     "archived_store_compared_timestamp_seconds": "from five minutes on",
 }
@@ -39,6 +39,7 @@ def busy(box, elsewhere: Path) -> None:
     box.tables["stage.replicate"] = {"to": ["second"]}
     box.tables["pipeline.paper"]["stages"] = ["teller", "stamp", "seal", "replicate"]
     box.tables["mqtt"] = {"host": "127.0.0.1", "port": 9}
+    box.tables["hotfolder.scans"]["expected_within"] = "4 h"
     box.start()
     (box.hot() / ".hidden").write_text("x")
     box.drop("good.txt", "bad.txt", "other.txt", "look.txt")
@@ -157,8 +158,7 @@ def test_a_lane_whose_process_ends_is_counted(box, until):
 
     # The checks at start were the first steps to be confined.
     def confined() -> bool:
-        held = box.metric("archived_sandbox_held")  # (how, lane, protection) -> 1 or 0
-        return ("cpu", "limits") in {(lane, protection) for _, lane, protection in held}
+        return ("cpu", "limits") in box.metric("archived_sandbox_active")
 
     until(confined, "confined")
     for child in box.children():

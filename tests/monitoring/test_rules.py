@@ -22,7 +22,7 @@ DASHBOARD = json.loads((ROOT / "packaging" / "grafana" / "archived.json").read_t
 
 
 def names(expression: str) -> set[str]:
-    return set(re.findall(r"\barchived[_:][a-z0-9_:]+", expression))
+    return set(re.findall(r"\b(?:stage:)?archived[_:][a-z0-9_:]+", expression))
 
 
 def exposed(metric: str) -> set[str]:

@@ -71,7 +71,7 @@ def test_latency_and_pending_signatures_show_as_they_are(box, until, pki, make_p
     assert waits(box) == 1
     assert took > 0
     assert took < box.metric("archived_step_seconds_sum")["sign",]
-    confined = {protection for _, _, protection in box.metric("archived_sandbox_held")}
+    confined = {protection for _, protection in box.metric("archived_sandbox_active")}
     assert "network" in confined, "sign may use it, stamp ran without, and that still shows"
     used = box.metric("archived_certificate_expiry_timestamp_seconds")
     assert used.keys() == {("sign", "signing"), ("sign", "timestamp")}
@@ -93,7 +93,7 @@ def test_latency_and_pending_signatures_show_as_they_are(box, until, pki, make_p
     box.reload()
     drop("patient.pdf", 592)
     wanted = ("timestamp-server-down", "postponed", "sign")
-    until(lambda: wanted in box.metric("archived_step_endings_total"), "it waits")
+    until(lambda: wanted in box.metric("archived_step_attempts_total"), "it waits")
     assert box.states()["patient.pdf"] != "sealed"
     with authority(pki, port):
         said(box, "retry", "patient.pdf")

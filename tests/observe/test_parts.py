@@ -105,7 +105,7 @@ def test_a_mistake_in_taking_the_figures_does_not_fail_a_scrape(caplog):
     metrics = Metrics()
     metrics.watch(lambda: 1 // 0)
     metrics.step_ended("stamp", "finished", "", 0.1, 0.1)
-    assert 'archived_step_endings_total{code="",ending="finished",stage="stamp"} 1.0' in (
+    assert 'archived_step_attempts_total{code="",outcome="finished",stage="stamp"} 1.0' in (
         metrics.exposition().decode()
     )
     assert "ZeroDivisionError" in caplog.text
@@ -168,8 +168,8 @@ def test_what_a_plug_in_says_cannot_fill_or_spoil_the_figures():
     ]
     found = {(s.name, *(v for k, v in sorted(s.labels.items()) if k != "le")): s.value
              for s in samples}  # fmt: skip
-    assert len([name for name, *_ in found if name == "archived_step_endings_total"]) == 101
-    assert found["archived_step_endings_total", "other", "refused", "odd"] == 200
+    assert len([name for name, *_ in found if name == "archived_step_attempts_total"]) == 101
+    assert found["archived_step_attempts_total", "other", "refused", "odd"] == 200
     assert found["archived_service_wait_seconds_count", "other", "odd"] == 200
     assert found["archived_tool_info", "tool-0", "1" * 64] == 1
     assert found["archived_tool_info", "other", ""] == 1

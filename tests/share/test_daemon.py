@@ -145,6 +145,6 @@ def test_a_share_that_cannot_be_written_disturbs_nobody_and_is_caught_up_with(
     until(lambda: sum(n.endswith(".json") for n in answers(box.hot())) == 3, "and the next")
     rules = box.rows("SELECT name, code FROM arrival WHERE state = 'ignored'")
     assert rules == [("_archived", "own-folder")], "the clerk's file of that name is on record"
-    until(lambda: box.metric("archived_files_seen") == {("scans",): 4.0}, "they are counted")
+    until(lambda: box.metric("archived_files_seen_total") == {("scans",): 4.0}, "they are counted")
     # The receipt tells of the bytes that are in custody; then the source goes.
     until(lambda: [path.name for path in box.hot().iterdir()] == ["_archived"], "all are taken in")

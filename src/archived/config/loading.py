@@ -210,6 +210,8 @@ def _inherited(folders: Mapping[str, HotFolder], intake: Intake) -> dict[str, Ho
             rescan=folder.rescan or intake.rescan,
             arrival_deadline=folder.arrival_deadline or intake.arrival_deadline,
             max_file_size=folder.max_file_size or intake.max_file_size,
+            expected_within=folder.expected_within,
+            expected_hours=folder.expected_hours,
             answers=folder.answers,
             answers_folder=folder.answers_folder,
             answers_keep=folder.answers_keep,

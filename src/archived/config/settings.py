@@ -31,6 +31,7 @@ from archived.config.tables import (
     Store,
     Web,
 )
+from archived.model.hours import Hours
 from archived.plugins import Plugins
 
 
@@ -63,6 +64,8 @@ class HotFolderSetting:
     rescan: timedelta
     arrival_deadline: timedelta
     max_file_size: int
+    expected_within: timedelta | None
+    expected_hours: Hours | None
     answers: bool
     answers_folder: str
     answers_keep: int
@@ -200,6 +203,10 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
         "rescan": duration_text(folder.rescan),
         "arrival_deadline": duration_text(folder.arrival_deadline),
         "max_file_size": size_text(folder.max_file_size),
+        "expected_within": (
+            None if folder.expected_within is None else duration_text(folder.expected_within)
+        ),
+        "expected_hours": None if folder.expected_hours is None else str(folder.expected_hours),
         "answers": folder.answers,
         "answers_folder": folder.answers_folder,
         "answers_keep": size_text(folder.answers_keep),

@@ -153,6 +153,12 @@ class HotFolder(Options):
     """As in [intake], for this folder."""
     max_file_size: Bytes | None = None
     """As in [intake], for this folder."""
+    expected_within: Wait | None = None
+    """How long it may last until the next file comes; then the figures say that the scanner is
+    silent, and an alert asks somebody to look. Counted in expected_hours. Not set: as long as it
+    may."""
+    expected_hours: Annotated[WorkHours | None, Field(examples=["Mon-Fri 07:30-17:00"])] = None
+    """When files are expected, on the archive's clock. Not set: at any time."""
     answers: bool = True
     """Whether receipts, reasons and lists are written into the folder, for people who see only the
     share."""
@@ -229,7 +235,9 @@ class Lane(Options):
     """How many steps run at the same time."""
     runner: str = "local"
     """Who runs them: "local", or a runner that a plug-in gives."""
-    hours: Annotated[WorkHours | None, Field(examples=["18:00-06:00"])] = None
+    hours: Annotated[WorkHours | None, Field(examples=["18:00-06:00", "Mon-Fri 18:00-06:00"])] = (
+        None
+    )
     """When steps may start, on the archive's clock. Outside of it they wait, and archivectl status
     says so; what runs then runs on. Not set: at any time."""
 

@@ -17,7 +17,7 @@ from archived.engine.handover import secrets_of
 from archived.intake.batch import Rules
 from archived.intake.desk import FolderCard
 from archived.intake.item import Route
-from archived.model.hours import LaneHours
+from archived.model.hours import ALWAYS, ZonedHours
 from archived.model.policy import Limits
 from archived.model.review import SECRECY_OPEN
 from archived.observe.share import ShareCard
@@ -64,13 +64,22 @@ def lanes(settings: Settings) -> dict[str, int]:
     return {name: lane.width for name, lane in settings.lanes.items() if name in used}
 
 
-def hours(settings: Settings) -> dict[str, LaneHours]:
+def hours(settings: Settings) -> dict[str, ZonedHours]:
     """When the lanes work that do not always."""
     zone = settings.archive.timezone
     return {
-        name: LaneHours(lane.hours, zone)
+        name: ZonedHours(lane.hours, zone)
         for name, lane in settings.lanes.items()
         if lane.hours is not None
+    }
+
+
+def expected_hours(settings: Settings) -> dict[str, ZonedHours]:
+    """When files are expected in each hot folder."""
+    zone = settings.archive.timezone
+    return {
+        name: ZonedHours(folder.expected_hours or ALWAYS, zone)
+        for name, folder in settings.hotfolders.items()
     }
 
 

@@ -410,6 +410,11 @@ class Daemon:
                 for lane, runner in self.runners.items()
                 if isinstance(runner, LocalRunner) and runner.separate is not None
             },
+            "confinement": {
+                lane: dict(sorted(runner.confinement.items()))
+                for lane, runner in self.runners.items()
+                if isinstance(runner, LocalRunner)
+            },
             "problems": self.problems,
             "checked": self.checked,
             "store": self.store_audit.result,

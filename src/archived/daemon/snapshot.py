@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from archived import __version__
+from archived.daemon import cards
 from archived.engine.runner import LocalRunner
 from archived.errors import CatalogError
 from archived.observe import readings
@@ -22,12 +23,13 @@ def snapshot(daemon: Daemon) -> Snapshot:
     """Every gauge of `METRICS` that is not counted by `Metrics` itself. Reads the catalog."""
     now = datetime.now(UTC)
     parts: Mapping[str, Callable[[], Mapping[str, Labelled]]] = {
-        "house": lambda: _house(daemon, now),
+        "house": lambda: _house(daemon),
         "disks": lambda: _disks(daemon),
         "ledger": lambda: _ledger(daemon),
         "balance": lambda: _balance(daemon),
         "documents": lambda: _documents(daemon, now),
-        "folders": lambda: _folders(daemon),
+        "received": lambda: _received(daemon),
+        "folders": lambda: _folders(daemon, now),
         "lanes": lambda: _lanes(daemon, now),
         "events": lambda: _events(daemon),
         "totals": lambda: _totals(daemon),
@@ -57,10 +59,10 @@ def _disks(daemon: Daemon) -> Mapping[str, Labelled]:
     catalog = daemon.catalog.path
     files = (catalog, catalog.with_name(f"{catalog.name}-wal"))
     return {
-        "archived_free_bytes": free,
-        "archived_disk_bytes": size,
-        "archived_reserved_bytes": reserved,
-        "archived_steps_without_room": {(): daemon.scheduler.waiting_for_room},
+        "archived_filesystem_free_bytes": free,
+        "archived_filesystem_size_bytes": size,
+        "archived_filesystem_reserved_bytes": reserved,
+        "archived_steps_waiting_for_disk": {(): daemon.scheduler.waiting_for_room},
         "archived_catalog_bytes": {(): sum(f.stat().st_size for f in files if f.exists())},
         "archived_spool_bytes": {(): readings.spool_bytes(daemon.catalog)},
         "archived_uncleared_folders": {
@@ -85,13 +87,13 @@ def _store(daemon: Daemon) -> Mapping[str, Labelled]:
     }
 
 
-def _house(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
+def _house(daemon: Daemon) -> Mapping[str, Labelled]:
     plugins = daemon.settings.plugins.catalogue()
     return {
         "archived_build_info": {(__version__,): 1},
         "archived_config_info": {(daemon.settings.digest,): 1},
         "archived_plugin_info": {(p.name, p.version): 1 for p in plugins},
-        "archived_up_seconds": {(): (now - daemon.started).total_seconds()},
+        "archived_start_time_seconds": {(): daemon.started.timestamp()},
         "archived_ready": {(): not daemon.health.not_ready()},
         "archived_stage_problems": {
             (name,): len(daemon.problems.get(name, ())) for name in daemon.settings.stages
@@ -115,7 +117,7 @@ def _balance(daemon: Daemon) -> Mapping[str, Labelled]:
             (name,): max(sheets[name].unaccounted if name in sheets else 0, by_books.get(name, 0))
             for name in {*sheets, *by_books, *daemon.settings.hotfolders}
         },
-        "archived_books_compared_timestamp_seconds": (
+        "archived_reconciliation_timestamp_seconds": (
             {} if audit.compared is None else {(): audit.compared}
         ),
         "archived_ignored_files": {
@@ -130,6 +132,9 @@ def _documents(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
     def age(since: datetime | None) -> float:
         return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
+    def ages(since: Mapping[str, datetime]) -> Labelled:
+        return {(name,): age(since.get(name)) for name in {*since, *daemon.settings.hotfolders}}
+
     return {
         "archived_documents": {
             (folder, str(state)): n for (folder, state), n in catalog.count_documents().items()
@@ -138,15 +143,31 @@ def _documents(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
             (code,): n for code, n in readings.held_by_code(catalog).items()
         },
         "archived_documents_without_step": {(): daemon.health.abandoned()},
-        "archived_archived_pages": {(): catalog.pages_archived()},
-        "archived_oldest_unclaimed_file_seconds": {(): age(catalog.oldest_unclaimed())},
-        "archived_oldest_document_in_work_seconds": {(): age(catalog.oldest_waiting())},
+        "archived_pages": {(): catalog.pages_archived()},
+        "archived_oldest_unclaimed_file_seconds": ages(readings.oldest_unclaimed(catalog)),
+        "archived_oldest_document_in_work_seconds": ages(readings.oldest_in_work(catalog)),
         "archived_oldest_uncopied_document_seconds": {(): age(readings.oldest_uncopied(catalog))},
     }
 
 
-def _folders(daemon: Daemon) -> Mapping[str, Labelled]:
+def _received(daemon: Daemon) -> Mapping[str, Labelled]:
+    of = readings.received(daemon.catalog)
+    return {
+        "archived_received_documents": {(name,): r.documents for name, r in of.items()},
+        "archived_received_bytes": {(name,): r.size for name, r in of.items()},
+        "archived_received_pages": {(name,): r.pages for name, r in of.items()},
+    }
+
+
+def _folders(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
     of = {name: reception.status for name, reception in list(daemon.receptions.items())}
+    arrivals = {name: readings.last_arrival(daemon.catalog, name) for name in of}
+    expected = {
+        name: folder.expected_within.total_seconds()
+        for name, folder in daemon.settings.hotfolders.items()
+        if folder.expected_within is not None and name in of
+    }
+    hours = cards.expected_hours(daemon.settings)
     return {
         "archived_hotfolder_online": {(name,): not s.offline for name, s in of.items()},
         "archived_intake_paused": {(name,): bool(s.paused) for name, s in of.items()},
@@ -157,6 +178,14 @@ def _folders(daemon: Daemon) -> Mapping[str, Labelled]:
             (name,): bool(why) for name, why in daemon.shares.doubts().items()
         },
         "archived_sweep_seconds": {(name,): s.sweep_seconds for name, s in of.items()},
+        "archived_last_arrival_timestamp_seconds": {
+            (name,): at.timestamp() for name, at in arrivals.items() if at is not None
+        },
+        "archived_hotfolder_expected_within_seconds": {(name,): s for name, s in expected.items()},
+        "archived_hotfolder_silent_seconds": {
+            (name,): hours[name].open_between(arrivals[name] or daemon.started, now).total_seconds()
+            for name in expected
+        },
     }
 
 
@@ -184,12 +213,12 @@ def _workers(daemon: Daemon) -> Mapping[str, Labelled]:
     held: dict[tuple[str, ...], float] = {}
     for lane, runner in own.items():
         for protection, verdict in dict(runner.confinement).items():
-            word, _, how = verdict.partition(" (")
+            word = verdict.partition(" (")[0]
             if word in {"yes", "no"}:  # else it was not asked for
-                held[lane, protection, how.removesuffix(")")] = word == "yes"
+                held[lane, protection] = word == "yes"
     return {
         "archived_worker_restarts": {(lane,): runner.restarts for lane, runner in own.items()},
-        "archived_sandbox_held": held,
+        "archived_sandbox_active": held,
     }
 
 
@@ -197,7 +226,7 @@ def _events(daemon: Daemon) -> Mapping[str, Labelled]:
     last = readings.last_events(daemon.catalog)
     return {
         "archived_last_event_timestamp_seconds": {at: t.timestamp() for at, t in last.items()},
-        "archived_events_unread": {
+        "archived_outbox_lag_events": {
             (reader,): n for reader, n in readings.unread(daemon.catalog, daemon.readers()).items()
         },
     }

@@ -35,7 +35,7 @@ from archived.engine.room import Room, Shortage, Wanted, wanted
 from archived.engine.sealing import Sealer, SearchText, of_os_error, seal_failed
 from archived.errors import CatalogBusy, CatalogError, NotNow, StoreError
 from archived.model.document import IllegalStep
-from archived.model.hours import LaneHours
+from archived.model.hours import ZonedHours
 from archived.model.outcome import Ending, Outcome, Usage
 from archived.model.plan import SEAL, accepts, next_step
 from archived.model.policy import decide
@@ -84,7 +84,7 @@ class Scheduler:
         self._tell = tell
         self._seal_width = seal_width
         self._queue = Queue(catalog)
-        self._hours: Mapping[str, LaneHours] = {}
+        self._hours: Mapping[str, ZonedHours] = {}
         self._deck = Deck()
         self._runners: Mapping[str, Runner] = {}
         self._widths: dict[str, int] = {}
@@ -109,7 +109,7 @@ class Scheduler:
 
     def use(
         self, deck: Deck, runners: Mapping[str, Runner], widths: Mapping[str, int],
-        hours: Mapping[str, LaneHours] | None = None, ageing: timedelta = AGEING,
+        hours: Mapping[str, ZonedHours] | None = None, ageing: timedelta = AGEING,
     ) -> Mapping[str, Runner]:  # fmt: skip
         """Start new steps with this from now on; returns the runners that were used before."""
         before, self._runners = self._runners, runners

@@ -1,7 +1,8 @@
 """What stages told lately about their tools and certificates, as figures. Remembers only the last.
 
 A stage speaks through its facts: `not_after` (the certificate it signed with), `timestamp` with
-`not_after` and `ahead_of_us` (seconds); `metrics` and `tally` hear the others. What it says is not
+`not_after` and `ahead_of_us` (seconds), `free` (target -> bytes); `metrics` and `tally` hear the
+others. What it says is not
 trusted: numbers are looked at, and words become labels only as far as `Few` lets them.
 """
 
@@ -60,6 +61,7 @@ class Learned:
         self._tools: dict[str, str] = {}
         self._expiries: dict[tuple[str, ...], float] = {}
         self._ahead: dict[tuple[str, ...], float] = {}
+        self._free: dict[tuple[str, ...], float] = {}
 
     def hear(self, stage: str, facts: Mapping[str, Any], tools: Mapping[str, str]) -> None:
         """Facts and tools of a step that ended well; what is not of the expected shape is not."""
@@ -77,6 +79,11 @@ class Learned:
             ahead = number(stamp.get("ahead_of_us"))
             if ahead is not None:
                 self._ahead[(stage,)] = ahead
+            free = facts.get("free")
+            for target, told in free.items() if isinstance(free, Mapping) else ():
+                size = number(told, 0)
+                if size is not None:
+                    self._free[(self._few("target", target),)] = size
 
     def gauges(self) -> Figures:
         """The figures; a metric of which nothing is known is left out."""
@@ -85,6 +92,7 @@ class Learned:
                 "archived_tool_info": dict.fromkeys(self._tools.items(), 1.0),
                 "archived_certificate_expiry_timestamp_seconds": dict(self._expiries),
                 "archived_timestamp_ahead_seconds": dict(self._ahead),
+                "archived_target_free_bytes": dict(self._free),
             }
         return {name: values for name, values in found.items() if values}
 

@@ -14,7 +14,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_build_info": ("Version of archived; always 1.", ("version",)),
         "archived_config_info": ("Digest of the configuration in force; always 1.", ("digest",)),
         "archived_plugin_info": ("An enabled plug-in; always 1.", ("plugin", "version")),
-        "archived_up_seconds": ("Seconds since the daemon started.", ()),
+        "archived_start_time_seconds": ("When the daemon started (Unix time).", ()),
         "archived_tool_info": (
             "A program or library that did the work of a step lately; always 1.",
             ("tool", "version"),
@@ -25,11 +25,29 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             ("hotfolder", "column"),
         ),
         "archived_files_seen": ("Files ever seen.", ("hotfolder",)),
+        "archived_received_documents": (
+            "Documents taken in; parts that were cut from one are not counted.", ("hotfolder",),
+        ),
+        "archived_received_bytes": ("Bytes of the documents taken in.", ("hotfolder",)),
+        "archived_received_pages": (
+            "Pages of the documents taken in, once a stage has counted them.", ("hotfolder",),
+        ),
+        "archived_last_arrival_timestamp_seconds": (
+            "When the last file came that was not ignored (Unix time).", ("hotfolder",),
+        ),
+        "archived_hotfolder_silent_seconds": (
+            "Time since the last file came, in the hours in which files are expected.",
+            ("hotfolder",),
+        ),
+        "archived_hotfolder_expected_within_seconds": (
+            "After what time without a file somebody should look: expected_within.",
+            ("hotfolder",),
+        ),
         "archived_unaccounted_files": (
             "Files seen that are in no column, or of which ledger and catalog tell differently; "
             "must be 0.", ("hotfolder",),
         ),
-        "archived_books_compared_timestamp_seconds": (
+        "archived_reconciliation_timestamp_seconds": (
             "When ledger and catalog were last compared, file by file (Unix time).", (),
         ),
         "archived_store_differences": (
@@ -48,12 +66,14 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "When this last happened (Unix time); `stage` is empty where none is concerned.",
             ("event", "stage"),
         ),
-        "archived_archived_pages": ("Pages of archived documents, where counted.", ()),
+        "archived_pages": ("Pages of archived documents, where counted.", ()),
         "archived_oldest_unclaimed_file_seconds": (
-            "Age of the oldest file that was seen and not taken in; 0 when there is none.", (),
+            "Age of the oldest file that was seen and not taken in; 0 when there is none.",
+            ("hotfolder",),
         ),
         "archived_oldest_document_in_work_seconds": (
-            "Age of the oldest document that is neither sealed nor held; 0 when there is none.", (),
+            "Age of the oldest document that is neither sealed nor held; 0 when there is none.",
+            ("hotfolder",),
         ),
         "archived_oldest_uncopied_document_seconds": (
             "Time since the oldest sealed document whose next copy is still to be made was sealed; "
@@ -63,6 +83,10 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_copy_bytes": ("Bytes of the copies written and read back.", ("target",)),
         "archived_last_copy_timestamp_seconds": (
             "When a copy was last read back (Unix time).", ("target",),
+        ),
+        "archived_target_free_bytes": (
+            "Bytes that may still be written to a copy target, as its last copy found.",
+            ("target",),
         ),
         "archived_hotfolder_online": ("1 when the folder can be listed.", ("hotfolder",)),
         "archived_intake_paused": ("1 while there is no room to take in more.", ("hotfolder",)),
@@ -93,23 +117,23 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "Times the process that starts a lane's steps was started anew because it had ended.",
             ("lane",),
         ),
-        "archived_sandbox_held": (
+        "archived_sandbox_active": (
             "1 when the lane's latest step that was to be confined in this respect was, 0 when it "
-            "was not; `how` says by what, or why not.", ("lane", "protection", "how"),
+            "was not; archivectl status says why not.", ("lane", "protection"),
         ),
-        "archived_free_bytes": (
-            "Free disk space where it lies: spool, store.", ("place",),
+        "archived_filesystem_free_bytes": (
+            "Free disk space where it lies: spool, store.", ("volume",),
         ),
-        "archived_disk_bytes": (
-            "Size of the file system where it lies: spool, store.", ("place",),
+        "archived_filesystem_size_bytes": (
+            "Size of the file system where it lies: spool, store.", ("volume",),
         ),
-        "archived_reserved_bytes": (
-            "Of the free disk space, what is kept for running steps.", ("place",),
+        "archived_filesystem_reserved_bytes": (
+            "Of the free disk space, what is kept for running steps.", ("volume",),
         ),
         "archived_uncleared_folders": (
-            "Folders beside the place that could not be removed and were set aside.", ("place",),
+            "Folders on the volume that could not be removed and were set aside.", ("volume",),
         ),
-        "archived_steps_without_room": (
+        "archived_steps_waiting_for_disk": (
             "Documents whose next step waits for room on a disk; each goes on by itself.", (),
         ),
         "archived_spool_bytes": ("Bytes of documents that are not sealed.", ()),
@@ -122,7 +146,8 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "When the ledger's last entry was made (Unix time).", (),
         ),
         "archived_plugin_failures": (
-            "Times a plug-in's hook raised or answered nonsense since the configuration was read.",
+            "Plug-in hook calls that raised or returned an invalid value, since the configuration "
+            "was read.",
             ("plugin", "hook"),
         ),
         "archived_snapshot_unreadable": (
@@ -135,9 +160,9 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "archived_stage_problems": ("What a stage's own check complains about.", ("stage",)),
         "archived_step_seconds": ("Wall clock of one attempt at a stage.", ("stage",)),
         "archived_step_cpu_seconds": ("Processor time spent in a stage.", ("stage",)),
-        "archived_step_endings": (
-            "Attempts by ending: finished, skipped, refused, postponed, broke, put-back.",
-            ("stage", "ending", "code"),
+        "archived_step_attempts": (
+            "Attempts by outcome: finished, skipped, refused, postponed, broke, put-back.",
+            ("stage", "outcome", "code"),
         ),
         "archived_reviews": (
             "Times a stage ended well and asked that a person looks; `held`: no where the hot "
@@ -163,7 +188,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "archived_mqtt_connected": ("1 while the broker is connected; absent without MQTT.", ()),
         "archived_events_published": ("Events given to the broker.", ()),
-        "archived_events_unread": (
+        "archived_outbox_lag_events": (
             "Events that a reader (observers, mqtt, a hot folder's answers) was not yet given.",
             ("reader",),
         ),
@@ -175,7 +200,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 
 CONDITIONAL: Mapping[str, str] = MappingProxyType(
     {
-        "archived_books_compared_timestamp_seconds": "from a minute after a start on; hourly",
+        "archived_reconciliation_timestamp_seconds": "from a minute after a start on; hourly",
         "archived_store_differences": "from five minutes after a start on; daily",
         "archived_store_compared_timestamp_seconds": "as `archived_store_differences`",
         "archived_tool_info": "once a step told what it used",
@@ -184,10 +209,17 @@ CONDITIONAL: Mapping[str, str] = MappingProxyType(
         "archived_copies": "once a copy was made; counted anew after a start",
         "archived_copy_bytes": "as `archived_copies`",
         "archived_last_copy_timestamp_seconds": "as `archived_copies`",
+        "archived_target_free_bytes": "once a copy was made after a start",
+        "archived_last_arrival_timestamp_seconds": "once a file came into the hot folder",
+        "archived_received_documents": "once a document was taken in",
+        "archived_received_bytes": "once a document was taken in",
+        "archived_received_pages": "once a document was taken in",
+        "archived_hotfolder_silent_seconds": "with `expected_within` in the hot folder",
+        "archived_hotfolder_expected_within_seconds": "with `expected_within` in the hot folder",
         "archived_store_bytes": "once it was counted after a start",
         "archived_signatures_pending": "once it was counted after a start",
         "archived_worker_restarts": "for each lane of this machine",
-        "archived_sandbox_held": "for each lane, once a step was asked to be confined so",
+        "archived_sandbox_active": "for each lane, once a step was asked to be confined so",
         "archived_text_confidence_ratio": "once a stage gave the fact `mean_confidence`",
         "archived_service_wait_seconds": "once a stage gave the fact `waited`",
         "archived_certificate_expiry_timestamp_seconds": "once a stage gave the fact `not_after`",
@@ -201,7 +233,7 @@ CONDITIONAL: Mapping[str, str] = MappingProxyType(
         "archived_documents": "once a document was taken in",
         "archived_step_seconds": "once the stage ran",
         "archived_step_cpu_seconds": "once the stage ran",
-        "archived_step_endings": "once the stage ran",
+        "archived_step_attempts": "once the stage ran",
         "archived_reviews": "once a stage asked",
         "archived_stage_problems": "for each stage that is configured",
         "archived_plugin_info": "for each plug-in that is enabled",
@@ -210,8 +242,10 @@ CONDITIONAL: Mapping[str, str] = MappingProxyType(
 """Metrics that are not there at all times -> when they are."""
 
 COUNTERS = frozenset(
-    {"archived_step_cpu_seconds", "archived_step_endings", "archived_reviews",
-     "archived_events_published", "archived_worker_restarts"}
+    {"archived_step_cpu_seconds", "archived_step_attempts", "archived_reviews",
+     "archived_events_published", "archived_worker_restarts", "archived_files_seen",
+     "archived_received_documents", "archived_received_bytes", "archived_received_pages",
+     "archived_plugin_failures"}
 )  # fmt: skip
 HISTOGRAMS = frozenset(
     {"archived_step_seconds", "archived_text_confidence_ratio", "archived_service_wait_seconds"}

@@ -20,6 +20,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -75,7 +76,7 @@ class Metrics:
                                  registry=self.registry)  # fmt: skip
         self._few = Few()
         self._cpu = Counter(*_named("archived_step_cpu_seconds"), registry=self.registry)
-        self._endings = Counter(*_named("archived_step_endings"), registry=self.registry)
+        self._endings = Counter(*_named("archived_step_attempts"), registry=self.registry)
         self._reviews = Counter(*_named("archived_reviews"), registry=self.registry)
         self._published = Counter(*_named("archived_events_published"), registry=self.registry)
         self._reload_ok = Gauge(*_named("archived_config_reload_success"), registry=self.registry)
@@ -85,6 +86,7 @@ class Metrics:
         self._connected: Gauge | None = None
         self.reloaded(ok=True)
         self.registry.register(_Now(self))
+        ProcessCollector(registry=self.registry)
 
     def watch(self, take: Callable[[], Snapshot]) -> None:
         """Ask `take` for a snapshot at each scrape; it may read the catalog."""

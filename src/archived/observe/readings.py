@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select, text
 
@@ -11,10 +13,64 @@ from archived.model.document import State
 from archived.observe.learned import MOST, OTHER
 from archived.storage import schema as t
 from archived.storage.catalog import Catalog
+from archived.storage.records import ArrivalState
 
 _LAST_EVENTS = text(
     "SELECT name, coalesce(json_extract(facts, '$.stage'), ''), max(at) FROM outbox GROUP BY 1, 2"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What was ever taken in from one hot folder; parts cut from a document are not counted."""
+
+    documents: int
+    size: int
+    pages: int
+
+
+def received(catalog: Catalog) -> Mapping[str, Received]:
+    """Hot folder -> what was taken in."""
+    d = t.document.c
+    statement = (
+        select(d.hotfolder, func.count(), func.sum(d.size), func.coalesce(func.sum(d.pages), 0))
+        .where(d.master.is_(None))
+        .group_by(d.hotfolder)
+    )
+    with catalog.reading() as connection:
+        return {row[0]: Received(*map(int, row[1:])) for row in connection.execute(statement)}
+
+
+def last_arrival(catalog: Catalog, hotfolder: str) -> datetime | None:
+    """When the newest file came that was not ignored."""
+    a = t.arrival.c
+    came = (ArrivalState.SEEN, ArrivalState.ADMITTED, ArrivalState.HELD)
+    newest = [  # each a look into the index `arrival_state`
+        select(func.max(a.id)).where(a.state == state, a.hotfolder == hotfolder) for state in came
+    ]
+    with catalog.reading() as connection:
+        ids = [connection.execute(each).scalar_one() for each in newest]
+        last = max((each for each in ids if each is not None), default=None)
+        return connection.execute(select(a.first_seen).where(a.id == last)).scalar()
+
+
+def oldest_unclaimed(catalog: Catalog) -> Mapping[str, datetime]:
+    """Hot folder -> when its oldest file that is still only seen was noticed."""
+    a = t.arrival.c
+    return _oldest(catalog, a.hotfolder, a.first_seen, a.state == ArrivalState.SEEN)
+
+
+def oldest_in_work(catalog: Catalog) -> Mapping[str, datetime]:
+    """Hot folder -> when its oldest document that is neither sealed nor held was received."""
+    d = t.document.c
+    in_work = d.state.in_([State.ADMITTED, State.WORKING, State.WAITING])
+    return _oldest(catalog, d.hotfolder, d.received, in_work)
+
+
+def _oldest(catalog: Catalog, hotfolder: Any, at: Any, where: Any) -> Mapping[str, datetime]:
+    statement = select(hotfolder, func.min(at)).where(where).group_by(hotfolder)
+    with catalog.reading() as connection:
+        return {name: _instant(when) for name, when in connection.execute(statement)}
 
 
 def held_by_code(catalog: Catalog) -> Mapping[str, int]:

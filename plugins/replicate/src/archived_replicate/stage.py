@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from archived.api import (
     Context,
     Copy,
     Document,
+    Failure,
     Needs,
     Postpone,
     Result,
@@ -83,7 +85,10 @@ class Replicate(Stage[ReplicateConfig]):
         ]
         return Result(
             copies=[copy for copy, _ in made],
-            facts={"copies": {copy.target: _facts(copy, found) for copy, found in made}},
+            facts={
+                "copies": {copy.target: _facts(copy, found) for copy, found in made},
+                "free": _free(targets),
+            },
             notes=notes,
         )
 
@@ -98,6 +103,16 @@ def _target(context: Context[ReplicateConfig], name: str) -> Target[Any]:
             hint=f"Add [target.{name}] to the configuration, or correct [stage.replicate] to.",
             after="10 min",
         ) from error
+
+
+def _free(targets: Iterable[Target[Any]]) -> Mapping[str, int]:
+    """Target -> bytes that may still be written there; those that cannot tell are left out."""
+    found = {}
+    for target in targets:
+        with suppress(Failure, OSError):
+            if (free := target.free()) is not None:
+                found[target.name] = free
+    return found
 
 
 def _facts(copy: Copy, found: Found) -> Mapping[str, Any]:
