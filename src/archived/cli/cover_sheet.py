@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from archived.api.sheet import LEVELS, Sheet, SheetError, SheetKind
 from archived.cli import shown
 from archived.cli.asking import Session
 from archived.locale import _, ngettext
 from archived.model import secrecy as levels
+
+if TYPE_CHECKING:
+    from archived.api.sheet import Sheet
 
 _MOST = 500
 
@@ -56,6 +59,8 @@ def cover_sheet(
         raise click.UsageError(_("say either --dossier CODE or --plain"))
     if plain and (sheets is not None or secrecy or title):
         raise click.UsageError(_("--sheets, --secrecy and --title are said of a dossier"))
+    from archived.api.sheet import Sheet, SheetKind
+
     made = [Sheet(SheetKind.PLAIN)] * count if plain else _covers(dossier, sheets, secrecy, count)
     _clean(title)
     _write(output, draw(made, Style(title=title, patch=patch or "")))
@@ -72,6 +77,8 @@ def cover_sheet(
 
 
 def _covers(dossier: str, sheets: int | None, secrecy: str, count: int) -> list[Sheet]:
+    from archived.api.sheet import LEVELS, Sheet, SheetError, SheetKind
+
     try:
         level = LEVELS[levels.level(secrecy)] if secrecy else ""
     except ValueError as error:

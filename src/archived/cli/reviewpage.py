@@ -11,7 +11,6 @@ from typing import Any
 
 from archived.cli.shown import clean
 from archived.locale import heard, speaking
-from archived.observe.share.words import reason_in_words
 
 _STYLE = """
 body { font: 16px/1.5 sans-serif; margin: 2em; max-width: 70em }
@@ -65,6 +64,8 @@ def _text(text: object) -> str:
 
 
 def _document(it: Mapping[str, Any], folder: str) -> list[str]:
+    from archived.observe.share.words import reason_in_words
+
     document = it["document"]
     dossier = f" · hồ sơ / dossier {_text(document['dossier'])}" if document["dossier"] else ""
     lines = [
