@@ -82,7 +82,7 @@ def test_a_waiting_step_is_told_with_the_time_on_the_archives_clock():
     assert today.next == "Make room. It goes on by itself."
     assert today.choices[0].command == f"archivectl retry {ID}"
     tomorrow = told(document(due=NOW + timedelta(hours=14), **waits))
-    assert "on 23 November at 01:00 (in 14 hours)" in tomorrow.now
+    assert "on 2026-11-23 at 01:00 (in 14 hours)" in tomorrow.now
     overdue = told(document(due=NOW - timedelta(hours=1), **waits))
     assert "ocr is tried again at once" in overdue.now
 

@@ -106,6 +106,51 @@ def test_the_paper_may_go_back_only_when_the_copies_exist(told, safe_rows):
     assert "An toàn hôm nay / Safe today: 1" in status(told)
 
 
+def test_what_came_before_is_told_whether_its_paper_may_go_back_and_where_it_is_listed(
+    told, safe_rows
+):
+    told.drop("first.txt", text="one page")
+    told.drop("second.txt", text="one page")
+    told.speak()
+    waits = receipt_text(told, "second.txt")
+    assert "CHƯA được phép cất" in waits
+    assert 'under the name "first.txt"' in waits
+    told.work()
+    told.speak()
+    told.late = timedelta(days=1)
+    told.drop("third.txt", text="one page")
+    told.speak()
+    may = receipt_text(told, "third.txt")
+    for text in (waits, may):
+        assert "RECEIVED BEFORE" in text
+        assert "Đã có với tên / Known as: first.txt" in text
+    [row] = safe_rows(told.hot)
+    [listed] = [name for name in told.files() if name.startswith("safe/")]
+    assert listed.replace("/", "\\") in may
+    assert f"AN TOÀN từ {row['An toàn lúc / Safe at']}: ĐƯỢC PHÉP cất bản giấy." in may
+    assert "CHƯA" not in may
+    assert "NOT go back" not in may
+
+
+def test_what_came_before_and_is_held_says_so(told):
+    told.drop("first.txt", text="one page")
+    told.refuse_all()
+    told.drop("second.txt", text="one page")
+    told.speak()
+    text = receipt_text(told, "second.txt")
+    assert "BỊ GIỮ LẠI" in text
+    assert 'under the name "first.txt"' in text
+    assert "NOT go back" in text
+
+
+def receipt_text(told, name: str) -> str:
+    [text] = [
+        content.decode("utf-8-sig") for path, content in told.files().items()
+        if path.startswith(f"receipts/{name}_") and path.endswith(".txt")
+    ]  # fmt: skip
+    return text
+
+
 def test_status_says_what_is_the_matter(told):
     told.speak()
     assert "ĐANG LÀM VIỆC / WORKING" in status(told)

@@ -1,15 +1,16 @@
 """A document is found however its name was typed."""
 
 import sqlite3
+import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archived.storage.words import fold, query
+from archived.storage.words import fold, printed, query
 
 
-def found(text: str, asked: str) -> bool:
+def snippets(text: str, asked: str) -> list[str]:
     index = sqlite3.connect(":memory:")
     index.execute(
         "CREATE VIRTUAL TABLE words USING fts5(body, tokenize='unicode61 remove_diacritics 2')"
@@ -17,8 +18,13 @@ def found(text: str, asked: str) -> bool:
     index.execute("INSERT INTO words VALUES (?)", (fold(text),))
     terms = query(asked)
     if not terms:
-        return False
-    return bool(index.execute("SELECT 1 FROM words WHERE words MATCH ?", (terms,)).fetchall())
+        return []
+    asked_for = "SELECT snippet(words, 0, '[', ']', '…', 64) FROM words WHERE words MATCH ?"
+    return [row[0] for row in index.execute(asked_for, (terms,))]
+
+
+def found(text: str, asked: str) -> bool:
+    return bool(snippets(text, asked))
 
 
 @pytest.mark.parametrize(
@@ -35,6 +41,21 @@ def test_words_are_found_with_and_without_accents(asked: str) -> None:
 @pytest.mark.parametrize("asked", ["nghị quyết", '"định quyết"', "xyz", "quyet AND xyz", ""])
 def test_other_words_are_not(asked: str) -> None:
     assert not found("Quyết định số 12/QĐ-UBND về đất đai", asked)
+
+
+@pytest.mark.parametrize("asked", ["dinh", "Định", "đ*", "D*", "đinh"])
+def test_what_is_shown_of_a_text_is_the_text_as_it_was_printed(asked: str) -> None:
+    (shown,) = snippets("QUYẾT ĐỊNH của HĐND tỉnh Đồng Tháp: quyết định thu hồi đất", asked)
+    plain = printed(shown).replace("[", "").replace("]", "")
+    assert plain == "QUYẾT ĐỊNH của HĐND tỉnh Đồng Tháp: quyết định thu hồi đất"
+    assert "[ĐỊNH]" in printed(shown)
+
+
+@given(st.text(max_size=60))
+@example("d\u032eồng và Ðà Nẵng, đ, d\u0330, ð")
+def test_the_index_keeps_every_letter_but_the_marks_that_it_uses_itself(text: str) -> None:
+    kept = unicodedata.normalize("NFC", text).replace("\u032e", "").replace("\u0330", "")
+    assert printed(fold(text)) == kept
 
 
 @given(st.text(max_size=60))

@@ -246,7 +246,7 @@ def explain(session: Session, document: str) -> None:
     shown.heading(_("What happened"))
     day = ""
     for told in answer["story"]:
-        date, time = shown.day(told["at"], zone), shown.moment(told["at"], zone, seconds=True)[-8:]
+        date, time = shown.moment(told["at"], zone, seconds=True).split(" ")
         if date != day:
             shown.line(date, "bold", indent=2)
             day = date

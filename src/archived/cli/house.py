@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from archived.cli import place, shown
 from archived.cli.asking import Session
 from archived.cli.compare import summary
 from archived.cli.exits import OK, PROBLEM
-from archived.locale import _, heard, ngettext
+from archived.locale import _, day_text, heard, ngettext
 
 _BY = {"folder": "hotfolder", "device": "device", "day": "day"}
 """What a line of the balance sheet can stand for, and the key of its name in the answer."""
@@ -223,6 +223,8 @@ def balance(lines: list[dict[str, Any]], name: str, total: dict[str, Any]) -> No
     sheet = shown.Sheet([title, *numbers], right=numbers)
     pages = shown.Sheet([title, seen, archived, held, work, unknown], right=[*numbers, unknown])
     for each in lines:
+        if name == "day" and each is not total:
+            each = {**each, name: day_text(date.fromisoformat(each[name]))}  # noqa: PLW2901
         sheet.row(each[name], each["seen"], each["archived"], each["held"],
                   each["ignored"], each["in_work"], each["unaccounted"])  # fmt: skip
         known = each["pages"]

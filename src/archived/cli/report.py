@@ -22,7 +22,8 @@ from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM
 from archived.cli.house import balance, for_a_person
 from archived.errors import ArchivedError
-from archived.locale import LANGUAGES, _, heard, ngettext, speaking
+from archived.locale import LANGUAGES, _, day_text, heard, ngettext, speaking
+from archived.locale.dates import read_day
 
 _MOST = 1000
 """Documents of a kind that are asked for, the newest; the table has them all."""
@@ -67,7 +68,7 @@ def _day(word: str, zone: tzinfo) -> date:
     today = datetime.now(zone).date()
     named = {"today": today, "yesterday": today - timedelta(days=1)}
     try:
-        return named.get(word) or date.fromisoformat(word)
+        return named.get(word) or read_day(word)
     except ValueError:
         raise ArchivedError(
             f"day: {word!r} is not a day", hint='write "2026-11-22", today or yesterday',
@@ -122,7 +123,7 @@ def _mask(it: dict[str, Any], open_folders: frozenset[str]) -> None:
 
 def _tell(it: dict[str, Any], zone: tzinfo) -> None:
     at = shown.moment(it["at"], zone, seconds=True)
-    day = date.fromisoformat(it["day"]).strftime(_("%Y-%m-%d"))
+    day = day_text(date.fromisoformat(it["day"]))
     shown.line(_("Report of {day}").format(day=day), "bold")
     shown.line(_("as things stood at {moment}; {zone}").format(moment=at, zone=zone), "dim")
     shown.heading(_("In short"))
@@ -242,8 +243,9 @@ def _table(it: dict[str, Any], zone: tzinfo) -> str:
     for each in [*it["held"], *files, *it["not_safe"]]:
         with speaking("vi"):
             state, why = shown.word(each["state"]), shown.reason(each["reason"], each["code"])
+            received = shown.moment(each["received"], zone)
         cells = [f"{state} / {each['state']}", each["hotfolder"], each["name"],
-                 shown.moment(each["received"], zone), each["code"] or "",
+                 received, each["code"] or "",
                  why if each["code"] else "", each["reason"] or "", each["id"]]  # fmt: skip
         table.writerow([harmless(shown.clean(cell)) for cell in cells])
     return out.getvalue()

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from archived.locale import _, language, number, pgettext
+from archived.locale import _, language, moment_text, number, pgettext
 
 STYLES = {
     "safe": "green", "sealed": "green", "held": "red", "refused": "magenta", "waiting": "yellow",
@@ -109,15 +109,12 @@ def clean(text: object) -> str:
 
 def moment(text: str | None, zone: tzinfo, *, seconds: bool = False) -> str:
     """An ISO 8601 instant on the archive's clock; a dash when there is none."""
-    if text is None:
-        return "–"
-    at = datetime.fromisoformat(text).astimezone(zone)
-    return at.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+    return "–" if text is None else moment_text(instant(text), zone, seconds=seconds)
 
 
-def day(text: str, zone: tzinfo) -> str:
-    """The day of an ISO 8601 instant, as a heading over what happened then."""
-    return datetime.fromisoformat(text).astimezone(zone).strftime(_("%Y-%m-%d"))
+def instant(text: str) -> datetime:
+    """An ISO 8601 instant."""
+    return datetime.fromisoformat(text)
 
 
 def zone_name(zone: tzinfo) -> str:

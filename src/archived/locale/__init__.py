@@ -13,8 +13,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import date, datetime, tzinfo
 from functools import cache
 from pathlib import Path
+
+from archived.locale.dates import moment, rewritten
 
 DOMAIN = "archived"
 FOLDER = Path(__file__).parent
@@ -57,6 +60,20 @@ def ngettext(one: str, more: str, count: int) -> str:
 def number(value: float, digits: int = 1) -> str:
     """A number with a decimal mark as people write it: `1.5`, or `1,5`."""
     return f"{value:.{digits}f}".replace(".", _("."))
+
+
+def _day_form() -> str:
+    return _("%Y-%m-%d")
+
+
+def day_text(at: date) -> str:
+    """A day as people write it: `2026-11-22`, or `22/11/2026`."""
+    return at.strftime(_day_form())
+
+
+def moment_text(at: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
+    """An instant on `zone`'s clock as people write it."""
+    return moment(at, zone, _day_form(), seconds=seconds)
 
 
 def language() -> str:
@@ -145,7 +162,7 @@ def _one(line: str, depth: int = 0) -> str:
     for literal, pattern, shape in _shapes(language()):
         fits = pattern.fullmatch(line) if literal in line else None
         if fits:
-            said = [_one(each, depth + 1) if " " in each else each for each in fits.groups()]
+            said = [_gap(each, depth) for each in fits.groups()]
             parts = _GAP.split(shape)
             return "".join(said[int(p) - 1] if i % 2 else p for i, p in enumerate(parts))
     first = _PARTING.search(line)
@@ -153,6 +170,12 @@ def _one(line: str, depth: int = 0) -> str:
         return line
     before, after = line[: first.start()], line[first.end() :]
     return f"{_one(before, depth + 1)}{first[0]}{_one(after, depth + 1)}"
+
+
+def _gap(said: str, depth: int) -> str:
+    """What stood in a gap: a sentence, a day, or a name."""
+    dated = rewritten(said, _day_form())
+    return _one(said, depth + 1) if dated == said and " " in said else dated
 
 
 def _told(line: str) -> str | None:

@@ -6,11 +6,12 @@ A day is the archive's, and a file belongs to the day on which it was first seen
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from archived.errors import ArchivedError
+from archived.locale.dates import read_day
 from archived.model.account import Settled, Sheet
 
 _MOST_DIFFERENCES = 100
@@ -100,8 +101,8 @@ def _instant(arguments: Mapping[str, str], name: str, zone: ZoneInfo) -> datetim
     if text is None:
         return None
     try:
-        if len(text) == len("2026-11-22"):
-            day = date.fromisoformat(text) + timedelta(days=name == "until")
+        if len(text) <= len("2026-11-22"):
+            day = read_day(text) + timedelta(days=name == "until")
             return datetime.combine(day, time(), zone).astimezone(UTC)
         at = datetime.fromisoformat(text)
         return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from archived.locale import _, heard, ngettext, number
+from archived.locale import _, day_text, heard, ngettext, number
 from archived.model.document import State
 from archived.model.plan import SEAL, is_sealed
 from archived.model.secrecy import OF_PARTS
@@ -438,7 +438,7 @@ class _Standing:
         today = local.date() == self.now.astimezone(self.zone).date()
         told = _("at {time} (in {span})") if today else _("on {day} at {time} (in {span})")
         return told.format(
-            day=local.strftime(_("%d %B")), time=f"{local:%H:%M}", span=_span(due - self.now)
+            day=day_text(local.date()), time=f"{local:%H:%M}", span=_span(due - self.now)
         )
 
 

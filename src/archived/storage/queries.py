@@ -28,7 +28,7 @@ from archived.storage.records import (
     Replica,
     StepRow,
 )
-from archived.storage.words import query
+from archived.storage.words import printed, query
 
 _SET_BACK = timedelta(minutes=1)
 """A document that was changed this far in the future tells that the clock was set back since."""
@@ -404,7 +404,10 @@ class Queries:
         )
         with self.reading() as connection:
             rows = connection.execute(statement, {"q": terms, "n": limit})
-            return [Found(*row) for row in rows]
+            return [
+                Found(document, name, printed(facts), printed(snippet))
+                for document, name, facts, snippet in rows
+            ]
 
 
 def column_of(state: ArrivalState, document_state: str | None) -> str | None:

@@ -1,7 +1,8 @@
 """How text is folded for searching, so that a name is found however it was typed.
 
-Accents are dropped by the index itself; what it does not know is done here: the letter đ has no
-decomposition and must become d in the index and in the question alike.
+Accents are dropped by the index itself, which keeps the text as it was printed. What the index does
+not know is done here: the letter đ has no decomposition, so it is kept as d and a mark that the
+index drops like any accent. `printed` puts the letter back: text for eyes is never folded.
 """
 
 from __future__ import annotations
@@ -9,12 +10,24 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_D = str.maketrans({"đ": "d", "Đ": "D", "ð": "d", "Ð": "D"})
+_STROKE = "\N{COMBINING BREVE BELOW}"
+_ETH = "\N{COMBINING TILDE BELOW}"
+"""Marks that FTS5 drops, with which no d is composed and which Vietnamese does not have."""
+
+_KEPT = {"đ": f"d{_STROKE}", "Đ": f"D{_STROKE}", "ð": f"d{_ETH}", "Ð": f"D{_ETH}"}
+_FOLD = str.maketrans({**_KEPT, _STROKE: None, _ETH: None})
+_PRINTED = {kept: letter for letter, kept in _KEPT.items()}
+_MARKED = re.compile(f"[dD][{_STROKE}{_ETH}]")
 
 
 def fold(text: str) -> str:
     """Text as it goes into the index. `hòa` and `hoà` become the same once accents are gone."""
-    return unicodedata.normalize("NFC", text).translate(_D)
+    return unicodedata.normalize("NFC", text).translate(_FOLD)
+
+
+def printed(text: str) -> str:
+    """Text of the index as it was printed. What an earlier archived folded stays as it is."""
+    return _MARKED.sub(lambda found: _PRINTED[found[0]], text)
 
 
 def query(text: str) -> str:

@@ -17,6 +17,7 @@ from datetime import date, datetime, tzinfo
 from typing import Any
 
 from archived.locale import heard, speaking
+from archived.locale.dates import VIETNAMESE_DAY, moment
 from archived.observe.share.words import pause_in_vietnamese, words_for
 
 _RULE = "=" * 64
@@ -44,6 +45,10 @@ class Receipt:
     document: str
     listed: str
     again: bool
+    safe_at: datetime | None
+    """When the document became safe; what comes again may come long after that."""
+    held: bool
+    """A person must decide about the document before anything else happens to it."""
     grew: bool
     """More was written to the file after it was taken in; that arrived as another document."""
     ledger: int | None
@@ -98,9 +103,9 @@ class State:
     safe_today: int = 0
     stuck: int = 0
     strangers: int = 0
+    """Files of somebody else in the answers' folder."""
     doubt: str = ""
     """Why what lies in the folder may be forged; empty when nothing speaks for it."""
-    """Files of somebody else in the answers' folder."""
     too_much: bool = False
     """Receipts had to be removed for want of room."""
 
@@ -119,7 +124,12 @@ def _beside(heading: str, told: str) -> list[str]:
 
 def clock(at: datetime, zone: tzinfo) -> str:
     """An instant as a Vietnamese clerk reads it."""
-    return f"{at.astimezone(zone):%d/%m/%Y %H:%M:%S}"
+    return moment(at, zone, VIETNAMESE_DAY, seconds=True)
+
+
+def list_of(day: date) -> str:
+    """The name of the list of what became safe on a day."""
+    return f"safe-{day.isoformat()}.csv"
 
 
 def receipt_text(it: Receipt, zone: tzinfo) -> bytes:
@@ -129,9 +139,7 @@ def receipt_text(it: Receipt, zone: tzinfo) -> bytes:
     if it.again:
         lines += [
             "Nội dung giống hệt một tệp đã nhận trước đây. Không lưu trữ thêm lần nữa.",
-            "Trong danh sách \"safe\", tài liệu mang tên ghi ở dòng \"Đã có với tên\".",
-            "The same content was received before. It is not archived a second time.",
-            "In the list in \"safe\" the document has the name after \"Known as\".", "",
+            "The same content was received before. It is not archived a second time.", "",
         ]  # fmt: skip
     if it.grew:
         lines += [
@@ -151,14 +159,33 @@ def receipt_text(it: Receipt, zone: tzinfo) -> bytes:
         lines += [f"Đã có với tên / Known as: {it.listed}"]
     if it.ledger is not None:
         lines += [f"Sổ cái / Ledger entry:   {it.ledger}"]
-    lines += [
-        "",
-        "CHƯA được cất bản giấy. Chờ đến khi tài liệu có tên trong danh sách ở thư mục",
-        "\"safe\".",
+    return _page([*lines, "", *_paper(it, zone)])
+
+
+def _paper(it: Receipt, zone: tzinfo) -> list[str]:
+    """Whether the paper may go back, and where the document is or will be listed."""
+    if it.safe_at is not None and not it.grew:
+        listed = list_of(it.safe_at.astimezone(zone).date())
+        return [
+            f"Tài liệu đã AN TOÀN từ {clock(it.safe_at, zone)}: ĐƯỢC PHÉP cất bản giấy.",
+            f"Tài liệu có tên trong danh sách safe\\{listed}.",
+            f"The document has been SAFE since {clock(it.safe_at, zone)}: the paper MAY go back.",
+            f"It stands in the list safe\\{listed}.",
+        ]
+    lines = []
+    if it.again and it.held:
+        lines = [
+            'Tài liệu đang BỊ GIỮ LẠI: xem thông báo trong thư mục "held".',
+            'The document is HELD: see its note in the folder "held".',
+        ]
+    name = f'"{it.listed}"' if it.again else ""
+    return [
+        *lines,
+        "CHƯA được phép cất bản giấy. Chờ đến khi tài liệu có tên trong danh sách ở thư",
+        'mục "safe".' if not name else f'mục "safe", với tên {name}.',
         "The paper must NOT go back yet. Wait until the document is in a list in the",
-        "folder \"safe\".",
-    ]  # fmt: skip
-    return _page(lines)
+        'folder "safe".' if not name else f'folder "safe", under the name {name}.',
+    ]
 
 
 def refusal_text(it: Held, zone: tzinfo) -> bytes:
@@ -222,7 +249,7 @@ def reason_text(it: Held, zone: tzinfo) -> bytes:
             "id below: this one is still held and waits for a decision.",
         ]
     lines += [
-        "CHƯA được cất bản giấy. / The paper must NOT go back yet.", "",
+        "CHƯA được phép cất bản giấy. / The paper must NOT go back yet.", "",
         f"Từ lúc / Since:          {clock(it.since, zone)} ({zone})",
         f"Mã lý do / Code:         {it.code}",
     ]  # fmt: skip
@@ -251,8 +278,8 @@ def safe_list(rows: Sequence[Safe], zone: tzinfo) -> bytes:
     table = csv.writer(out, lineterminator="\r\n")
     table.writerow(HEADER)
     for it in sorted(rows, key=lambda row: (row.safe_at, row.document)):
-        cells = [it.name, "được cất / may go back", _stamp(it.safe_at, zone)]
-        cells += [_stamp(it.received, zone), "" if it.pages is None else str(it.pages)]
+        cells = [it.name, "được phép cất / may go back", clock(it.safe_at, zone)]
+        cells += [clock(it.received, zone), "" if it.pages is None else str(it.pages)]
         cells += [str(it.copies), it.document, it.sha256]
         table.writerow([harmless(cell) for cell in cells])
     return ("\ufeff" + out.getvalue()).encode("utf-8")
@@ -261,10 +288,6 @@ def safe_list(rows: Sequence[Safe], zone: tzinfo) -> bytes:
 def harmless(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula; an apostrophe in front says "text"."""
     return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
-
-
-def _stamp(at: datetime, zone: tzinfo) -> str:
-    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
 def status_text(it: State, now: datetime, zone: tzinfo, today: date) -> bytes:
@@ -281,9 +304,9 @@ def status_text(it: State, now: datetime, zone: tzinfo, today: date) -> bytes:
         *_warnings(it),
         "",
         "-" * 64,
-        "Tệp này được ghi lại mỗi phút. Nếu giờ ở trên đã cũ hơn 5 phút: hệ thống",
-        "không chạy hoặc mất kết nối. Tệp đã đặt vào vẫn còn nguyên; giữ bản giấy",
-        "và báo người quản trị.",
+        "Tệp này được cập nhật mỗi phút. Nếu giờ ở trên đã quá 5 phút: hệ thống không",
+        "chạy hoặc mất kết nối. Tệp đã đặt vào vẫn còn nguyên; giữ bản giấy và báo",
+        "người quản trị.",
         "This file is written every minute. If the time above is more than 5 minutes",
         "old, the system is down or cut off. Files stay where they are; keep the paper",
         "and tell the person who runs the system.",
@@ -331,7 +354,7 @@ def _see_held(it: State) -> str:
 
 
 def _see_safe(it: State, today: date) -> str:
-    return f"   -> safe\\safe-{today:%Y-%m-%d}.csv" if it.safe_today else ""
+    return f"   -> safe\\{list_of(today)}" if it.safe_today else ""
 
 
 def _warnings(it: State) -> list[str]:

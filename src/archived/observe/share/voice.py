@@ -22,7 +22,7 @@ import structlog
 
 from archived.api.events import Event
 from archived.errors import CatalogError, NoSuchDocument
-from archived.model.document import SOURCE_GREW
+from archived.model.document import SOURCE_GREW, State
 from archived.observe.share import asked, names, texts
 from archived.observe.share.shelf import HELD, RECEIPTS, SAFE, TOP, Doubt, Shelf, cost
 from archived.storage.catalog import Catalog
@@ -137,7 +137,7 @@ class Voice:
             mine = [self._answer(event, days) for event in events]
             for day in sorted(days):
                 rows = list(self._safe_on(day).values())
-                self._put(SAFE, f"safe-{day:%Y-%m-%d}.csv", texts.safe_list(rows, self.card.zone))
+                self._put(SAFE, texts.list_of(day), texts.safe_list(rows, self.card.zone))
             if any(mine):
                 self._compare_reasons()
             self._place = place
@@ -294,6 +294,8 @@ def _receipt(document: DocumentRow, arrival: Arrival, entries: list[LedgerRow]) 
         hotfolder=document.hotfolder, path=arrival.path, name=arrival.name, size=arrival.size,
         sha256=arrival.sha256 or "", received=arrival.ended or document.received,
         document=document.id, listed=document.name, again=again,
+        safe_at=document.safe_at if document.state is State.SAFE else None,
+        held=document.state is State.HELD,
         grew=arrival.code == SOURCE_GREW,
         ledger=entry.sequence if entry else None,
         ledger_hash=entry.hash if entry else None,
