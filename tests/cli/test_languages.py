@@ -213,7 +213,7 @@ def test_an_error_is_english_for_programs_and_vietnamese_for_people(house: Any):
     assert told.stderr.startswith("không tài liệu nào có mã bắt đầu hay kết thúc bằng 'zzz'")
     wrong = json.loads(house.ctl("--json", "show", "zzz", env=VIETNAMESE).stderr)["error"]
     assert wrong["code"] == "no-such-document"
-    assert wrong["message"] == "no document's id begins or ends with 'zzz'"
+    assert wrong["message"] == "no document has the name 'zzz', and no id begins or ends with it"
 
 
 # Help, mistakes, the other program ---------------------------------------------------------------

@@ -22,7 +22,7 @@ from archived.locale import _, language
 def retry(session: Session, document: str, note: str) -> None:
     """Try a held or waiting document's step again now, with its tries counted afresh.
 
-    DOC is its id, or enough of the beginning or end of it.
+    DOC is its id, or enough of the beginning or end of it, or its file's name.
     """
     _decide(session, "retry", document, note)
 
@@ -45,9 +45,9 @@ def release(
 ) -> None:  # fmt: skip
     """Let a held or waiting document go on without the stage that stopped it.
 
-    DOC is its id, or enough of the beginning or end of it. Whatever the stage should have done is
-    not done: a document released past sign is archived unsigned. With --code it is not released
-    when somebody else did so before and something else holds it now.
+    DOC is its id, or enough of the beginning or end of it, or its file's name. Whatever
+    the stage should have done is not done: a document released past sign is archived unsigned. With
+    --code it is not released when somebody else did so before and something else holds it now.
 
     With --reviewed all documents go on that archivectl review showed in FOLDER, or those of them
     that DOC, --code and --dossier name; with the stage after the one that asked, for that one has
@@ -71,7 +71,8 @@ def release(
 def refuse(session: Session, document: str, note: str) -> None:
     """Decide that a held document is not archived; its bytes are kept all the same.
 
-    DOC is its id, or enough of the beginning or end of it. archivectl retry takes it up again.
+    DOC is its id, or enough of the beginning or end of it, or its file's name. archivectl
+    retry takes it up again.
     """
     if not note.strip():
         raise click.UsageError(_("--note: say why, in a few words"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from typing import Any
 
@@ -39,6 +41,7 @@ DOCUMENT = click.argument("document", metavar="DOC", shell_complete=complete_doc
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these.")
 @click.option("--hotfolder", metavar="NAME", help="Only what arrived in this hot folder.")
 @click.option("--dossier", metavar="CODE", help="Only what belongs to this dossier.")
+@click.option("--name", metavar="PART", help="Only those with this in their name.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True,
               help="At most so many, the newest.")  # fmt: skip
 @click.option("--before", metavar="DOC", help="Go on with a listing after this document's id.")
@@ -50,19 +53,20 @@ def documents(
     states: tuple[str, ...],
     hotfolder: str | None,
     dossier: str | None,
+    name: str | None,
     limit: int,
     before: str | None,
     *,
     old_reading: bool,
 ) -> None:
     """List documents, the newest first."""
-    if old_reading and (states or dossier):
+    if old_reading and (states or dossier or name):
         raise click.UsageError(_("--old-reading goes with --hotfolder, --limit and --before only"))
     answer = session.ask(
         "old-readings", hotfolder=hotfolder, limit=limit, before=before
     ) if old_reading else session.ask(
         "documents", states=",".join(states) or None, hotfolder=hotfolder, dossier=dossier,
-        limit=limit, before=before,
+        name=name, limit=limit, before=before,
     )  # fmt: skip
     if session.as_json:
         shown.as_json(answer)
@@ -71,6 +75,7 @@ def documents(
         _list_pages(answer["documents"])
     else:
         _list(answer["documents"], session.place.zone)
+        _tell_files(answer.get("files", ()))
     if len(answer["documents"]) == limit:
         last = answer["documents"][-1]["id"]
         click.echo(_("there may be more: --limit, or --before {last}").format(last=last), err=True)
@@ -105,6 +110,17 @@ def _list(found: list[dict[str, Any]], zone: tzinfo) -> None:
     shown.line(shown.zone_name(zone), "dim")
 
 
+def _tell_files(files: Iterable[Mapping[str, Any]]) -> None:
+    """Files of such a name that became no document yet: who looks for one must not miss it."""
+    for each in files:
+        told = _("{folder}/{name}: lies in the hot folder and is no document ({state}); see: "
+                 "archivectl explain {word}").format(
+            folder=each["hotfolder"], name=each["name"], state=shown.word(each["state"]),
+            word=shlex.quote(each["name"]),
+        )  # fmt: skip
+        click.echo(shown.clean(told), err=True)
+
+
 def _list_pages(found: list[dict[str, Any]]) -> None:
     if not found:
         click.echo(_("no documents"), err=True)
@@ -129,13 +145,29 @@ def _list_pages(found: list[dict[str, Any]]) -> None:
 def show(session: Session, document: str) -> None:
     """Show all that is known of a document.
 
-    DOC is its id, or enough of the beginning or end of it.
+    DOC is its id, or enough of the beginning or end of it, or its file's name; also that of a file
+    that still waits in a hot folder.
     """
     answer = session.ask("show", document=document)
     if session.as_json:
         shown.as_json(answer)
         return
+    if answer["id"] is None:
+        _show_file(answer, session.place.zone)
+        return
     _show(answer, session.place.zone)
+
+
+def _show_file(it: dict[str, Any], zone: tzinfo) -> None:
+    shown.pairs([
+        (_("file"), it["name"]),
+        (_("state"), shown.word(it["state"])),
+        (_("why"), _reason(it)),
+        (_("hot folder"), it["hotfolder"]),
+        (_("seen"), shown.moment(it["first_seen"], zone, seconds=True)),
+        (_("size"), shown.size(it["size"])),
+    ])  # fmt: skip
+    shown.line(_("it is no document; what to do: archivectl explain"), "dim")
 
 
 def _reason(it: dict[str, Any]) -> str:
@@ -230,7 +262,8 @@ def _asked(steps: list[dict[str, Any]]) -> None:
 def explain(session: Session, document: str) -> None:
     """Tell in plain words what happened to a document, why, and what to do next.
 
-    DOC is its id, or enough of the beginning or end of it.
+    DOC is its id, or enough of the beginning or end of it, or its file's name; also that of a file
+    that still waits in a hot folder.
     """
     answer = session.ask(
         "explain", document=document, zone=session.place.timezone, language=language() or None
@@ -242,7 +275,8 @@ def explain(session: Session, document: str) -> None:
     state = answer["state"]
     opening = _("{name} is {state}").format(name=answer["name"], state=shown.word(state))
     shown.line(opening, shown.STYLES.get(state, "bold"))
-    shown.line(answer["document"], "dim")
+    if answer["document"] is not None:
+        shown.line(answer["document"], "dim")
     shown.heading(_("What happened"))
     day = ""
     for told in answer["story"]:

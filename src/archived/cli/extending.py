@@ -11,6 +11,7 @@ import click
 
 from archived.cli import house, place, shown
 from archived.cli.asking import Session
+from archived.cli.group import Program
 from archived.errors import ArchivedError, PluginError
 from archived.locale import _
 
@@ -20,7 +21,7 @@ _INTO = click.option(
 )  # fmt: skip
 
 
-@click.group("plugins", invoke_without_command=True)
+@click.group("plugins", cls=Program, invoke_without_command=True)
 @click.pass_context
 def plugins(context: click.Context) -> None:
     """List the enabled plug-ins, install one, remove one. Alone, it lists them."""

@@ -62,8 +62,12 @@ def give_options(command: click.Command) -> None:
             give_options(below)
 
 
+_SENTENCE = 500
+"""Letters of a command's first sentence: as many as anybody writes."""
+
+
 class Program(click.Group):
-    """A group whose commands all have the two options."""
+    """A group whose commands all have the two options, and whose help tells each in a sentence."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -73,6 +77,18 @@ class Program(click.Group):
         """Take a command in, with the options that every command has."""
         give_options(cmd)
         super().add_command(cmd, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with the whole first sentence of its help; click itself would cut it off."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        told = [
+            (name, command.get_short_help_str(_SENTENCE))
+            for name, command in found
+            if command is not None and not command.hidden
+        ]
+        if told:
+            with formatter.section(_("Commands")):
+                formatter.write_dl(told)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

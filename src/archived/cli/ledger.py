@@ -10,6 +10,7 @@ import click
 from archived.cli import shown
 from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM, DaemonDown
+from archived.cli.group import Program
 from archived.errors import ArchivedError
 from archived.locale import _, heard, ngettext
 
@@ -17,7 +18,7 @@ _LONG = 20_000
 """Entries from which on a terminal shows how far the walk has come."""
 
 
-@click.group("ledger")
+@click.group("ledger", cls=Program)
 def ledger() -> None:
     """The chained record of everything that was done."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from archived.cli import columns
 from archived.locale import _, language, moment_text, number, pgettext
 
 STYLES = {
@@ -30,6 +31,7 @@ def words() -> Mapping[str, str]:
         "admitted": _("admitted"), "working": _("working"), "waiting": _("waiting"),
         "held": _("held"), "refused": _("refused"), "sealed": _("sealed"), "safe": _("safe"),
         "yes": _("yes"), "no": _("no"), "not established": _("not established"),
+        "arriving": _("arriving"), "ignored": _("ignored"),
         "open": _("open"), "events": _("events"), "polling": _("polling"),
     }  # fmt: skip
 
@@ -155,16 +157,11 @@ def width() -> int:
     return shutil.get_terminal_size().columns
 
 
-_LEAST_GIVEN = 12
-"""Columns that even the column which gives way keeps."""
-
-_GAP = 2
-"""Columns between two columns of a table."""
-
-
 @dataclass
 class Sheet:
-    """A table. `give` names the column that may be wrapped when the terminal is narrow."""
+    """A table. `give` names the column that gives way when the terminal is narrow: it is wrapped
+    between words, or has lines of its own.
+    """
 
     titles: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
@@ -172,7 +169,7 @@ class Sheet:
     """Titles of the columns of numbers."""
     give: str = ""
     also: Sequence[str] = ()
-    """Titles of columns that may be broken at words when it is very narrow."""
+    """Titles of further columns that may be wrapped between words."""
 
     def row(self, *cells: object) -> None:
         """One more line; `None` is shown as a dash."""
@@ -181,7 +178,7 @@ class Sheet:
     def show(self) -> None:
         """On stdout: coloured and fitted for a terminal, whole lines in columns otherwise."""
         if terminal():
-            self._rich()
+            self._fitted()
         else:
             self._plain()
 
@@ -195,48 +192,42 @@ class Sheet:
             )
             click.echo("  ".join(cells).rstrip())
 
-    def _rich(self) -> None:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-        from rich.text import Text
+    def _fitted(self) -> None:
+        out = console()
+        room = out.width
+        flexible = {i for i, t in enumerate(self.titles) if t == self.give or t in self.also}
+        right = {i for i, title in enumerate(self.titles) if title in self.right}
+        apart = self.titles.index(self.give) if self.give else None
+        cells = [self.titles, *self.rows]
+        lines = list(columns.laid_out(cells, room, flexible=flexible, right=right, apart=apart))
+        bold = ["bold"] * len(self.titles)
+        for line in lines[0]:
+            out.print(_styled(line, bold), soft_wrap=True)
+        out.print("─" * min(room, _extent(lines)), soft_wrap=True)
+        for row, told in zip(self.rows, lines[1:], strict=True):
+            styles = [_style(cell) for cell in row]
+            for line in told:
+                out.print(_styled(line, styles), soft_wrap=True)
 
-        table = Table(
-            box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold",
-            padding=(0, 1, 0, 0),
-        )  # fmt: skip
-        for title, wide in zip(self.titles, self._widths(console().width), strict=True):
-            table.add_column(
-                title, justify="right" if title in self.right else "left", overflow="fold",
-                width=wide,
-            )  # fmt: skip
-        for row in self.rows:
-            table.add_row(*(Text(cell, _style(cell)) for cell in row))
-        console().print(table)
 
-    def _widths(self, room: int) -> list[int]:
-        """How wide each column is in so much room: the widest of those that may be broken give way
-        first, none beyond what it must keep. rich itself would crop."""
-        from rich.cells import cell_len
+def _styled(line: columns.Line, styles: Sequence[str]) -> Any:
+    from rich.text import Text
 
-        columns = list(zip(self.titles, *self.rows, strict=True))
-        wide = [max(map(cell_len, cells)) for cells in columns]
-        least = [self._least(cells) for cells in columns]
-        while sum(wide) + _GAP * (len(wide) - 1) > room:
-            spare = [now if now > low else 0 for now, low in zip(wide, least, strict=True)]
-            if not any(spare):
-                break
-            wide[spare.index(max(spare))] -= 1
-        return wide
+    text, end = Text(), 0
+    for start, index, piece in line.pieces:
+        text.append(" " * (start - end))
+        text.append(piece, styles[index])
+        end = start + columns.width(piece)
+    return text
 
-    def _least(self, cells: Sequence[str]) -> int:
-        """How narrow a column may become: a code, which is one word, is never broken."""
-        from rich.cells import cell_len
 
-        if cells[0] == self.give:
-            return min(_LEAST_GIVEN, max(map(cell_len, cells)))
-        if cells[0] in self.also:
-            return max(cell_len(word) for cell in cells for word in cell.split() or [""])
-        return max(map(cell_len, cells))
+def _extent(rows: Iterable[Sequence[columns.Line]]) -> int:
+    """Columns that the widest line takes."""
+    ends = (
+        start + columns.width(piece)
+        for lines in rows for line in lines for start, _index, piece in line.pieces
+    )  # fmt: skip
+    return max(ends, default=0)
 
 
 def console() -> Any:
@@ -247,14 +238,15 @@ def console() -> Any:
 
 
 def line(text: str, style: str = "", *, indent: int = 0) -> None:
-    """One paragraph; on a terminal wrapped at words, and indented as a whole."""
+    """One paragraph; on a terminal wrapped between words, and indented as a whole."""
     if not terminal():
         click.echo(" " * indent + clean(text))
         return
-    from rich.padding import Padding
     from rich.text import Text
 
-    console().print(Padding(Text(clean(text), style), (0, 0, 0, indent), expand=False))
+    out = console()
+    for part in columns.wrapped(clean(text), max(1, out.width - indent)):
+        out.print(Text(" " * indent) + Text(part, style), soft_wrap=True)
 
 
 def command(text: str) -> None:
@@ -268,20 +260,24 @@ def command(text: str) -> None:
 def pairs(rows: Iterable[tuple[str, object]]) -> None:
     """Name and value, one a line; values that are `None` or empty are left out."""
     known = [(name, clean(value)) for name, value in rows if value not in (None, "", [])]
-    wide = max((len(name) for name, _ in known), default=0)
+    wide = max((columns.width(name) for name, _ in known), default=0)
     if not terminal():
         for name, value in known:
             click.echo(f"{name.ljust(wide)}  {value}")
         return
-    from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
+    out = console()
+    room = max(1, out.width - wide - columns.GAP)
     for name, value in known:
-        grid.add_row(name, Text(value, _style(value)))
-    console().print(grid)
+        # What is one word, like a path, stays one: the terminal breaks it, and it can be copied.
+        whole = " " not in value
+        first, *more = [value] if whole else columns.wrapped(value, room)
+        gap = " " * (wide + columns.GAP - columns.width(name))
+        style = _style(value)
+        out.print(Text(name, "bold") + Text(gap) + Text(first, style), soft_wrap=True)
+        for part in more:
+            out.print(Text(" " * (wide + columns.GAP)) + Text(part, style), soft_wrap=True)
 
 
 def heading(text: str) -> None:

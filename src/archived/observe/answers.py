@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from archived.errors import ArchivedError, CatalogError, LedgerError, NoSuchDocument, StoreError
+from archived.errors import ArchivedError, CatalogError, LedgerError, StoreError
 from archived.locale import speaking
 from archived.model import description
 from archived.model.document import State
-from archived.observe import old_reading, reviews
+from archived.observe import by_name, old_reading, reviews
 from archived.observe.account import Asked, balance_sheet, zone_of
 from archived.observe.copies import copies
 from archived.observe.explain import explain
@@ -67,21 +67,11 @@ class Answers:
         return plain(self._questions[question](arguments))
 
     def resolve(self, typed: str) -> str:
-        """The full id for what a person typed: an id, or the beginning or end of one.
+        """The full id for what a person typed: an id, the beginning or end of one, a file's name.
 
         Raises `NoSuchDocument`, also when several documents fit.
         """
-        found = self._catalog.documents_like(typed.strip().lower()) if typed.strip() else []
-        if len(found) == 1 or typed in found:
-            return typed if typed in found else found[0]
-        if not found:
-            raise NoSuchDocument(
-                f"no document's id begins or ends with {typed!r}",
-                hint="archivectl documents lists them; archivectl search finds them",
-            )
-        raise NoSuchDocument(
-            f"{len(found)} documents fit {typed!r}: {', '.join(found)}", hint="type more of the id"
-        )
+        return by_name.resolve(self._catalog, typed)
 
     def _status(self, _arguments: Arguments) -> Any:
         catalog = self._catalog
@@ -119,9 +109,15 @@ class Answers:
         states = [_state(word) for word in arguments.get("states", "").split(",") if word]
         rows = self._catalog.documents(
             states=states, hotfolder=arguments.get("hotfolder"), dossier=arguments.get("dossier"),
-            limit=min(_MOST, _number(arguments, "limit", 100)), before=arguments.get("before"),
+            name=arguments.get("name"), limit=min(_MOST, _number(arguments, "limit", 100)),
+            before=arguments.get("before"),
         )  # fmt: skip
-        return {"documents": [_brief(row) for row in rows]}
+        name = arguments.get("name")
+        files = by_name.files_named(self._catalog, name, part=True) if name else []
+        return {
+            "documents": [_brief(row) for row in rows],
+            **({"files": [by_name.file_shown(each) for each in files]} if name else {}),
+        }
 
     def _old_readings(self, arguments: Arguments) -> Any:
         """Sealed documents with pages that an earlier rule of `ocr` passed over, newest first."""
@@ -146,7 +142,10 @@ class Answers:
         return _brief(self._catalog.document(self.resolve(arguments.get("document", ""))))
 
     def _show(self, arguments: Arguments) -> Any:
-        row = self._catalog.document(self.resolve(arguments.get("document", "")))
+        try:
+            row = self._catalog.document(self.resolve(arguments.get("document", "")))
+        except by_name.OnlyAFile as only:
+            return by_name.file_shown(only.file)
         facts = self._catalog.facts(row.id)
         return {
             **_brief(row),
@@ -189,7 +188,11 @@ class Answers:
         }
 
     def _explain(self, arguments: Arguments) -> Any:
-        row = self._catalog.document(self.resolve(arguments.get("document", "")))
+        try:
+            row = self._catalog.document(self.resolve(arguments.get("document", "")))
+        except by_name.OnlyAFile as only:
+            with speaking(arguments.get("language")):
+                return by_name.file_explained(only.file, self._living().get("hotfolders", ()))
         with speaking(arguments.get("language")):
             story = explain(
                 row,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -82,10 +83,10 @@ class Queries:
     def documents(
         self, *, states: Sequence[State] = (), hotfolder: str | None = None,
         dossier: str | None = None, code: str | None = None, reviewed: bool = False,
-        limit: int = 100, before: str | None = None,
+        name: str | None = None, limit: int = 100, before: str | None = None,
     ) -> list[DocumentRow]:  # fmt: skip
         """Documents, newest first; `before` continues a listing after that id. `reviewed`: only
-        those that wait for a review, or were refused after one.
+        those that wait for a review, or were refused after one. `name`: whose name holds it.
         """
         statement = select(t.document).order_by(t.document.c.id.desc()).limit(limit)
         if states:
@@ -94,6 +95,9 @@ class Queries:
             statement = statement.where(t.document.c.hotfolder == hotfolder)
         if dossier is not None:
             statement = statement.where(t.document.c.dossier == dossier)
+        if name is not None:
+            part = unicodedata.normalize("NFC", name)
+            statement = statement.where(t.document.c.name.contains(part, autoescape=True))
         if code is not None:
             statement = statement.where(t.document.c.code == code)
         if reviewed:
