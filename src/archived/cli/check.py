@@ -20,6 +20,7 @@ import click
 from archived.cli import place, shown
 from archived.cli.asking import Session
 from archived.cli.exits import BAD_CONFIG, OK, PROBLEM, ended_in_order
+from archived.cli.missing import missing
 from archived.errors import ArchivedError, ConfigError
 from archived.locale import _, heard, ngettext
 
@@ -36,18 +37,21 @@ _COULD_NOT = "could not be checked: "
 def check(session: Session, no_stages: bool) -> None:
     """Say what is wrong with the configuration, without starting anything.
 
-    First every mistake in the files (ends with 78), then warnings, then what the stages and
-    targets find when they look at their surroundings (ends with 1). What could not be
-    established is told and ends with 0.
+    First every mistake in the files (ends with 78), then warnings, also of folders that are not
+    there, with the command that makes each, then what the stages and targets find when they look
+    at their surroundings (ends with 1). What could not be established is told and ends with 0.
     """
     config = place.chosen(session.config)
-    report: dict[str, Any] = {"config": str(config), "mistakes": [], "warnings": [], "stages": []}
+    report: dict[str, Any] = {
+        "config": str(config), "mistakes": [], "warnings": [], "missing": [], "stages": []
+    }  # fmt: skip
     try:
         settings = _load(config)
     except ConfigError as error:
         report["mistakes"] = error.problems
         _tell(session, report, BAD_CONFIG)
     report["warnings"] = list(settings.warnings)
+    report["missing"] = [dataclasses.asdict(each) for each in missing(settings)]
     if not no_stages:
         with busy(_("the stages look at their surroundings ...")), ended_in_order():
             report["stages"] = stages(settings)
@@ -157,6 +161,10 @@ def _tell(session: Session, report: dict[str, Any], status: int) -> None:
         shown.line(heard(mistake), "red")
     for warning in report["warnings"]:
         shown.line(_("warning: {warning}").format(warning=heard(warning)), "yellow")
+    for each in report["missing"]:
+        shown.line(_("warning: {warning}").format(warning=heard(each["what"])), "yellow")
+        if each["command"]:
+            shown.command(each["command"])
     for stage in report["stages"]:
         if stage["system_calls"]:
             told = _("stage {stage}: may make further system calls: {groups}")

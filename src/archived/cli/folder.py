@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,6 +23,7 @@ from archived.locale import _, heard, ngettext
 
 if TYPE_CHECKING:
     from archived.intake.probe import Found, Report
+    from archived.intake.probe.advice import Known, Line
 
 _UNITS = (
     Path("/etc/systemd/system/archived.service"), Path("/usr/lib/systemd/system/archived.service"),
@@ -33,7 +34,7 @@ _UNITS = (
 def examine(session: Session, folder: Path, writer: str | None, daemon: str | None) -> NoReturn:
     """Probe `folder`, say what was found, and end with 0 when it can be trusted, else 1."""
     from archived.intake.probe import probe
-    from archived.intake.probe.advice import advice
+    from archived.intake.probe.advice import advice, joined
 
     try:
         folder = folder.absolute()
@@ -48,11 +49,12 @@ def examine(session: Session, folder: Path, writer: str | None, daemon: str | No
             report = probe(folder, *users)
     except OSError as error:
         raise _untried(folder, error) from error
-    toml = advice(report, *_known(session.config, folder))
+    file, known = _known(session.config, folder)
+    table = advice(report, known)
     if session.as_json:
-        shown.as_json(_as_json(report, toml))
+        shown.as_json(_as_json(report, joined(table)))
     else:
-        _tell(report, toml)
+        _tell(report, table, str(file) if known.name else "")
     sys.exit(OK if report.trusted else PROBLEM)
 
 
@@ -108,19 +110,29 @@ def _interrupt(number: int, _frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
-def _known(config: Path | None, folder: Path) -> tuple[str, str]:
-    """What the configuration calls this folder, and its pipeline; empty when it does not."""
+def _known(config: Path | None, folder: Path) -> tuple[Path, Known]:
+    """What the configuration says already; nothing when there is none that can be read."""
     from archived.config.files import read
+    from archived.config.sample import written
+    from archived.intake.probe.advice import Known
 
+    file = place.chosen(config)
     try:
-        tables = read(place.chosen(config)).tables.get("hotfolder", {})
+        tables = read(file).tables
     except (ArchivedError, OSError):
-        return "", ""
-    if isinstance(tables, dict):
-        for name, table in tables.items():
-            if isinstance(table, dict) and table.get("path") == str(folder):
-                return str(name), str(table.get("pipeline", ""))
-    return "", ""
+        return file, Known()
+    folders, pipelines = tables.get("hotfolder"), tables.get("pipeline")
+    named = {n: t for n, t in folders.items() if isinstance(t, dict)} if isinstance(
+        folders, dict
+    ) else {}  # fmt: skip
+    name = next((n for n, table in named.items() if _is_path(table.get("path"), folder)), "")
+    kept = {key: written(value) for key, value in named.get(name, {}).items()}
+    lines = list(pipelines) if isinstance(pipelines, dict) else []
+    return file, Known(name, kept, [other for other in named if other != name], lines)
+
+
+def _is_path(said: object, folder: Path) -> bool:
+    return isinstance(said, str) and Path(said) == folder
 
 
 def _as_json(report: Report, toml: str) -> dict[str, Any]:
@@ -131,7 +143,9 @@ def _as_json(report: Report, toml: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _tell(report: Report, toml: str) -> None:
+def _tell(report: Report, table: list[Line], file: str) -> None:
+    from archived.intake.probe.advice import joined
+
     who = _("{folder}: the writer is {writer}, the daemon {daemon}")
     shown.line(who.format(folder=report.folder, writer=report.writer, daemon=report.daemon))
     means = _("what it means")
@@ -143,8 +157,12 @@ def _tell(report: Report, toml: str) -> None:
         sheet.row(heard(each.what), verdict, heard(each.why) or None)
     sheet.show()
     _what_to_do(report.found)
-    shown.heading(_("What to write into the configuration:"))
-    for line in toml.splitlines():
+    if file:
+        told = _("What to write into {file}, in place of its table {table}:")
+        shown.heading(told.format(file=file, table=table[0].text))
+    else:
+        shown.heading(_("What to add to the configuration:"))
+    for line in joined([replace(each, why=heard(each.why)) for each in table]).splitlines():
         shown.command(line)
     click.echo()
     unfit = sum(1 for each in report.found if each.needed and each.verdict != "yes")

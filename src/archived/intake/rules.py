@@ -34,6 +34,10 @@ OWN_FOLDER = b"_archived"
 TAKEN_PREFIX = b".archived-taken-"
 """A source that is in custody and about to be removed; see `admission`."""
 
+TRIAL_PREFIX = b".archived-probe-"
+"""What `archived doctor FOLDER` tries with: gone again in seconds, and never an arrival."""
+_TRIAL = re.compile(re.escape(TRIAL_PREFIX) + rb"[0-9a-f]{8}-.*", re.S)
+
 _TEMPORARY = re.compile(
     rb".*(\.(tmp|temp|part|partial|filepart|crdownload|download|swp|swx|writing)|~)|~\$.*|~.*\.tmp",
     re.I | re.S,
@@ -43,6 +47,11 @@ _TEMPORARY = re.compile(
 def is_own(name: bytes, own: bytes = OWN_FOLDER) -> bool:
     """Whether a name directly in the hot folder is kept for our answers, called `own` there."""
     return name in {OWN_FOLDER, own}
+
+
+def is_trial(name: bytes) -> bool:
+    """Whether a name directly in the hot folder is one that a probe of it gives its own files."""
+    return _TRIAL.fullmatch(name) is not None
 
 
 def rule_for(

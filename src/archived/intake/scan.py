@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archived.intake.file_errors import CONNECTION, MACHINE, sentence
-from archived.intake.rules import OWN_FOLDER, is_own
+from archived.intake.rules import OWN_FOLDER, is_own, is_trial
 from archived.intake.settle import Sighting
 
 DEEPEST = 64
@@ -61,7 +61,8 @@ class Seen(NamedTuple):
 
 
 def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iterator[Seen]:
-    """Everything below `root` that is not a folder, our answers in `own` apart.
+    """Everything below `root` that is not a folder, but for our answers in `own` and the files that
+    a probe of the folder makes for seconds.
 
     Raises `FolderOffline`.
 
@@ -113,6 +114,8 @@ class _Walk:
         missing: list[tuple[bytes, os.DirEntry[str]]] = []
         for name, entry in found:
             path = folder + b"/" + name if folder else name
+            if not folder and is_trial(name):
+                continue
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:

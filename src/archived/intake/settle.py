@@ -24,6 +24,12 @@ class Status(Protocol):
     def st_ctime_ns(self) -> int: ...
 
 
+QUIET = 15
+"""Seconds that a file must have stayed the same where nothing else is configured: longer than a
+scanner pauses between pages. Where nobody can tell whether a file is still open, as with separate
+accounts for scanners and service, nothing else tells its end."""
+
+
 class Sighting(NamedTuple):
     """What `stat` said about a file, and when we asked (monotonic seconds)."""
 

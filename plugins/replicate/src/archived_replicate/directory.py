@@ -70,9 +70,17 @@ class DirectoryTarget(Target[DirectoryConfig]):
         try:
             with self._root() as root:
                 device = os.fstat(root).st_dev
+                disk = os.fstatvfs(root)
         except Postpone as missing:
             yield Problem(missing.message.removeprefix(f"target {self.name}: "), code=missing.code)
             return
+        total = disk.f_blocks * disk.f_frsize
+        if total <= self.options.keep_free:
+            yield Problem(
+                f"the whole disk with {self.options.path} has {total >> 20} MiB, and keep_free "
+                f"leaves {self.options.keep_free >> 20} MiB unused: no copy can ever be written",
+                code="target-full",
+            )
         if self.options.allow_same_filesystem:
             return
         if device == beside.stat().st_dev:

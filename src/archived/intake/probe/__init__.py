@@ -1,7 +1,7 @@
 """Can this folder be a hot folder? Tried on the folder itself, with the daemon's own calls.
 
-Every file it makes has a name that running daemons pass by under the rule `hidden`. A verdict is
-"yes", "no" or "not established"; what could not be tried is never called "yes".
+Every file it makes has a name that running daemons pass by: nothing of it comes on record. A
+verdict is "yes", "no" or "not established"; what could not be tried is never called "yes".
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What to write into the configuration for a folder that was probed, and why.
 
-Pure: a report in, TOML out. Numbers follow from what was found, each with its reason beside it.
+Pure: a report and what is configured already in, TOML out. Numbers follow from what was found, each
+with its reason beside it.
 """
 
 from __future__ import annotations
@@ -9,38 +10,88 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from archived.intake.probe.ground import Report
+from archived.intake.settle import QUIET
 from archived.intake.watcher import wants_polling
 
-_QUIET = 5
-"""Seconds, on a folder about which everything is known."""
-_QUIET_BLIND = 15
-"""Where nobody can tell whether a file is still open: a scanner's pause is not its end."""
 _QUIET_STALE = 60
-"""Where sizes are told late: longer than the attribute caches of NFS and CIFS."""
+"""Seconds where sizes are told late: longer than the attribute caches of NFS and CIFS."""
+
+_USUAL = "paper"
+"""The pipeline that is named where none is known."""
 
 
-def advice(report: Report, name: str = "", pipeline: str = "") -> str:
-    """A `[hotfolder.NAME]` table for the folder; `name` and `pipeline` when they are known.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a configuration says already. `kept` and `taken` are empty where there is none."""
+
+    name: str = ""
+    """What it calls this folder; empty when it does not."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Key -> value as TOML of the table that it has for this folder."""
+    taken: Collection[str] = ()
+    """Names of its other hot folders."""
+    pipelines: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table, and why it is so (may be empty)."""
+
+    text: str
+    why: str = ""
+
+
+def advice(report: Report, known: Known | None = None) -> list[Line]:
+    """A `[hotfolder.NAME]` table for the folder, whole: it stands in place of one that is there.
 
     An untrusted folder's table says `enabled = false`.
     """
+    known = known or Known()
     mode, why_mode, rescan, why_rescan = _noticing(report)
     quiet, why_quiet = _quiet(report)
-    lines = [
-        (f"[hotfolder.{name or _name(report)}]", ""),
-        (f"path = {json.dumps(str(report.folder), ensure_ascii=False)}", ""),
-        (f"pipeline = {json.dumps(pipeline or 'paper', ensure_ascii=False)}",
-         "" if pipeline else "the one you want for what arrives here"),
-        (f'mode = "{mode}"', why_mode),
-        (f'quiet = "{quiet} s"', why_quiet),
-        (f'rescan = "{rescan} s"', why_rescan),
-    ]  # fmt: skip
+    path = json.dumps(str(report.folder), ensure_ascii=False)
+    lines = {"path": Line(path), "pipeline": _pipeline(known), "mode": Line(f'"{mode}"', why_mode),
+             "quiet": Line(f'"{quiet} s"', why_quiet),
+             "rescan": Line(f'"{rescan} s"', why_rescan)}  # fmt: skip
+    kept = {key: Line(value) for key, value in known.kept.items() if key not in lines}
     if not report.trusted:
-        lines.insert(1, ("enabled = false", "not before what is needed holds"))
-    wide = max(len(text) for text, why in lines if why)
-    return "\n".join(f"{text.ljust(wide)}  # {why}" if why else text for text, why in lines)
+        kept["enabled"] = Line("false", "not before what is needed holds")
+    table = lines | kept
+    return [
+        Line(f"[hotfolder.{known.name or _free_name(report, known.taken)}]"),
+        *(Line(f"{key} = {each.text}", each.why) for key, each in table.items()),
+    ]
+
+
+def joined(lines: Sequence[Line]) -> str:
+    """The table as text, its reasons as comments, one below the other."""
+    wide = max(len(each.text) for each in lines if each.why)
+    return "\n".join(
+        f"{each.text.ljust(wide)}  # {each.why}" if each.why else each.text for each in lines
+    )
+
+
+def _pipeline(known: Known) -> Line:
+    if "pipeline" in known.kept:
+        return Line(known.kept["pipeline"])
+    if len(known.pipelines) == 1:
+        return Line(json.dumps(known.pipelines[0]))
+    if known.pipelines:
+        others = ", ".join(known.pipelines)
+        return Line(json.dumps(known.pipelines[0]), f"the one you want of: {others}")
+    return Line(json.dumps(_USUAL), "the one you want for what arrives here")
+
+
+def _free_name(report: Report, taken: Collection[str]) -> str:
+    """A name after the folder that no other hot folder has, however it is written."""
+    name, number, used = _name(report), 1, {each.casefold() for each in taken}
+    while (name if number == 1 else f"{name}-{number}") in used:
+        number += 1
+    return name if number == 1 else f"{name}-{number}"
 
 
 def _name(report: Report) -> str:
@@ -66,15 +117,16 @@ def _noticing(report: Report) -> tuple[str, str, int, str]:
 
 
 def _quiet(report: Report) -> tuple[int, str]:
-    """Seconds; the longest that any finding asks for."""
-    asked = [(_QUIET, "how long a file must have stayed the same")]
+    """Seconds; the longest that any finding asks for, and never less than the usual."""
+    asked = [(QUIET, "the usual: how long a file must have stayed the same")]
     if report.verdict("open") != "yes":
-        asked.append((_QUIET_BLIND, "nobody can tell whether a file is still open"))
+        asked.append((QUIET, "the usual, and needed: nobody can tell whether a file is still open"))
     step = report.facts["mtime_resolution"] or 0
     if step >= 1:
-        asked.append((max(_QUIET, math.ceil(5 * step)), f"times are kept in steps of {step:g} s"))
+        asked.append((max(QUIET, math.ceil(5 * step)), f"times are kept in steps of {step:g} s"))
     if report.verdict("overwrite") == "no":
-        asked.append((_QUIET_BLIND, "a change in place may go unnoticed"))
+        asked.append((QUIET, "the usual, and needed: a change in place may go unnoticed"))
     if report.verdict("growth") == "no":
         asked.append((_QUIET_STALE, "sizes are told late here"))
-    return max(asked)
+    longest = max(seconds for seconds, _why in asked)
+    return longest, next(why for seconds, why in reversed(asked) if seconds == longest)

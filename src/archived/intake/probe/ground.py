@@ -11,10 +11,11 @@ from shlex import quote
 from typing import Any, Literal
 
 from archived.intake.probe.hands import Hand
+from archived.intake.rules import TRIAL_PREFIX
 from archived.intake.watcher import wants_polling
 
-PREFIX = ".archived-probe-"
-"""How the names of all trial files begin: running daemons pass them by under the rule `hidden`."""
+PREFIX = TRIAL_PREFIX.decode()
+"""How the names of all trial files begin: for running daemons they are no arrivals."""
 
 SOON = 3.0
 """Seconds within which one user's change must show to the other."""
