@@ -160,7 +160,7 @@ def test_other_files_in_conf_d_are_not_read(etc, good):
 def test_two_spellings_of_one_configuration_have_one_digest(etc, good):
     one = etc.load(good).digest
 
-    assert etc.load(good + '[intake]\nquiet = "5000 ms"\n').digest == one
+    assert etc.load(good + '[intake]\nquiet = "15000 ms"\n').digest == one
     assert etc.load(good + '[intake]\nquiet = "6 s"\n').digest != one
 
 

@@ -219,9 +219,9 @@ def test_a_mistake_is_told_with_its_line_and_what_to_write(etc, good, before, af
         (B + "closed_by = [\"bell\"]", '21: hotfolder.b.closed_by, item 1: write "ticket", '
          '"mark" or "quiet"'),
         (B + "pages = \"numbered\"\nbatch_quiet = \"1 s\"", '22: hotfolder.b.batch_quiet: '
-         '"1 s" is shorter than quiet ("5 s")'),
+         '"1 s" is shorter than quiet ("15 s")'),
         (B + "collate = \"two-pass\"\nother_side = \"1 s\"", '22: hotfolder.b.other_side: '
-         '"1 s" is shorter than quiet ("5 s")'),
+         '"1 s" is shorter than quiet ("15 s")'),
         ("[archive]\nname = 3", '19: archive.name: write a text, in quotes: "..."'),
     ],
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from archived.config import changes, needing_restart, reload
@@ -26,9 +28,11 @@ def test_what_changed_is_told_in_the_words_of_the_file(etc, good):
         + '[control]\n[mqtt]\nhost = "broker"\n[stage.note]\nlimits.pages = 7\n'
     )
 
-    assert changes(old, reload(old)) == [
-        'intake.quiet was "5 s" and is now "10 s"',
-        'hotfolder.scans.quiet was "5 s" and is now "10 s"',
+    *told, code = changes(old, reload(old))
+    assert code.startswith('the code of plug-in "noter" was ')
+    assert told == [
+        'intake.quiet was "15 s" and is now "10 s"',
+        'hotfolder.scans.quiet was "15 s" and is now "10 s"',
         "hotfolder.faxes was added",
         'pipeline.paper.stages was ["note","seal","copies"] and is now ["note","seal"]',
         "stage.note.limits.pages was 100 and is now 7",
@@ -36,6 +40,18 @@ def test_what_changed_is_told_in_the_words_of_the_file(etc, good):
         "mqtt was added",
         "stage note was version 1.0 and is now 1.1",
     ]
+
+
+def test_an_edited_plug_in_of_one_file_shows_its_new_digest(etc, good):
+    old = etc.load(good)
+    file = etc.folder / "plugins/noter.py"
+    file.write_text(file.read_text().replace("Result()", "Result(notes=['new'])"))
+    new = reload(old)
+    [told] = changes(old, new)
+    for settings in (old, new):
+        (info,) = [i for i in settings.plugins.catalogue() if i.name == "noter"]
+        assert info.sha256[:12] in told
+    assert hashlib.sha256(file.read_bytes()).hexdigest()[:12] in told
 
 
 def test_a_bad_file_leaves_the_settings_in_force_alone(etc, good):

@@ -71,6 +71,15 @@ def test_the_sample_shows_a_plugins_options_with_their_words(plugins):
     assert "# Where the key is.\n# Not set: key\n" in sample
 
 
+def test_what_is_shown_in_place_of_a_default_says_what_the_default_is(plugins):
+    sample = sample_config(plugins)
+
+    assert 'Default: []. With what is shown here:\n#enabled = ["noter", "copier"]\n' in sample
+    assert 'Required; for example:\n#path = "/srv/scans"\n' in sample
+    assert 'Required; for example:\n#stages = ["note", "seal", "copies"]\n' in sample
+    assert "With what is shown here:" not in sample_config()
+
+
 def test_no_line_of_the_sample_is_too_long_to_read(plugins):
     assert max(map(len, sample_config(plugins).splitlines())) <= 100
 

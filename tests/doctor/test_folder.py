@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -20,10 +19,13 @@ from typing import Any
 import pytest
 import tomli
 
+from archived.config import load
 from archived.config.tables import HotFolder
+from archived.config.tables import Intake as IntakeTable
 from archived.intake.probe import PREFIX
 from archived.intake.probe.hands import Hand, NoAnswer
-from archived.intake.rules import rule_for
+from archived.intake.rules import is_trial
+from archived.intake.scan import scan
 
 ARCHIVED = Path(sys.executable).with_name("archived")
 ODD_MOUNT = Path(__file__).with_name("odd_mount.py")
@@ -116,7 +118,59 @@ def test_an_ordinary_folder_is_trusted_and_its_table_can_be_loaded(ordinary: Sai
         assert said.of["user"]["verdict"] == "not established"  # root's rights are nobody else's
 
 
-def test_every_name_it_uses_is_passed_by_under_a_rule_and_people_are_told_what_to_do(folder: Path):
+def test_its_table_fits_into_the_configuration_that_is_there(folder: Path, tmp_path: Path):
+    config = tmp_path / "archived.toml"
+    opening = f"""
+[archive]
+state = "{tmp_path}/state"
+[store]
+path = "{tmp_path}/store"
+[plugins]
+folders = []
+[pipeline.letters]
+stages = ["seal"]
+"""
+    other = """
+[hotfolder.Phong-van-thu]
+path = "/srv/elsewhere"
+pipeline = "letters"
+"""
+    known = f"""
+[hotfolder.post]
+path = "{folder}"
+pipeline = "letters"
+secrecy = "mật"
+quiet = "1 s"
+ignore = ["*.thm"]
+"""
+    for there, name in ((other, "phong-van-thu-2"), (known, "post")):
+        config.write_text(opening + there)
+        config.chmod(0o644)
+        said = Said(folder, "--config", str(config))
+        assert said.name == name
+        assert said.table["pipeline"] == "letters"
+        pasted = opening + (other if there is other else "") + said.all["toml"]
+        config.write_text(pasted)
+        [before] = [f for f in load(config).hotfolders.values() if f.path == folder]
+        assert before.quiet == IntakeTable().quiet, "doctor advises what holds anyway"
+        if there is known:
+            assert (before.secrecy, before.ignore) == ("mật", ("*.thm",)), "its other keys stay"
+
+
+def test_a_running_daemon_puts_nothing_of_it_on_record(folder: Path):
+    (folder / "scan.pdf").write_bytes(b"%PDF-1.7 somebody's page")
+    (folder / f"{PREFIX}not-ours").touch()
+    running = subprocess.Popen([ARCHIVED, "doctor", folder], stdout=subprocess.DEVNULL)
+    seen: set[bytes] = set()
+    looks = 0
+    while running.poll() is None:
+        seen.update(each.path for each in scan(folder))
+        looks += 1
+    assert looks > 5
+    assert seen == {b"scan.pdf", f"{PREFIX}not-ours".encode()}
+
+
+def test_every_name_it_uses_is_passed_by_and_people_are_told_what_to_do(folder: Path):
     (folder / "scan.pdf").write_bytes(b"%PDF-1.7 somebody's page")
     seen: set[bytes] = set()
     running = subprocess.Popen([ARCHIVED, "doctor", folder], stdout=subprocess.PIPE, text=True)
@@ -129,7 +183,7 @@ def test_every_name_it_uses_is_passed_by_under_a_rule_and_people_are_told_what_t
     ours = seen - {b"scan.pdf"}
     assert len(ours) > 5
     assert all(name.startswith(PREFIX.encode()) for name in ours)
-    assert {rule_for(name, stat.S_IFREG) for name in ours} == {"hidden"}
+    assert all(map(is_trial, ours))
     assert names(folder) == [b"scan.pdf"]
     assert (folder / "scan.pdf").read_bytes() == b"%PDF-1.7 somebody's page"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from archived.cli.archivectl import cli
+from archived.cli.place import DEFAULTS
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "archived-report.service"
@@ -45,6 +46,12 @@ def test_its_exposure_is_lower_than_the_daemons():
         check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_the_timer_runs_on_the_archives_clock():
+    """Its morning is the morning after the day that the report calls yesterday."""
+    [at] = re.findall(r"^OnCalendar=(.*)$", TIMER.read_text(), re.MULTILINE)
+    assert at.split()[-1] == DEFAULTS["archive", "timezone"]
 
 
 def test_it_calls_a_command_that_is_there_for_a_folder_it_may_write():

@@ -212,6 +212,8 @@ def test_keep_free_counts_as_full(store, directory, versions, copy_to, tmp_path)
         copy_to(store.add(versions[0]), greedy)
 
     assert waiting.value.code == "target-full"
+    [problem] = greedy.check(store.root)
+    assert "no copy can ever be written" in problem, "told before the first copy"
 
 
 def test_the_stores_own_file_system_is_no_place_for_copies(

@@ -54,6 +54,13 @@ def run(session: Session) -> None:
     logs.let_go()
 
 
+_IN_ORDER = ("malware", "separate", "ocr", "classify", "sign", "replicate")
+"""The bundled plug-ins in the order in which their stages follow each other in a pipeline."""
+
+_NOT_FOR_USE = frozenset({"erratic", "stamp"})
+"""The plug-in for fire drills and the worked example: shown where they are named."""
+
+
 @cli.command("sample-config")
 @click.option("--plugins", metavar="NAMES", help='Whose options to show: "all" that are installed, '
               '"enabled" in the configuration, "none", or names with commas between them. When not '
@@ -81,7 +88,7 @@ def _whose(session: Session) -> str:
 
 def _plugins(session: Session, whose: str) -> Plugins:
     from archived.config import load
-    from archived.plugins import find, installed
+    from archived.plugins import find
 
     match whose:
         case "enabled":
@@ -90,12 +97,26 @@ def _plugins(session: Session, whose: str) -> Plugins:
             return find(())
         case "all":
             broken: list[PluginError] = []
-            given = find(sorted(installed()), errors=broken)
+            given = find(_all_for_use(), errors=broken)
             for error in broken:
                 click.echo(_("note: {note}").format(note=heard(error.message)), err=True)
             return given
         case _:
             return find(tuple(name.strip() for name in whose.split(",") if name.strip()))
+
+
+def _all_for_use() -> list[str]:
+    """What is installed and meant for work, in the order of a pipeline."""
+    there = _installed() - _NOT_FOR_USE
+    first = [name for name in _IN_ORDER if name in there]
+    return [*first, *sorted(there - set(first))]
+
+
+def _installed() -> set[str]:
+    """Names of every plug-in distribution that is installed."""
+    from archived.plugins import installed
+
+    return set(installed())
 
 
 for _command in (check, doctor, rebuild, hash_password, completion):

@@ -68,7 +68,10 @@ def install(
         shown.line(f"{each['name']}: {gives}", indent=2)
     if digests is None:
         shown.line(_("its origin was not checked: compare the hash with its author's"), "yellow")
-    shown.heading(_("To use it, name it under [plugins] enabled and in a pipeline, then:"))
+    if all(each["name"] in _enabled(session) for each in given):
+        shown.heading(_("It is enabled already. To let the daemon use what is installed now:"))
+    else:
+        shown.heading(_("To use it, name it under [plugins] enabled and in a pipeline, then:"))
     for command in ("archived check", "systemctl restart archived"):
         shown.command(command)
 

@@ -328,7 +328,7 @@ def _judged(plugin: dict[str, Any], problems: Any, checked: Any) -> dict[str, An
 
 
 def _plugins(found: list[dict[str, Any]]) -> None:
-    titles = [_("plug-in"), _("version"), _("gives"), _("from"), _("fit")]
+    titles = [_("plug-in"), _("version"), _("gives"), _("from"), _("code"), _("fit")]
     sheet = shown.Sheet(titles, give=_("gives"))
     for each in found:
         gives = [*each["stages"], *(_("target {name}").format(name=t) for t in each["targets"]),
@@ -337,7 +337,8 @@ def _plugins(found: list[dict[str, Any]]) -> None:
         gives += ["on_event"] if "on_event" in each["hooks"] else []
         gives += ["choose_pipeline"] if "choose_pipeline" in each["hooks"] else []
         sheet.row(each["name"], each["version"] or None, ", ".join(gives),
-                  each["distribution"] or each["where"], shown.word(each["fit"]))  # fmt: skip
+                  each["distribution"] or each["where"], each.get("sha256", "")[:12] or None,
+                  shown.word(each["fit"]))  # fmt: skip
     sheet.show()
     for each in found:
         for problem in each["problems"]:

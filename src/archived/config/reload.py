@@ -26,6 +26,9 @@ NEEDS_RESTART: tuple[Keys, ...] = (
 )
 """Keys that stay as they were when the daemon started."""
 
+DIGITS = 12
+"""Of a digest, for people."""
+
 _NAMED = ("hotfolder", "pipeline", "stage", "target", "lanes")
 
 
@@ -58,6 +61,11 @@ def needing_restart(old: Settings, new: Settings) -> list[str]:
                 f'plugins.enabled: plug-in "{info.name}" was upgraded from {was.version} to '
                 f"{info.version} under the running daemon"
             )
+        elif was and info.distribution and was.sha256 != info.sha256:
+            problems.append(
+                f'plugins.enabled: the code of plug-in "{info.name}" was changed under the '
+                "running daemon"
+            )
     return problems
 
 
@@ -68,7 +76,19 @@ def changes(old: Settings, new: Settings) -> list[str]:
         was = old.stages.get(name)
         if was and was.version != stage.version:
             found.append(f"stage {name} was version {was.version} and is now {stage.version}")
-    return found
+    return [*found, *_code_changes(old, new)]
+
+
+def _code_changes(old: Settings, new: Settings) -> Iterator[str]:
+    """Which single-file plug-ins have other code than before: steps run that from now on."""
+    before = {info.name: info.sha256 for info in old.plugins.catalogue()}
+    for info in new.plugins.catalogue():
+        was = before.get(info.name, info.sha256)
+        if was != info.sha256:
+            yield (
+                f'the code of plug-in "{info.name}" was {was[:DIGITS]} and is now '
+                f"{info.sha256[:DIGITS]} (SHA-256)"
+            )
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any], at: Keys) -> Iterator[str]:

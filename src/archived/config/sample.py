@@ -33,7 +33,8 @@ from archived.plugins import Plugins
 _OPENING = """\
 # The configuration of archived.
 #
-# Lines like "#name = ..." show a setting with its default: take the "#" away to change it.
+# Lines like "#name = ..." show a setting with its default: take the "#" away to change it. Where a
+# setting has no default, or another value is shown, the line above says so.
 # Files conf.d/*.toml beside this one are read as well, in the order of their names; a setting
 # stands in one file only. Try every change with: archived check
 # Durations are written "90 s", "20 min", "2 h", "30 d"; sizes "512 MiB", "2 GB".
@@ -118,7 +119,8 @@ def _table(
 
 
 def _option(key: str, option: FieldInfo, said: Any) -> Iterator[str]:
-    yield from _comment(" ".join((option.description or "").split()) + _choices(option))
+    description = " ".join((option.description or "").split())
+    yield from _comment(description + _choices(option) + _instead(option, said))
     if said is not None:
         yield f"#{_key(key)} = {written(said)}"
     elif option.is_required():
@@ -129,6 +131,16 @@ def _option(key: str, option: FieldInfo, said: Any) -> Iterator[str]:
         yield f"# Not set; for example: {_key(key)} = {written(option.examples[0])}"
     else:
         yield f"# Not set: {_key(key)}"
+
+
+def _instead(option: FieldInfo, said: Any) -> str:
+    """That what is shown is not the default, where it is not."""
+    if option.is_required():
+        return " Required; for example:"
+    default = default_text(option)
+    if said is None or default is None or default == written(said):
+        return ""
+    return f" Default: {default}. With what is shown here:"
 
 
 def _stage(name: str, cls: type[Stage[Any]]) -> str:

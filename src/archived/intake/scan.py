@@ -60,9 +60,11 @@ class Seen(NamedTuple):
         return Sighting(self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns, self.at)
 
 
-def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iterator[Seen]:
-    """Everything below `root` that is not a folder, but for our answers in `own` and the files that
-    a probe of the folder makes for seconds.
+def scan(
+    root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER, trials: bool = False
+) -> Iterator[Seen]:
+    """Everything below `root` that is not a folder, but for our answers in `own` and, unless
+    `trials`, the files that a probe of the folder makes for seconds.
 
     Raises `FolderOffline`.
 
@@ -72,7 +74,7 @@ def scan(root: Path, *, recursive: bool = True, own: bytes = OWN_FOLDER) -> Iter
     folder around it as well is not the file's or the sub-folder's.
     """
     folder = os.fsencode(root)
-    walk = _Walk(recursive, own, _LONGEST - len(folder))
+    walk = _Walk(recursive, own, _LONGEST - len(folder), trials)
     try:
         with _opened(folder) as handle:
             yield from walk.below(handle, b"", 0)
@@ -107,6 +109,7 @@ class _Walk:
     own: bytes
     longest: int
     """Bytes of a path below the hot folder that can still be opened by name."""
+    trials: bool
 
     def below(self, handle: int, folder: bytes, depth: int) -> Iterator[Seen]:
         with os.scandir(handle) as entries:
@@ -114,7 +117,7 @@ class _Walk:
         missing: list[tuple[bytes, os.DirEntry[str]]] = []
         for name, entry in found:
             path = folder + b"/" + name if folder else name
-            if not folder and is_trial(name):
+            if not folder and not self.trials and is_trial(name):
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)

@@ -210,11 +210,12 @@ class Plugins:
                 f'plug-in "{name}" is there more than once '
                 f"({', '.join(p.distribution[0] or p.where for p in places)}); remove all but one"
             )
-        folder = f", or put {name}.py into {self.folders[0]}" if self.folders else ""
+        folder = f"; or put {name}.py into {self.folders[0]}" if self.folders else ""
         raise PluginError(
             f'plug-in "{name}" is not installed{did_you_mean(name, self._available)} '
             f"(installed: {', '.join(sorted(self._available)) or 'none'})",
-            hint=f"install it where archived lives: archivectl plugins install WHEEL{folder}",
+            hint="install it where archived lives: archivectl plugins install WHEEL, then "
+            f"systemctl restart archived{folder}",
         )
 
     def _ask(self, name: str) -> _Given:

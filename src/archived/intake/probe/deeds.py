@@ -92,7 +92,9 @@ class Deeds:
     def names(self) -> list[str]:
         """Our names as the daemon's own scan finds them; bytes that are no text as surrogates."""
         try:
-            found = [os.fsdecode(seen.path) for seen in scan(self._folder, recursive=False)]
+            found = [
+                os.fsdecode(seen.path) for seen in scan(self._folder, recursive=False, trials=True)
+            ]
         except FolderOffline as error:
             raise OSError(errno.EIO, str(error)) from error
         return [name.removeprefix(self._prefix) for name in found if name.startswith(self._prefix)]
