@@ -51,6 +51,7 @@ def test_a_report_has_all_there_is_to_know_in_both_languages(house: Any, shelf: 
     assert "- scans/big.bin: " in english
     assert "second" in english.partition("Copies")[2]
     assert f"{house.folder}/store: " in english
+    assert "none" not in english.partition("Held for a person")[2].split()
     for name in ("scans/poison-1.txt", "scans/poison-2.txt", "scans/big.bin", "late/slow.txt"):
         assert f"- {name}" in vietnamese
     assert "accounted" not in vietnamese
@@ -81,6 +82,11 @@ def test_a_day_on_which_nothing_came_tells_what_waits_all_the_same(house: Any):
     it = house.json("report", "--day", "2001-01-01")
     assert it["came"]["total"]["seen"] == 0
     assert len(it["held"]) == 2
+    told = house.ctl("report", "--day", "01/01/2001").stdout
+    assert "- nothing came on that day" in told
+    assert "What came" not in told, "a quiet day has no tables of zeros"
+    assert told.count("- scans/poison-1.txt, ") == 1
+    assert "none" not in told.split()
     wrong = house.ctl("report", "--day", "tomorrow")
     assert (wrong.returncode, "is not a day" in wrong.stderr) == (2, True)
 

@@ -90,6 +90,7 @@ def _gathered(session: Session, day: date) -> dict[str, Any]:
         "differences": whole["differences"],
         "came": {key: of_day[key] for key in ("folders", "devices", "total")},
         "documents": stands["documents"],
+        "arriving": stands.get("arriving_files", 0),
         "held": session.ask("documents", states="held", limit=_MOST)["documents"],
         "held_files": whole["held_files"],
         "not_safe": session.ask("documents", states=",".join(_UNSAFE), limit=_MOST)["documents"],
@@ -129,22 +130,37 @@ def _tell(it: dict[str, Any], zone: tzinfo) -> None:
     shown.heading(_("In short"))
     for text, style in _in_short(it):
         shown.line(f"- {text}", style)
-    shown.heading(_("What came on that day, by hot folder"))
-    balance(it["came"]["folders"], "hotfolder", it["came"]["total"])
-    shown.heading(_("What came on that day, by device"))
-    balance(it["came"]["devices"], "device", it["came"]["total"])
-    _list(_("Held for a person"), it["held"], it["documents"].get("held", 0), zone)
+    came = it["came"]
+    if came["total"]["seen"]:
+        shown.heading(_("What came on that day, by hot folder"))
+        balance(came["folders"], "hotfolder", came["total"])
+    if came["total"]["seen"] and _devices_differ(came):
+        shown.heading(_("What came on that day, by device"))
+        balance(came["devices"], "device", came["total"])
+    _held(it, zone)
+    if count := _unsafe(it):
+        shown.heading(_("On the way and not safe yet: the paper stays out of its box"))
+        _list(it["not_safe"], count, zone)
+    _copies(it["copies"], zone)
+    _disks(it["disks"])
+
+
+def _devices_differ(came: dict[str, Any]) -> bool:
+    """Whether a table by device says anything that the one by hot folder does not."""
+    return {each["device"] for each in came["devices"]} != {
+        each["hotfolder"] for each in came["folders"]
+    }
+
+
+def _held(it: dict[str, Any], zone: tzinfo) -> None:
+    count = it["documents"].get("held", 0)
+    if not count and not it["held_files"]:
+        return
+    shown.heading(_("Held for a person"))
+    _list(it["held"], count, zone)
     for file in it["held_files"]:
         why = shown.reason(file["reason"], file["code"])
         shown.line(f"- {file['hotfolder']}/{file['name']}: {why} [{file['code']}]")
-    _list(
-        _("On the way and not safe yet: the paper stays out of its box"),
-        it["not_safe"],
-        _unsafe(it),
-        zone,
-    )
-    _copies(it["copies"], zone)
-    _disks(it["disks"])
 
 
 def _in_short(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -160,25 +176,37 @@ def _in_short(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield told.format(count=it["unaccounted"]), "bold red"
     for each in it["differences"]:
         yield f"{each['hotfolder']}/{each['name']}: {heard(each['why'])}", "red"
+    yield _came(it["came"]["total"]), ""
     waits = for_a_person(it["documents"].get("held", 0), (), len(it["held_files"]))
     yield _("waits for a person: {what}").format(what=waits or _("nothing")), ""
+    if it["arriving"]:
+        told = ngettext(
+            "{count} file lies in a hot folder and is not taken in yet",
+            "{count} files lie in hot folders and are not taken in yet", it["arriving"],
+        )  # fmt: skip
+        yield told.format(count=it["arriving"]), ""
     count = _unsafe(it)
     told = ngettext(
         "{count} document is on its way and not safe yet",
         "{count} documents are on their way and not safe yet",
         count,
     )
-    yield told.format(count=count), ""
+    yield (told.format(count=count) if count else _("no document is on its way")), ""
+
+
+def _came(total: dict[str, Any]) -> str:
+    if not total["seen"]:
+        return _("nothing came on that day")
+    told = ngettext("{count} file came on that day", "{count} files came on that day",
+                    total["seen"])  # fmt: skip
+    return told.format(count=total["seen"])
 
 
 def _unsafe(it: dict[str, Any]) -> int:
     return sum(it["documents"].get(state, 0) for state in _UNSAFE)
 
 
-def _list(title: str, found: list[dict[str, Any]], count: int, zone: tzinfo) -> None:
-    shown.heading(title)
-    if not count:
-        shown.line(_("none"))
+def _list(found: list[dict[str, Any]], count: int, zone: tzinfo) -> None:
     for each in found[:_LISTED]:
         told = [f"- {each['hotfolder']}/{each['name']}, {shown.moment(each['received'], zone)}"]
         told += [shown.word(each["state"])] if each["state"] != "held" else []
@@ -195,10 +223,14 @@ def _copies(copies: list[dict[str, Any]], zone: tzinfo) -> None:
     if not copies:
         shown.line(_("none"))
         return
-    sheet = shown.Sheet([_("target"), _("documents"), _("last made")], right=[_("documents")])
     for each in copies:
-        sheet.row(each["target"], each["documents"], shown.moment(each["verified"], zone))
-    sheet.show()
+        told = ngettext(
+            "{target}: {count} document, the last copy {moment}",
+            "{target}: {count} documents, the last copy {moment}",
+            each["documents"],
+        )
+        last = shown.moment(each["verified"], zone)
+        shown.line(told.format(target=each["target"], count=each["documents"], moment=last))
 
 
 def _disks(disks: list[dict[str, Any]]) -> None:

@@ -83,6 +83,7 @@ class Answers:
             "documents": documents,
             "held": catalog.count_held(),
             "held_files": len(self._held_files()),
+            "arriving_files": len(catalog.arrivals(states=[ArrivalState.SEEN], limit=_MOST)),
             "balance": [_sheet(sheet) for sheet in catalog.balance()],
             "steps_due": [
                 {"lane": lane, "steps": n}
