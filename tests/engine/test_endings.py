@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,9 +11,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from archived.engine.boundary import Limits
+from archived.engine.boundary import Limits, outcome_to_json
 from archived.engine.runner import LocalRunner
-from archived.model.outcome import Ending
+from archived.engine.worker.protocol import Malformed
+from archived.engine.worker.results import outcome_from_json
+from archived.engine.worker.trace import TRACE_LIMIT, trace
+from archived.model.outcome import Ending, Outcome
+
+BROKE = outcome_to_json(Outcome(Ending.BROKE, "stage-error", "ValueError"))
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -81,6 +88,50 @@ async def test_every_other_end_has_its_code(runner, ask, do, ending, code, words
     assert (done.ending, done.code) == (ending, code), done
     assert words in done.message
     assert done.made == ()
+
+
+async def test_a_stage_that_broke_says_where_in_its_code(runner, ask):
+    done = await runner.run(ask("unknown"))
+    assert done.code == "stage-error"
+    *_, last = done.notes
+    assert re.fullmatch(r"at .*\.py:\d+, in \w+: .+", last), done.notes
+    assert not [note for note in done.notes if "worker" in note], "ours says nothing of the stage"
+    assert (await runner.run(ask("refuse"))).notes == (), "what a stage explained needs no trace"
+
+
+def raised(depth: int = 100) -> BaseException:
+    def deeper(left: int) -> None:
+        if left:
+            deeper(left - 1)
+        raise KeyError("bí mật: what stands on the page")
+
+    try:
+        try:
+            deeper(depth)
+        except KeyError as error:
+            raise ValueError("no such key") from error
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize("depth", [0, 3, 500])
+async def test_a_trace_is_short_and_holds_code_and_no_values(depth: int):
+    notes = trace(raised(depth))
+    assert 2 < len(notes) <= TRACE_LIMIT
+    assert any("KeyError was handled" in note for note in notes)
+    assert notes[0].endswith('raise ValueError("no such key") from error')
+    told = [note for note in notes if "bí mật" in note]
+    assert all("raise KeyError" in note for note in told), "the line of code, not what it made"
+
+
+async def test_a_trace_that_a_step_forges_is_bounded():
+    many = [f"note {number}" for number in range(TRACE_LIMIT + 1)]
+    line = json.dumps({"outcome": {**BROKE, "notes": many}}).encode()
+    with pytest.raises(Malformed, match="has results all the same"):
+        outcome_from_json(line)
+    line = json.dumps({"outcome": {**BROKE, "notes": many[:-1]}}).encode()
+    assert outcome_from_json(line).notes == tuple(many[:-1])
 
 
 async def test_hint_and_first_wait_come_along(runner, ask):

@@ -39,6 +39,11 @@ def refused(bench, source):
         ("def run", "def walk", "define run(self, document, context)"),
         (
             'version = "1.0"',
+            'version = "1.0"\n\n    def needs_for(self, options):\n        return self.needs\n',
+            "write @classmethod above needs_for: it is asked of the class",
+        ),
+        (
+            'version = "1.0"',
             'version = "1.0"\n    accepts = "image/*"',
             'write accepts as a tuple, like ("image/*", "application/pdf")',
         ),

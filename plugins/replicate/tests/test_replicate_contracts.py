@@ -18,7 +18,8 @@ class TestReplicate(StageContract):
     reads_content = False  # only digests of it
 
     @pytest.fixture(scope="class")
-    def surroundings(self, tmp_path_factory, make_store, document, versions):
+    @classmethod
+    def surroundings(cls, tmp_path_factory, make_store, document, versions):
         root = tmp_path_factory.mktemp("replicate")
         main = replace(document.main, path=root / "0001.tif", size=4)
         main.path.write_bytes(b"II*\0")
@@ -26,7 +27,7 @@ class TestReplicate(StageContract):
         (root / "second").mkdir()
         given = replace(document, main=main, artifacts=(main,), sealed=sealed)
         second = {"kind": "directory", "path": root / "second", "allow_same_filesystem": True}
-        return root, given, self.options, {"second": second}
+        return root, given, cls.options, {"second": second}
 
 
 class TestDirectory(TargetContract):

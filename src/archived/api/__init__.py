@@ -27,7 +27,7 @@ from archived.api.stage import (
     Stage,
     digest_file,
 )
-from archived.api.target import Copy, Target, TargetConfig
+from archived.api.target import Copy, Target, TargetConfig, check_key
 
 __all__ = [
     "API_VERSION",
@@ -59,6 +59,7 @@ __all__ = [
     "Target",
     "TargetConfig",
     "check_dossier",
+    "check_key",
     "digest_file",
     "hookimpl",
     "parse_duration",

@@ -23,6 +23,34 @@ class TargetConfig(Options):
 
 T = TypeVar("T", bound=TargetConfig)
 
+_LONGEST_NAME = 255
+"""Bytes of a name, on every file system worth keeping an archive on."""
+_LONGEST_KEY = 4000
+
+
+def check_key(key: str) -> tuple[str, ...]:
+    """The names that a key is made of, outermost first. Raises `ValueError` saying what is wrong.
+
+    A key is a relative POSIX path: names parted by `/`, none of them empty, `.` or `..`, UTF-8
+    without NUL, at most 255 bytes a name and 4000 in all. Call this in every method that is given
+    a key, and for every name that is read from the place: neither a damaged inventory nor a
+    strange file may make a target read or write elsewhere.
+    """
+    names = tuple(key.split("/"))
+    if not key or key.startswith("/"):
+        raise ValueError(f"{key!r} is not a key: write a relative path")
+    if any(name in ("", ".", "..") for name in names):
+        raise ValueError(f"{key!r} is not a key: it has an empty, '.' or '..' component")
+    if "\0" in key:
+        raise ValueError(f"{key!r} is not a key: it has a NUL")
+    try:
+        longest = max(len(name.encode()) for name in names)
+    except UnicodeEncodeError:
+        raise ValueError(f"{key!r} is not a key: it is not UTF-8") from None
+    if longest > _LONGEST_NAME or len(key.encode()) > _LONGEST_KEY:
+        raise ValueError(f"{key[:80]!r}... is not a key: it is too long")
+    return names
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -41,11 +69,11 @@ class Copy:
 
 
 class Target(ABC, Generic[T]):
-    """A place with keys. Keys are relative POSIX paths without `.` or `..` components.
+    """A place with keys: relative POSIX paths, as `check_key` has them.
 
     Required: `kind`, `version` and the five methods. Methods raise `archived.api.Postpone` when
-    the place cannot be reached, `OSError` for what the operating system reports, and
-    `FileNotFoundError` from `open` for an absent key.
+    the place cannot be reached, `OSError` for what the operating system reports, `ValueError` for
+    what is no key (`check_key` does), and `FileNotFoundError` from `open` for an absent key.
     """
 
     kind: ClassVar[str]

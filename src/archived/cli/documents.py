@@ -258,16 +258,18 @@ def _asked(steps: list[dict[str, Any]]) -> None:
 
 @click.command("explain")
 @DOCUMENT
+@click.option("--verbose", is_flag=True, help="Also where in its code a stage failed.")
 @click.pass_obj
-def explain(session: Session, document: str) -> None:
+def explain(session: Session, document: str, *, verbose: bool) -> None:
     """Tell in plain words what happened to a document, why, and what to do next.
 
     DOC is its id, or enough of the beginning or end of it, or its file's name; also that of a file
     that still waits in a hot folder.
     """
     answer = session.ask(
-        "explain", document=document, zone=session.place.timezone, language=language() or None
-    )
+        "explain", document=document, zone=session.place.timezone, language=language() or None,
+        verbose="yes" if verbose else None,
+    )  # fmt: skip
     if session.as_json:
         shown.as_json(answer)
         return

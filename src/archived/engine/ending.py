@@ -22,8 +22,8 @@ SHUTDOWN = Outcome(
 
 
 _NEXT = {
-    "stage-error": "the step's log says more; if other documents fare the same, report it to the "
-    "stage's author",
+    "stage-error": "archivectl explain --verbose says where in its code; if other documents fare "
+    "the same, report it to the stage's author",
     "out-of-memory": "raise `memory` for this stage, or look at what is special about the document",
     "bad-output": "report it to the stage's author",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import importlib
+import linecache
 import sys
 import zlib
 from collections.abc import Collection, Iterable, Mapping
@@ -97,6 +98,9 @@ def _module(source: Source) -> ModuleType:
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses and pydantic look their module up by name
+    # What a traceback shows is the code that runs, also where a step may not read the file.
+    text = code.decode("utf-8", "replace")
+    linecache.cache[str(path)] = (len(code), None, text.splitlines(keepends=True), str(path))
     try:
         # Compiled from its bytes: cached byte code could have been written by somebody else.
         exec(compile(code, path, "exec"), module.__dict__)  # noqa: S102 - enabled by the operator

@@ -204,6 +204,7 @@ class Answers:
                 now=datetime.now(UTC),
                 zone=zone_of(arguments.get("zone", "UTC")),
                 parts=self._catalog.parts(row.id),
+                verbose=bool(arguments.get("verbose")),
             )
         return {"document": row.id, "name": row.name, "state": row.state, **asdict(story)}
 

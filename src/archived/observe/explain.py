@@ -54,10 +54,17 @@ class Story:
 def explain(
     document: DocumentRow, *, arrivals: Sequence[Arrival], steps: Sequence[StepRow],
     replicas: Sequence[Replica], entries: Sequence[LedgerRow], now: datetime, zone: tzinfo = UTC,
-    parts: Sequence[DocumentRow] = (),
+    parts: Sequence[DocumentRow] = (), verbose: bool = False,
 ) -> Story:  # fmt: skip
-    """Tell a document's life from its rows. Times inside sentences are on `zone`'s clock."""
-    told = [*_arrivals(document, arrivals), *_steps(steps), *_entries(entries, steps)]
+    """Tell a document's life from its rows. Times inside sentences are on `zone`'s clock.
+
+    `verbose`: also what stands in a step's record for whoever writes the stage.
+    """
+    told = [
+        *_arrivals(document, arrivals),
+        *_steps(steps, verbose=verbose),
+        *_entries(entries, steps),
+    ]
     copied = _('A copy at "{target}" was written and read back: {files}.')
     told += [
         Told(r.verified, copied.format(target=r.target, files=_files(r.files))) for r in replicas
@@ -101,13 +108,15 @@ def _arrivals(document: DocumentRow, arrivals: Sequence[Arrival]) -> list[Told]:
     return told
 
 
-def _steps(steps: Sequence[StepRow]) -> list[Told]:
+def _steps(steps: Sequence[StepRow], *, verbose: bool) -> list[Told]:
     told = []
     for step in steps:
         at = step.ended or step.started
         told.append(Told(at, _step(step)))
         if step.reviews:
             told.append(Told(at, _asked(step)))
+        if verbose and step.ending == "broke":
+            told += [Told(at, f"  {note}") for note in step.notes or ()]
         if step.ending == "finished":
             noted = _("{stage} notes: {note}")
             told += [

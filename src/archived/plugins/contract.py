@@ -6,6 +6,7 @@ Looks and tells; registers nothing.
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -78,6 +79,9 @@ def stage_problems(cls: type[Stage[Any]]) -> Iterator[str]:
         yield "define run(self, document, context)"
     elif cls.__abstractmethods__:
         yield f"define {', '.join(sorted(cls.__abstractmethods__))}"
+    for name in ("needs_for", "config"):
+        if not isinstance(inspect.getattr_static(cls, name), classmethod):
+            yield f"write @classmethod above {name}: it is asked of the class"
     if isinstance(cls.accepts, str) or not cls.accepts:
         yield 'write accepts as a tuple, like ("image/*", "application/pdf")'
     else:

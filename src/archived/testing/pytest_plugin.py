@@ -7,6 +7,7 @@ imports nothing of archived until a fixture is used.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,18 @@ import pytest
 pytest.register_assert_rewrite(
     "archived.testing.stage_contract", "archived.testing.target_contract"
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure() -> None:
+    """Keep one warning of pytest-asyncio's back, which is installed where archived is developed.
+
+    Whoever tests a plug-in there has set nothing for it and uses nothing of it. pytest forgets the
+    filter when all plug-ins are configured.
+    """
+    warnings.filterwarnings(
+        "ignore", message='The configuration option "asyncio_default_fixture_loop_scope" is unset'
+    )
 
 
 def pytest_sessionfinish() -> None:

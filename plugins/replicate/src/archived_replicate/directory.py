@@ -19,9 +19,8 @@ from typing import BinaryIO
 
 from pydantic import Field, field_validator
 
-from archived.api import Postpone, Size, Target, TargetConfig
+from archived.api import Postpone, Size, Target, TargetConfig, check_key
 from archived_replicate.digests import CHUNK, digest_stream
-from archived_replicate.keys import components
 from archived_replicate.problem import Problem
 
 INCOMING = ".incoming"
@@ -149,7 +148,7 @@ class DirectoryTarget(Target[DirectoryConfig]):
     # -- inside -----------------------------------------------------------------------------------
 
     def _names(self, key: str) -> tuple[str, ...]:
-        names = components(key)
+        names = check_key(key)
         if names[0] == INCOMING:
             raise ValueError(f"{key!r} is not a key: {INCOMING} is the target's own")
         return names
@@ -259,7 +258,7 @@ class DirectoryTarget(Target[DirectoryConfig]):
                 continue
             key = "/".join(inner)
             try:
-                components(key)
+                check_key(key)
             except ValueError as strange:
                 raise OSError(errno.EILSEQ, str(strange)) from None
             yield key

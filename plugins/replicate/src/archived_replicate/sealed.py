@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archived.api import Postpone, Refuse, Sealed
-from archived_replicate.keys import components
+from archived.api import Postpone, Refuse, Sealed, check_key
 
 DECLARATION = "0=ocfl_object_1.1"
 INVENTORY = "inventory.json"
@@ -118,7 +117,7 @@ def read_storage_root(sealed: Sealed) -> tuple[Piece, ...]:
 
     They carry no digests of their own; they are taken as they are. Raises `Refuse` and `OSError`.
     """
-    names = components(sealed.key)
+    names = check_key(sealed.key)
     if sealed.root.parts[-len(names) :] != names:
         raise ValueError(f"the object's folder {sealed.root} does not end in its key {sealed.key}")
     root = sealed.root.parents[len(names) - 1]
@@ -179,7 +178,7 @@ def _manifest(inventory: Mapping[str, Any]) -> dict[str, str]:
 
 def _demand_content_path(name: object) -> None:
     try:
-        names = components(name) if isinstance(name, str) else ()
+        names = check_key(name) if isinstance(name, str) else ()
     except ValueError as error:
         raise damaged(f"its manifest names a path that leads astray ({error})") from error
     if len(names) < 3 or not _VERSION.fullmatch(names[0]):

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ from archived.engine.returned import BadOutput, outcome_of
 from archived.engine.worker.protocol import REPLY_LIMIT, clean
 from archived.engine.worker.read_back import digests_of
 from archived.engine.worker.results import LONGEST_WAIT, SHORTEST_WAIT
+from archived.engine.worker.trace import trace
 from archived.model.outcome import Ending, Outcome
 
 __all__ = ["Registry", "load_plugins", "serve"]
@@ -158,8 +160,10 @@ def _failure(error: BaseException) -> Outcome:
             return _failed(Ending.BROKE, "bad-output", str(error), hint)
     traceback.print_exc()
     if isinstance(error, OSError):
-        return _failed_by_system(error)
-    return _failed(Ending.BROKE, "stage-error", f"{type(error).__name__}: {error}")
+        outcome = _failed_by_system(error)
+    else:
+        outcome = _failed(Ending.BROKE, "stage-error", f"{type(error).__name__}: {error}")
+    return replace(outcome, notes=trace(error)) if outcome.ending is Ending.BROKE else outcome
 
 
 def _prepare(

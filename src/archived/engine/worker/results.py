@@ -22,6 +22,7 @@ from archived.engine.worker.protocol import (
     size_of,
     sole,
 )
+from archived.engine.worker.trace import TRACE_LIMIT
 from archived.model import review
 from archived.model.outcome import RUNNER_CODES, CopyMade, Ending, Made, Outcome, PartMade
 
@@ -69,7 +70,9 @@ def outcome_from_json(line: bytes) -> Outcome:
         raise Malformed("its main file is none of those it made")
     if size_of([part.facts for part in outcome.parts]) > FACTS_LIMIT:
         raise Malformed(f"the facts of its parts take more than {FACTS_LIMIT} bytes")
-    if ending is not Ending.FINISHED and _has_results(outcome):
+    trace = ending is Ending.BROKE and len(outcome.notes) <= TRACE_LIMIT
+    unfinished = replace(outcome, notes=()) if trace else outcome
+    if ending is not Ending.FINISHED and _has_results(unfinished):
         raise Malformed("it did not finish and has results all the same")
     return outcome
 
