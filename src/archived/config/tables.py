@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -32,7 +31,6 @@ from archived.config.kinds import (
     Wait,
     WorkHours,
 )
-from archived.intake.settle import QUIET
 
 
 class Archive(Options):
@@ -79,7 +77,7 @@ class Spool(Options):
 class Intake(Options):
     """How files are taken in; a hot folder may say otherwise for itself."""
 
-    quiet: Wait = timedelta(seconds=QUIET)
+    quiet: Wait = parse_duration("15 s")
     """How long a file must have stayed the same before it is looked at as finished. Twelve times
     as long for one with holes, and after the take-in where nobody can tell whether it is written
     to."""

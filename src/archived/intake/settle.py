@@ -25,7 +25,7 @@ class Status(Protocol):
 
 
 QUIET = 15
-"""Seconds that a file must have stayed the same where nothing else is configured: longer than a
+"""Seconds that a file must have stayed the same, as [intake] quiet has it by default: longer than a
 scanner pauses between pages. Where nobody can tell whether a file is still open, as with separate
 accounts for scanners and service, nothing else tells its end."""
 

@@ -128,7 +128,7 @@ def checked_ticket(head: Record, files: Sequence[Record]) -> Ticket:
 
 
 def _listed(record: Record, place: int) -> Listed:
-    where = f"file {place}: "
+    where = f"file number {place}: "
     known, given = _sorted_out(record, _FILE_KEYS, _NOT_OF_FILE, where)
     path = known.get("path", "")
     if not path:

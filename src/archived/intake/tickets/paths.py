@@ -43,37 +43,37 @@ def checked_path(text: str) -> tuple[str, str]:
     path = unicodedata.normalize("NFC", text)
     shown = "".join(c if c.isprintable() else "?" for c in path[:80])
     wrong = _wrong(path)
-    return ("", f'"{shown}" {wrong}') if wrong else (path, "")
+    return ("", f'"{shown}": {wrong}') if wrong else (path, "")
 
 
 def _wrong(path: str) -> str:
     if unfit := unfit_character(path):
-        return f"has {unfit} in it"
+        return f"it has {unfit} in it"
     if "\\" in path:
-        return "is written with \\; write / between folders"
+        return "it is written with \\; write / between folders"
     if path.startswith("/") or _DRIVE.match(path):
-        return "is absolute; write it relative to the ticket's folder"
+        return "it is absolute; write it relative to the ticket's folder"
     if begins_a_formula(path):
-        return f'begins with "{path[0]}", as a formula does'
+        return f'it begins with "{path[0]}", as a formula does'
     if len(path.encode()) > _MOST_PATH:
-        return f"is longer than {_MOST_PATH} bytes"
+        return f"it is longer than {_MOST_PATH} bytes"
     parts = path.split("/")
     if len(parts) > MOST_DEPTH:
-        return f"lies deeper than {MOST_DEPTH} folders"
+        return f"it lies deeper than {MOST_DEPTH} folders"
     for part in parts:
         if wrong := _wrong_part(part):
             return wrong
     rule = rule_for(path.encode(), stat.S_IFREG)
-    return f"names a file that is left alone: {RULES[rule]}" if rule else ""
+    return f"it names a file that is left alone: {RULES[rule]}" if rule else ""
 
 
 def _wrong_part(part: str) -> str:
     if part == "":
-        return "has nothing between two /"
+        return "it has nothing between two /"
     if part in {".", ".."}:
-        return f'leaves its folder by "{part}"'
+        return f'it leaves its folder by "{part}"'
     if part != part.strip():
-        return "has a blank at the beginning or end of a name"
+        return "it has a blank at the beginning or end of a name"
     if len(part.encode()) > _MOST_NAME:
-        return f"has a name of more than {_MOST_NAME} bytes"
+        return f"it has a name of more than {_MOST_NAME} bytes"
     return ""

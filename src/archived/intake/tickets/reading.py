@@ -98,7 +98,7 @@ def _json_records(text: str) -> Records:
     every = files or []
     if len(every) > MOST_FILES:  # before a message or a copy is made of each
         return {}, every
-    records = [_json_record(f, f"file {place}: ") for place, f in enumerate(every, 1)]
+    records = [_json_record(f, f"file number {place}: ") for place, f in enumerate(every, 1)]
     return _json_record(found, ""), records
 
 
@@ -143,14 +143,15 @@ def _csv_records(text: str) -> Records:
                 continue
             if len(row) != len(columns.names):
                 _unreadable(
-                    f"line {reader.line_num}: {len(row)} cells under {len(columns.names)} columns"
+                    f"line number {reader.line_num}: {len(row)} cells under "
+                    f"{len(columns.names)} columns"
                 )
             _csv_row(dict(zip(columns.names, row, strict=True)), columns, head, files,
-                     f"line {reader.line_num}: ")  # fmt: skip
+                     f"line number {reader.line_num}: ")  # fmt: skip
             if len(files) > MOST_FILES:
                 break
     except csv.Error as error:
-        _unreadable(f"line {reader.line_num}: {error}")
+        _unreadable(f"line number {reader.line_num}: {error}")
     return head, files
 
 
