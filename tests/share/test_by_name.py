@@ -65,6 +65,9 @@ def test_documents_and_files_are_listed_by_a_part_of_their_name(told, answers):
     found = answers.answer("documents", {"name": "trình"})
     assert {each["name"] for each in found["documents"]} == {"tờ trình 1.txt", "tờ trình 2.txt"}
     assert [each["name"] for each in found["files"]] == ["tờ trình 3.pdf"]
+    told.drop("once more.txt", text="words of 'tờ trình 1.txt'")
+    [joined] = answers.answer("documents", {"name": "once more"})["documents"]
+    assert joined["name"] == "tờ trình 1.txt"
     assert [each["name"] for each in answers.answer("documents", {"name": "%"})["documents"]] == [
         "100%.txt"
     ]

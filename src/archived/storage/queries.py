@@ -86,7 +86,8 @@ class Queries:
         name: str | None = None, limit: int = 100, before: str | None = None,
     ) -> list[DocumentRow]:  # fmt: skip
         """Documents, newest first; `before` continues a listing after that id. `reviewed`: only
-        those that wait for a review, or were refused after one. `name`: whose name holds it.
+        those that wait for a review, or were refused after one. `name`: whose name
+        holds it, or that of a file that became or joined it.
         """
         statement = select(t.document).order_by(t.document.c.id.desc()).limit(limit)
         if states:
@@ -97,7 +98,11 @@ class Queries:
             statement = statement.where(t.document.c.dossier == dossier)
         if name is not None:
             part = unicodedata.normalize("NFC", name)
-            statement = statement.where(t.document.c.name.contains(part, autoescape=True))
+            joined = select(t.arrival.c.document).where(
+                t.arrival.c.document.is_not(None), t.arrival.c.name.contains(part, autoescape=True)
+            )
+            holds = t.document.c.name.contains(part, autoescape=True)
+            statement = statement.where(holds | t.document.c.id.in_(joined))
         if code is not None:
             statement = statement.where(t.document.c.code == code)
         if reviewed:
