@@ -220,8 +220,9 @@ def balance(lines: list[dict[str, Any]], name: str, total: dict[str, Any]) -> No
     archived, held = _("archived"), _("held")
     numbers = [seen, archived, held, _("ignored"), work, _("difference")]
     title = {"hotfolder": _("hot folder"), "device": _("device"), "day": _("day")}[name]
-    sheet = shown.Sheet([title, *numbers], right=numbers)
-    pages = shown.Sheet([title, seen, archived, held, work, unknown], right=[*numbers, unknown])
+    sheet = shown.Sheet([title, *numbers], right=numbers, give=title)
+    pages = shown.Sheet([title, seen, archived, held, work, unknown], right=[*numbers, unknown],
+                        give=title)  # fmt: skip
     for each in lines:
         if name == "day" and each is not total:
             each = {**each, name: day_text(date.fromisoformat(each[name]))}  # noqa: PLW2901

@@ -39,7 +39,7 @@ def missing(settings: Settings) -> Iterator[Missing]:
             yield Missing(
                 f"hotfolder.{folder.name}.path: there is no folder {folder.path}; until there is, "
                 "the hot folder is offline",
-                _command(folder.path, SCANNERS, "2770"),
+                for_scanners(folder.path),
             )
     for name, target in settings.targets.items():
         path = _folder_of(json.loads(target.options_json))
@@ -64,6 +64,11 @@ def _folder_of(options: dict[str, object]) -> Path | None:
     """The folder that a target keeps its copies in, where it has one."""
     path = options.get("path")
     return Path(path) if isinstance(path, str) and path.startswith("/") else None
+
+
+def for_scanners(path: Path) -> str:
+    """The command that makes a hot folder."""
+    return _command(path, SCANNERS, "2770")
 
 
 def _command(path: Path, group: str, mode: str) -> str:

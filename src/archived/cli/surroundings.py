@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from archived.cli.missing import for_scanners
 from archived.cli.shown import size
 from archived.locale import _
 
@@ -168,7 +169,8 @@ def _hot_folder(folder: HotFolderSetting, *, ours: bool) -> Iterator[Finding]:
 
     name, path = f"hot folder {folder.name}", folder.path
     if not path.is_dir():
-        why = "make it, or mount the share; until then the folder is offline"
+        made = for_scanners(path)
+        why = f"run: {made}; or mount the share; until then the folder is offline"
         yield Finding(name, f"{path} is there", "no", why)
         return
     yield Finding(name, f"{path} is there", "yes", mount_of(path))

@@ -9,7 +9,6 @@ import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -49,11 +48,11 @@ def resolve(catalog: Catalog, typed: str) -> str:
         return ids[0]
     named = _documents_named(catalog, wanted) if wanted else []
     if len(named) == 1:
-        return named[0][0]
+        return named[0]
     if named:
-        told = "; ".join(f"{one} ({state}, {at:%Y-%m-%d %H:%M} UTC)" for one, state, at in named)
         raise NoSuchDocument(
-            f'{len(named)} documents have the name "{wanted}": {told}', hint="name one by its id"
+            f'{len(named)} documents have the name "{wanted}": {", ".join(named)}',
+            hint="name one by its id; archivectl documents --name tells them apart",
         )
     if ids:
         raise NoSuchDocument(
@@ -73,18 +72,18 @@ def _named(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     return (column == name) | column.endswith(f"/{name}", autoescape=True)
 
 
-def _documents_named(catalog: Catalog, name: str) -> Sequence[tuple[str, str, datetime]]:
-    """Id, state and when it came of documents with a name, also of what joined them; the newest."""
+def _documents_named(catalog: Catalog, name: str) -> Sequence[str]:
+    """Ids of documents with a name, also of what joined them; the newest."""
     d, a = t.document.c, t.arrival.c
     joined = select(a.document).where(a.document.is_not(None), _named(a.name, name))
     found = (
-        select(d.id, d.state, d.received)
+        select(d.id)
         .where(_named(d.name, name) | d.id.in_(joined))
         .order_by(d.id.desc())
         .limit(_MOST)
     )
     with catalog.reading() as connection:
-        return [(row[0], str(row[1]), row[2]) for row in connection.execute(found)]
+        return list(connection.execute(found).scalars())
 
 
 def files_named(catalog: Catalog, name: str, *, part: bool = False) -> list[Arrival]:
