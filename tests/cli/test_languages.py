@@ -210,7 +210,7 @@ def test_json_is_the_same_in_every_language(house: Any):
 def test_an_error_is_english_for_programs_and_vietnamese_for_people(house: Any):
     told = house.ctl("show", "zzz", env=VIETNAMESE)
     assert told.returncode == 4
-    assert told.stderr.startswith("không tài liệu nào có mã bắt đầu hay kết thúc bằng 'zzz'")
+    assert told.stderr.startswith("không có tài liệu nào tên là 'zzz'")
     wrong = json.loads(house.ctl("--json", "show", "zzz", env=VIETNAMESE).stderr)["error"]
     assert wrong["code"] == "no-such-document"
     assert wrong["message"] == "no document has the name 'zzz', and no id begins or ends with it"

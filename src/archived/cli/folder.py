@@ -111,23 +111,27 @@ def _interrupt(number: int, _frame: Any) -> None:
 
 
 def _known(config: Path | None, folder: Path) -> tuple[Path, Known]:
-    """What the configuration says already; nothing when there is none that can be read."""
+    """What the configuration says already, and the file that has the folder's table; nothing when
+    there is none that can be read.
+    """
     from archived.config.files import read
     from archived.config.sample import written
     from archived.intake.probe.advice import Known
 
     file = place.chosen(config)
     try:
-        tables = read(file).tables
+        source = read(file)
     except (ArchivedError, OSError):
         return file, Known()
-    folders, pipelines = tables.get("hotfolder"), tables.get("pipeline")
+    folders, pipelines = (source.tables.get(key) for key in ("hotfolder", "pipeline"))
     named = {n: t for n, t in folders.items() if isinstance(t, dict)} if isinstance(
         folders, dict
     ) else {}  # fmt: skip
     name = next((n for n, table in named.items() if _is_path(table.get("path"), folder)), "")
     kept = {key: written(value) for key, value in named.get(name, {}).items()}
     lines = list(pipelines) if isinstance(pipelines, dict) else []
+    here = (each.name for each in source.files if name in each.tables.get("hotfolder", ()))
+    file = file.parent / next(here, file.name)
     return file, Known(name, kept, [other for other in named if other != name], lines)
 
 
