@@ -167,10 +167,10 @@ def _paper(it: Receipt, zone: tzinfo) -> list[str]:
     if it.safe_at is not None and not it.grew:
         listed = list_of(it.safe_at.astimezone(zone).date())
         return [
-            f"Tài liệu đã AN TOÀN từ {clock(it.safe_at, zone)}: ĐƯỢC PHÉP cất bản giấy.",
-            f"Tài liệu có tên trong danh sách safe\\{listed}.",
-            f"The document has been SAFE since {clock(it.safe_at, zone)}: the paper MAY go back.",
-            f"It stands in the list safe\\{listed}.",
+            f"Tài liệu đã AN TOÀN từ {clock(it.safe_at, zone)}, có tên trong danh sách",
+            f'safe\\{listed}: được phép cất bản giấy hay chưa, xem cột "Bản giấy".',
+            f"The document has been SAFE since {clock(it.safe_at, zone)} and stands in",
+            f'safe\\{listed}: its column "Paper" says whether the paper may go back.',
         ]
     lines = []
     if it.again and it.held:

@@ -174,6 +174,7 @@ class Voice:
         match event.name:
             case "document-admitted" | "arrival-repeated":
                 self._give_receipts(document)
+                days |= self._list_gone(document)
             case "document-source-grew":
                 self._give_receipts(document, arrival=event.facts.get("arrival"))
             case "document-refused":
@@ -204,6 +205,13 @@ class Voice:
             # The JSON comes last: where it is, the other is.
             self._put(RECEIPTS, f"{name}.txt", texts.receipt_text(receipt, zone))
             self._put(RECEIPTS, f"{name}.json", texts.receipt_json(receipt, zone))
+
+    def _list_gone(self, document: DocumentRow) -> set[date]:
+        """The day of the list that a receipt names, where that was removed for want of room."""
+        if document.state is not State.SAFE or document.safe_at is None:
+            return set()
+        day = document.safe_at.astimezone(self.card.zone).date()
+        return set() if self._shelf.has(SAFE, texts.list_of(day)) else {day}
 
     def _say_refused(self, document: DocumentRow, at: datetime) -> None:
         it = texts.Held(document.path, document.name, "", at, document=document.id)
