@@ -29,6 +29,8 @@ _MOST = 10
 class OnlyAFile(NoSuchDocument):
     """What was named lies in a hot folder and is no document: `file` is its arrival."""
 
+    code = NoSuchDocument.code
+
     def __init__(self, file: Arrival) -> None:
         super().__init__(
             f'the file "{file.name}" lies in the hot folder {file.hotfolder} and is no document',
