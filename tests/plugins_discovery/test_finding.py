@@ -67,8 +67,8 @@ def test_a_missing_plugin_lists_what_is_there_and_how_to_get_it(bench):
     )
     assert "inkjet" in error.message.partition("(installed: ")[2]
     assert error.hint == (
-        "install it where archived lives: archivectl plugins install WHEEL, "
-        f"or put inkjte.py into {bench.folder}"
+        "install it where archived lives: archivectl plugins install WHEEL, then "
+        f"systemctl restart archived; or put inkjte.py into {bench.folder}"
     )
     assert error.exit_status == os.EX_CONFIG
 
