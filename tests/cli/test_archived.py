@@ -157,7 +157,7 @@ class Options(StageConfig):
 class Sharing(Stage[Options]):
     name = "sharing"
     version = "1"
-    needs = Needs(system_calls=("ipc",))
+    needs = Needs(system_calls=("ipc",), worker="kept")
 
     def run(self, document, context):
         return Result()
@@ -168,7 +168,7 @@ def register_stages(register):
 """
 
 
-def test_check_shows_which_stages_may_make_further_system_calls(house: Any, tmp_path: Path):
+def test_check_shows_what_a_stage_has_beyond_others(house: Any, tmp_path: Path):
     (tmp_path / "plugins").mkdir(mode=0o755)
     (tmp_path / "plugins/sharing.py").write_text(SHARING)
     config = house.write(
@@ -191,7 +191,8 @@ def test_check_shows_which_stages_may_make_further_system_calls(house: Any, tmp_
     said = house.run("archived", "check", config=config)
     assert "stage sharing: may make further system calls: ipc" in said.stdout, said.stderr
     (it,) = json.loads(house.run("archived", "--json", "check", config=config).stdout)["stages"]
-    assert it["system_calls"] == ["ipc"]
+    assert "stage sharing: one process does its steps, one after another" in said.stdout
+    assert (it["system_calls"], it["worker"]) == (["ipc"], "kept")
 
 
 def test_doctor_tries_what_it_says_and_names_what_is_missing(new_house: Any):

@@ -74,6 +74,11 @@ def refused(bench, source):
             "(groups: devices, ipc)",
         ),
         (
+            'version = "1.0"',
+            'version = "1.0"\n    needs = Needs(worker="keep")',
+            "needs.worker: 'keep' is neither 'fresh' nor 'kept'",
+        ),
+        (
             "'''The word.'''",
             "",
             'option "wording" has no documentation; write a string under it',

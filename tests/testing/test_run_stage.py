@@ -45,6 +45,19 @@ class Moody(Stage[Options]):
         )
 
 
+class Kept(Stage[StageConfig]):
+    name = "kept"
+    version = "1"
+    needs = Needs(worker="kept")
+
+    def __init__(self):
+        self.seen = []
+
+    def run(self, document, context):
+        self.seen.append(document.main.path.read_text())
+        return Result(facts={"pid": os.getpid(), "seen": self.seen})
+
+
 class Pdfs(Stage[StageConfig]):
     name = "pdfs"
     version = "1"
@@ -116,3 +129,9 @@ def test_a_class_inside_a_function_is_explained(letter: Path):
 def test_the_fixtures_come_with_the_package(run_stage, sample, letter: Path, tmp_path: Path):
     assert run_stage(Moody, letter).folder.is_relative_to(tmp_path)
     assert callable(sample)
+
+
+def test_a_stage_that_keeps_its_worker_has_it_from_call_to_call(letter):
+    calls = [run_stage(Kept, letter).facts for _ in range(3)]
+    assert len({facts["pid"] for facts in calls}) == 1
+    assert calls[-1]["seen"] == ["Kính gửi"] * 3

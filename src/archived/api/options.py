@@ -106,7 +106,13 @@ _open: dict[str, int] = {}
 
 
 def handed_over(files: Mapping[str, int]) -> None:
-    """For the core, in a step's process: paths of secrets that were given to it as open files."""
+    """For the core, in a step's process: paths of secrets that were given to it as open files.
+
+    Those that were given to it before are closed.
+    """
+    for descriptor in _open.values():
+        os.close(descriptor)
+    _open.clear()
     _open.update(files)
 
 

@@ -118,12 +118,14 @@ class Document:
 
 SYSTEM_CALL_GROUPS = ("devices", "ipc")
 """What `Needs.system_calls` may name."""
+WORKERS = ("fresh", "kept")
+"""What `Needs.worker` may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What running a stage costs and may touch. All of it can be set per stage in TOML but
-    `programs`, `network`, `targets` and `system_calls`.
+    `programs`, `network`, `targets`, `system_calls` and `worker`.
 
     `timeout`: wall clock for one attempt. `attempts`: how often a broken step is tried.
     `lane`: a concurrency class whose size is set under `[lanes]`. `memory`: address space of the
@@ -133,6 +135,12 @@ class Needs:
     system calls that its child may make beyond what every child may: "ipc" (System V and POSIX
     queues, shared memory and semaphores, files in memory), "devices" (every ioctl, on the devices
     that its options name too). Declare only what the stage cannot work without.
+
+    `worker`: "fresh", a process for each attempt; or "kept", one process that does one step after
+    another, for a stage that owns something dear, such as the session of a token. Its `Stage` is
+    made once and `run` is called again and again: what it puts into `self` stays. The process is
+    ended after a step that failed or was postponed, at a deadline, after some steps or some
+    minutes without any, and when the configuration changes, always without warning.
     """
 
     timeout: timedelta = timedelta(minutes=10)
@@ -143,6 +151,7 @@ class Needs:
     network: bool = False
     targets: bool = False
     system_calls: tuple[str, ...] = ()
+    worker: str = "fresh"
 
     @property
     def memory_bytes(self) -> int:
@@ -327,7 +336,10 @@ class Stage(ABC, Generic[O]):
 
     @abstractmethod
     def run(self, document: Document, context: Context[O]) -> Result:
-        """Do the work. Called in a process of its own; running it twice must be fine."""
+        """Do the work. Called in a process of its own; running it twice must be fine.
+
+        With `Needs(worker="kept")` it is called for one document after another, on one object.
+        """
 
 
 def digest_file(path: Path, algorithm: str = "sha512") -> str:

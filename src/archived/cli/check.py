@@ -56,7 +56,8 @@ def check(session: Session, no_stages: bool) -> None:
         with busy(_("the stages look at their surroundings ...")), ended_in_order():
             report["stages"] = stages(settings)
         for stage in report["stages"]:
-            stage["system_calls"] = list(settings.stages[stage["stage"]].needs.system_calls)
+            needs = settings.stages[stage["stage"]].needs
+            stage |= {"system_calls": list(needs.system_calls), "worker": needs.worker}
     found = {stage["verdict"] for stage in report["stages"]}
     _tell(session, report, PROBLEM if "no" in found else OK)
 
@@ -150,7 +151,7 @@ def _judged(name: str, problems: list[str]) -> dict[str, Any]:
     real = [p for p in problems if not p.startswith(_COULD_NOT)]
     verdict = "no" if real else "not established" if could_not else "yes"
     return {"stage": name, "verdict": verdict, "problems": real, "why": "; ".join(could_not),
-            "system_calls": []}  # fmt: skip
+            "system_calls": [], "worker": "fresh"}  # fmt: skip
 
 
 def _tell(session: Session, report: dict[str, Any], status: int) -> None:
@@ -170,6 +171,9 @@ def _tell(session: Session, report: dict[str, Any], status: int) -> None:
             told = _("stage {stage}: may make further system calls: {groups}")
             groups = ", ".join(stage["system_calls"])
             shown.line(told.format(stage=stage["stage"], groups=groups), "yellow")
+        if stage["worker"] == "kept":
+            told = _("stage {stage}: one process does its steps, one after another")
+            shown.line(told.format(stage=stage["stage"]), "yellow")
         for problem in stage["problems"]:
             told = _("stage {stage}: {problem}")
             shown.line(told.format(stage=stage["stage"], problem=heard(problem)), "red")

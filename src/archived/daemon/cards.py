@@ -48,7 +48,7 @@ def _stage(stage: StageSetting, limits: Limits) -> StageCard:
         options=json.loads(stage.options_json), options_digest=stage.options_digest,
         accepts=tuple(stage.cls.accepts), lane=stage.needs.lane, timeout=stage.needs.timeout,
         memory=stage.needs.memory_bytes, network=stage.needs.network, targets=stage.needs.targets,
-        system_calls=stage.needs.system_calls,
+        system_calls=stage.needs.system_calls, kept=stage.needs.worker == "kept",
         limits=Limits(stage.needs.attempts, limits.first_wait, limits.longest_wait),
         any_original=stage.cls.any_original, space=stage.space,
         code={stage.distribution or stage.plugin: f"sha256:{stage.code_sha256}"},
@@ -122,14 +122,15 @@ def accounts(settings: Settings) -> dict[str, Account]:
     """The stages that do not share their lane's account, where steps have accounts of their own.
 
     What makes copies or writes to folders that its options name works on files of the service's
-    account, and has that. What is given a secret has an account that no other stage's steps have.
+    account, and has that. What is given a secret, or keeps its worker, has an account that no other
+    stage's steps have.
     """
     found: dict[str, Account] = {}
     for name, stage in settings.stages.items():
         options = json.loads(stage.options_json)
         if stage.needs.targets or any(options.get(option) for option in stage.cls.writes):
             found[name] = "service"
-        elif any(secrets_of(options)):
+        elif stage.needs.worker == "kept" or any(secrets_of(options)):
             found[name] = "own"
     return found
 

@@ -30,8 +30,15 @@ PROCESSES_LIMIT = 128
 LOG_LIMIT = 64 * 2**10
 """Bytes of a step's output that are kept: the first quarter and the end."""
 
+NOT_BEGUN = "not-begun"
+"""Why a step ended that its kept worker never began: nothing of it has happened."""
+DISOBEYED = "disobeyed"
+"""Why a kept worker was killed that said or did what it may not between its steps."""
+
 TEMPORARY = ".tmp"
 """Folder inside a step's own for TMPDIR and HOME; nothing in it is output."""
+LEFT = ".left"
+"""Folder inside a step's own for what a kept worker left there; what it returned is copied out."""
 
 Json = Mapping[str, Any]
 
@@ -182,6 +189,8 @@ class Request:
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name -> `{"kind": ..., "options": {...}}`."""
     limits: Limits = Limits()
+    kept: bool = False
+    """Whether the process that does it stays for the stage's next step."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -194,6 +203,7 @@ class Request:
             "deadline": self.deadline.isoformat(),
             "targets": {name: dict(target) for name, target in self.targets.items()},
             "limits": asdict(self.limits),
+            "kept": self.kept,
         }
 
     @classmethod

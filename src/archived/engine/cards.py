@@ -37,6 +37,8 @@ class StageCard:
     any_original: bool = False
     system_calls: tuple[str, ...] = ()
     """Groups of system calls it may make beyond what every step may; see `api.Needs`."""
+    kept: bool = False
+    """One process does its steps, one after another; see `api.Needs`."""
     space: float = 0.0
     """Times the document's size that is kept free on the disk for one attempt; see `room`."""
     code: Mapping[str, str] = field(default_factory=dict)

@@ -1,19 +1,35 @@
-"""What a fork server knows of one of its children: a step's process."""
+"""What a fork server knows of one of its children: a step's process, or a kept worker."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from archived.engine.boundary import DISOBEYED, NOT_BEGUN
 from archived.engine.listener import Listener
+from archived.engine.process_usage import cpu_of, peak_of, reset_peak
+
+NO_STEP = ""
+"""The step of a kept worker that has none now."""
+JOB, BEGUN, DONE, LAST = b"job", b"begun", b"done", b"last"
+"""What is said on the line to a kept worker. It says `LAST` when it should be replaced."""
+_BEGIN_SECONDS = 10.0
 
 
 @dataclass(eq=False)
 class Child:
-    """One step's process. `why` is set when we were the ones to kill it."""
+    """One step's process. `why` is set when we were the ones to kill it.
+
+    A kept worker has a `line`: a socket by which it is told of its further steps, and says when it
+    has begun and ended one.
+    """
 
     step: str
     pid: int
@@ -29,6 +45,68 @@ class Child:
     end: dict[str, Any] | None = None
     """Set once it is dead and waits for its stray descendants to be gone."""
     sweep_until: float = 0.0
+    line: int = -1
+    begun: bool = True
+    settling: bool = False
+    """It has said that its step has ended; what the step left running is being killed."""
+    last: bool = False
+    """It is to be ended after this step."""
+    cpu_seconds: int | None = None
+    """Processor time of one step of a kept worker; that of others is limited by the kernel."""
+    cpu_before: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether it is a kept worker that has no step, so that nothing of it may go on."""
+        return self.settling or self.step == NO_STEP
+
+    def give(self, job: Mapping[str, Any], fds: Sequence[int]) -> bool:
+        """Give a kept worker its next step. `False`: it is not there any more."""
+        try:
+            with socket.socket(fileno=os.dup(self.line)) as line:
+                socket.send_fds(line, [JOB], list(fds))
+        except OSError:
+            return False
+        self.step, self.began, self.seconds = job["step"], time.monotonic(), job["seconds"]
+        self.ends = self.began + min(self.seconds, _BEGIN_SECONDS)
+        self.begun, self.cpu_seconds = False, job["cpu_seconds"]
+        self.cpu_before = cpu_of(self.pid)
+        reset_peak(self.pid)
+        return True
+
+    def hear(self, said: bytes) -> None:
+        """What a kept worker says on its line. Anything out of turn ends it."""
+        if said == BEGUN and not self.begun and not self.resting:
+            self.begun, self.ends = True, self.began + self.seconds
+        elif said in (DONE, LAST) and self.begun and not self.resting:
+            self.settling, self.last, self.ends = True, said == LAST, math.inf
+        else:
+            self.kill(DISOBEYED)
+
+    def judge(self, now: float) -> None:
+        """Kill it when its time is over, on the clock or of the processor."""
+        if now >= self.ends:
+            self.kill("timed-out" if self.begun else NOT_BEGUN)
+        elif self._works() and cpu_of(self.pid) - self.cpu_before > (self.cpu_seconds or math.inf):
+            self.kill("timed-out")
+
+    def _works(self) -> bool:
+        return self.line >= 0 and not self.resting
+
+    def rest(self, now: float) -> dict[str, Any]:
+        """Its step has ended and it has none now: how the step ended."""
+        end = {
+            "step": self.step, "status": 0, "signal": None, "strays": 0,
+            "usage": {
+                "wall": now - self.began, "cpu": max(0.0, cpu_of(self.pid) - self.cpu_before),
+                "peak_memory": peak_of(self.pid),
+            },
+            "refused": dict(self.listener.refused),
+        }  # fmt: skip
+        self.listener.refused.clear()
+        self.step, self.settling, self.ends = NO_STEP, False, math.inf
+        return end
 
     def kill(self, why: str) -> None:
         """Kill it and its group. Until it is waited for, its pid cannot be another's."""

@@ -1,8 +1,10 @@
-"""Who was started by whom, as the system tells it in /proc."""
+"""Who was started by whom, as the system tells it in /proc; and how the descendants are killed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from pathlib import Path
 
 
@@ -24,6 +26,37 @@ def children_of(pid: int) -> list[int]:
         ]
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN, one that failed us, or a thread ended
         return [other for other in _processes() if _parent(other) == pid]
+
+
+def kill_below(root: int) -> int:
+    """Kill what descends from a process, itself excepted; how many were alive.
+
+    What ends meanwhile leaves its own children to `root`, so nothing is left only when none was
+    found. One that is dead and that `root` has not waited for does not count. Raises `OSError`
+    when the system cannot tell.
+    """
+    found, unseen = 0, [(root, child) for child in children_of(root)]
+    while unseen:
+        parent, pid = unseen.pop()
+        with contextlib.suppress(ProcessLookupError):
+            process = os.pidfd_open(pid)
+            try:
+                # Opened, its number cannot become another's: whose it is can be asked now.
+                if _parent(pid) != parent or _is_dead(pid):
+                    continue
+                unseen += [(pid, child) for child in children_of(pid)]
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+                found += 1
+            finally:
+                os.close(process)
+    return found
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def _processes() -> list[int]:

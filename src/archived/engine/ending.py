@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from archived.engine.boundary import PROCESSES_LIMIT
+from archived.engine.boundary import DISOBEYED, NOT_BEGUN, PROCESSES_LIMIT
 from archived.engine.worker.protocol import Malformed, Reply, clean
 from archived.engine.worker.results import outcome_from_json
 from archived.model.outcome import Ending, Outcome, Usage
@@ -73,6 +73,8 @@ class Ended:
     refused: Mapping[str, int]
     """Name of a system call -> how often the step's filter refused it."""
     cannot_start: str
+    kept: bool = False
+    """Whether the worker that did it rests and takes the next one."""
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Ended:
@@ -81,7 +83,7 @@ class Ended:
             why=str(message["why"]), status=message["status"], signal=message["signal"],
             usage=Usage(**message["usage"]), strays=int(message["strays"]),
             refused={str(name): int(count) for name, count in message["refused"].items()},
-            cannot_start=str(message["cannot_start"]),
+            cannot_start=str(message["cannot_start"]), kept=message.get("kept") is True,
         )  # fmt: skip
 
 
@@ -115,6 +117,8 @@ def _judge(ended: Ended, reply: Reply) -> Outcome:
         return no_runner(ended.cannot_start)
     if reply.problem:
         return _bad_output(reply.problem)
+    if ended.why == NOT_BEGUN:
+        return _killed(ended.why)
     if ended.signal is not None:
         return _killed(ended.why) if ended.why else _crashed(ended.signal)
     if reply.broken_off:
@@ -151,6 +155,15 @@ def _killed(why: str) -> Outcome:
             "look at what is special about the document; if others fare the same, report it to the "
             "stage's author",
         )
+    if why == DISOBEYED:
+        return Outcome(
+            Ending.BROKE,
+            "stage-error",
+            "the stage's kept worker went on after its step had ended, or said what it may not",
+            "report it to the stage's author: between two steps it starts nothing",
+        )
+    if why == NOT_BEGUN:
+        return no_runner("the kept worker did not take it")
     if why == "step-unwatched":
         return no_runner("it could not be watched")
     return SHUTDOWN

@@ -5,11 +5,13 @@ Single-threaded, and it never runs a stage's code itself beyond importing it. St
 other end of the socket FD does. The daemon starts it in its own account, or the service manager
 does in another; USER is then whom it serves.
 
-Messages are JSON objects, one a packet. In: `start`, `job`, `kill`. Out: `ready` or `failed`,
-`ended`. A job brings three descriptors for its child: to read what it is asked from, to answer on,
-to print on; and one for each secret that is handed over. Nothing of them is read here: what one
-step is asked or says is data of a stranger, and must not be in the memory that the next one is
-forked with.
+Messages are JSON objects, one a packet. In: `start`, `job`, `kill`, `retire`. Out: `ready` or
+`failed`, `ended`. A job whose `worker` is `new` is done by a child that stays and rests; one whose
+`worker` is `same` is passed on to that child; `retire` ends it, and is told as ended.
+
+A job brings three descriptors for its child: to read what it is asked from, to answer on, to print
+on; and one for each secret that is handed over. Nothing of them is read here: what one step is
+asked or says is data of a stranger, and must not be in the memory that the next one is forked with.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import contextlib
 import errno
 import gc
 import json
+import math
 import os
 import pwd
 import selectors
@@ -33,12 +36,14 @@ from typing import Any, NoReturn
 
 from archived.engine import births, sandbox, syscall_table
 from archived.engine.births import TooMany
+from archived.engine.boundary import DISOBEYED, NOT_BEGUN
 from archived.engine.broker import Brokers
-from archived.engine.child import Child
-from archived.engine.descent import own_children
+from archived.engine.child import NO_STEP, Child
+from archived.engine.descent import kill_below, own_children
 from archived.engine.handover import SECRETS_LIMIT
 from archived.engine.listener import Listener
 from archived.engine.registry import Registry, load_plugins, preload
+from archived.engine.watchdog import Watchdog
 from archived.engine.worker import child as worker
 from archived.errors import AccountError, PluginError
 
@@ -46,6 +51,8 @@ START_SECONDS = 120
 """Importing every plug-in must be done by then, or the fork server is killed by its alarm."""
 _STRAYS_SECONDS = 10.0
 _STRAYS_POLL = 0.01
+_CPU_POLL = 1.0
+"""Seconds between two looks at the processor time of a kept worker's step."""
 _MESSAGE_LIMIT = 2**20
 _DESCRIPTORS = 3
 _CREDENTIALS = struct.Struct("3i")
@@ -115,8 +122,8 @@ class ForkServer:
                 key.data()
             now = time.monotonic()
             for child in self.children.values():
-                if now >= child.ends:
-                    child.kill("timed-out")
+                child.judge(now)
+            self._settle(now)
             self._sweep(now)
 
     def tell(self, message: Mapping[str, Any]) -> None:
@@ -144,10 +151,15 @@ class ForkServer:
         data, fds = self._receive()
         message = json.loads(data)
         try:
-            if message["do"] == "job":
-                self._fork(message, fds)
-            elif child := self.children.get(message["step"]):
-                child.kill(message["why"])
+            match message["do"]:
+                case "job" if message.get("worker") == "same":
+                    self._pass_on(message, fds)
+                case "job":
+                    self._fork(message, fds)
+                case "retire":
+                    self._retire(message["step"])
+                case "kill" if child := self.children.get(message["step"]):
+                    child.kill(message["why"])
         finally:
             for fd in fds:
                 os.close(fd)
@@ -161,13 +173,17 @@ class ForkServer:
 
     def _until_event(self) -> float | None:
         waiting = [c.ends for c in self.children.values() if c.end is None and not c.why]
-        until = max(0.0, min(waiting) - time.monotonic()) if waiting else None
-        if any(child.end for child in self.children.values()):
-            return min(_STRAYS_POLL, until if until is not None else _STRAYS_POLL)
-        return until
+        until = max(0.0, min(waiting, default=math.inf) - time.monotonic())
+        if any(child.end or child.settling for child in self.children.values()):
+            until = min(until, _STRAYS_POLL)
+        elif any(child.line >= 0 and not child.resting for child in self.children.values()):
+            until = min(until, _CPU_POLL)
+        return until if until < math.inf else None
 
     def _fork(self, job: dict[str, Any], fds: list[int]) -> None:
         began, parent = time.monotonic(), os.getpid()
+        if kept := "worker" in job:
+            self._replace_kept()
         hand_over: list[int] = []
         if len(fds) != _DESCRIPTORS + job["secrets"]:
             # The kernel drops those that find no room in our table.
@@ -175,23 +191,29 @@ class ForkServer:
             return
         try:
             hand_over += (end.detach() for end in socket.socketpair())
+            if kept:
+                pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                hand_over += (end.detach() for end in pair)
             pid = os.fork()
         except OSError as error:
             for end in hand_over:
                 os.close(end)
             self._cannot(job, error)
             return
-        hand, hand_in = hand_over
+        ours, theirs = hand_over[::2], hand_over[1::2]
         if pid == 0:
             with contextlib.suppress(BaseException):
-                self._let_go(hand)
+                self._let_go(ours)
             asked, reply, output, *secrets = fds
-            worker.serve(self.registry, parent, asked, reply, output, hand_in, secrets)
-        os.close(hand_in)
+            hand, line = (*theirs, -1)[:2]
+            worker.serve(self.registry, parent, asked, reply, output, hand, secrets, line)
+        for end in theirs:
+            os.close(end)
         try:
             watch = os.pidfd_open(pid)
         except OSError as error:  # nobody would tell us of its end
-            os.close(hand)
+            for end in ours:
+                os.close(end)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             self._cannot(job, error)
@@ -203,11 +225,83 @@ class ForkServer:
             began=began,
             ends=began + job["seconds"],
             listener=Listener(pid, job["processes"], self.brokers),
-            hand=hand,
+            hand=ours[0],
+            cpu_seconds=job.get("cpu_seconds"),
         )
         self.children[child.step] = child
         self._watch(child, child.watch, self._reap)
-        self._watch(child, hand, self._take_listener)
+        self._watch(child, child.hand, self._take_listener)
+        if kept:
+            child.line = ours[1]
+            os.set_blocking(child.line, False)
+            self._watch(child, child.line, self._hear_worker)
+
+    def _replace_kept(self) -> None:
+        """One is there that the daemon does not count on any more."""
+        if (child := self.children.pop(NO_STEP, None)) is not None:
+            child.step = f"replaced-{child.pid}"
+            self.children[child.step] = child
+            child.kill("retired")
+
+    def _pass_on(self, job: Mapping[str, Any], fds: list[int]) -> None:
+        """Give a job to the kept worker that rests; when none does, it has not begun."""
+        child = self.children.pop(NO_STEP, None)
+        whole = len(fds) == _DESCRIPTORS + job["secrets"]
+        if child is not None and child.end is None and whole and child.give(job, fds):
+            self.children[child.step] = child
+            return
+        if child is not None:
+            child.kill(NOT_BEGUN)
+            self.children[NO_STEP] = child
+        self._tell_ended(job["step"], NOT_BEGUN)
+
+    def _retire(self, step: str) -> None:
+        """End the kept worker that rests; told as the end of `step`, when nothing of it is left."""
+        child = self.children.pop(NO_STEP, None)
+        if child is None:
+            self._tell_ended(step, "retired")
+            return
+        child.step = step
+        self.children[step] = child
+        child.kill("retired")
+
+    def _hear_worker(self, child: Child) -> None:
+        """What a kept worker says on its line: few bytes, and any descriptors are dropped."""
+        if child.line < 0:
+            return
+        try:
+            said = os.read(child.line, 16)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            said = b""
+        if said:
+            child.hear(said)
+        else:
+            self._close(child, "line")  # of its end its own descriptor tells
+
+    def _settle(self, now: float) -> None:
+        """Of kept workers whose step has ended: kill what it started, then say that it has ended.
+
+        Its processes are its children, or ours when they have left it: both are looked for.
+        """
+        for child in [child for child in self.children.values() if child.settling]:
+            if child.end is not None or child.why:
+                child.settling = False
+                continue
+            if kill_below(child.pid) + self._kill_strays():
+                child.sweep_until = child.sweep_until or now + _STRAYS_SECONDS
+                if now >= child.sweep_until:
+                    child.kill(DISOBEYED)
+                continue
+            del self.children[child.step]
+            self.children[NO_STEP], child.sweep_until = child, 0.0
+            self.tell({
+                "did": "ended", "why": "", "cannot_start": "", **child.rest(now),
+                "kept": not child.last,
+            })  # fmt: skip
+            if child.last:
+                child.kill("retired")
 
     def _watch(self, child: Child, fd: int, act: Callable[[Child], None]) -> None:
         """Do `act` when the descriptor is ready. What fails for one step ends that step alone."""
@@ -233,41 +327,37 @@ class ForkServer:
         if child.asks < 0:
             return
         try:
-            child.listener.answer(child.asks)
+            child.listener.answer(child.asks, no_births=child.resting)
         except EOFError:
             self._close(child, "asks")
         except TooMany:
-            child.kill("too-many-processes")
+            child.kill(DISOBEYED if child.resting else "too-many-processes")
             child.listener.close()
             self._close(child, "asks")  # whoever left its group has no more children either
 
     def _cannot(self, job: Mapping[str, Any], error: OSError) -> None:
         """The system has no process or descriptor to spare: the other steps go on all the same."""
-        self.tell(
-            {
-                "did": "ended",
-                "step": job["step"],
-                "why": "",
-                "status": None,
-                "signal": None,
-                "usage": {},
-                "refused": {},
-                "cannot_start": str(error),
-                "strays": 0,
-            }
-        )
+        self._tell_ended(job["step"], cannot_start=str(error))
 
-    def _let_go(self, hand: int) -> None:
+    def _tell_ended(self, step: str, why: str = "", cannot_start: str = "") -> None:
+        """Of a step of which nothing happened."""
+        self.tell({
+            "did": "ended", "step": step, "why": why, "status": None, "signal": None, "usage": {},
+            "refused": {}, "cannot_start": cannot_start, "strays": 0,
+        })  # fmt: skip
+
+    def _let_go(self, ours: list[int]) -> None:
         """In a fresh child: drop every descriptor that belongs to the fork server."""
         self.link.close()
         self.selector.close()
         self.brokers.let_go()
         for child in self.children.values():
-            for fd in (child.watch, child.hand, child.asks):
+            for fd in (child.watch, child.hand, child.asks, child.line):
                 if fd >= 0:
                     os.close(fd)
             child.listener.let_go()
-        os.close(hand)
+        for fd in ours:
+            os.close(fd)
 
     def _close(self, child: Child, fd_name: str) -> None:
         fd: int = getattr(child, fd_name)
@@ -282,7 +372,7 @@ class ForkServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # before the wait, while the number is still ours
         _, status, used = os.wait4(child.pid, 0)
-        for fd_name in ("watch", "hand", "asks"):
+        for fd_name in ("watch", "hand", "asks", "line"):
             self._close(child, fd_name)
         child.listener.close()
         now = time.monotonic()
@@ -327,11 +417,13 @@ class ForkServer:
 
     def _report(self, child: Child, strays: int) -> None:
         del self.children[child.step]
+        if child.step == NO_STEP:
+            return
         self.tell(
             {
                 "did": "ended",
                 "step": child.step,
-                "why": child.why,
+                "why": child.why if child.begun else NOT_BEGUN,
                 **(child.end or {}),
                 "refused": dict(child.listener.refused),
                 "cannot_start": "",
@@ -354,33 +446,6 @@ class ForkServer:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(_STRAYS_POLL / 4)
         os._exit(1)
-
-
-class Watchdog:
-    """The service manager's (`sd_notify(3)`), for one that was started by it: fed by the loop."""
-
-    def __init__(self, address: str, every: float) -> None:
-        self.every = every
-        self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._next = 0.0
-
-    @classmethod
-    def of_environment(cls) -> Watchdog | None:
-        """Taken out of it, for it is nothing of the steps'."""
-        address, wait = os.environ.pop("NOTIFY_SOCKET", ""), os.environ.pop("WATCHDOG_USEC", "")
-        for name in ("WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
-            os.environ.pop(name, None)
-        return cls(address, int(wait) / 4e6) if address and wait else None
-
-    def feed(self) -> None:
-        """Say that the loop goes on, now and then."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + self.every / 2
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            line.setblocking(False)
-            line.sendto(b"WATCHDOG=1", self._address)
 
 
 def _use_environment(given: Mapping[str, str]) -> None:

@@ -16,12 +16,15 @@ Account = Literal["service", "own"]
 """What a stage has instead of its lane's account: the service's, or one that is its alone."""
 
 _SHARED, _SERVICE = "", " service"
+"""Names of fork servers that no stage can have."""
 
 
 class ForkServers:
     """In plain mode there is one. Behind `workers` (see `Server`) each has an account of its own:
     one for the lane, one for each stage of `accounts` that is "own". The stages that are "service",
     and whatever is given targets, share one that the daemon starts: what they write to is its.
+
+    A stage whose worker is kept has one of its own, wherever it is started from.
 
     `hear` and `lost` as for `Server`; the rest as for `LocalRunner`.
     """
@@ -84,12 +87,14 @@ class ForkServers:
 
     def _name_for(self, job: Mapping[str, Any]) -> str:
         """Which does a job: the lane's, the service's, or the stage's own."""
-        if self._workers is None:
-            return _SHARED
         asked = job.get("request", job)
-        if asked.get("targets"):
-            return _SERVICE
-        return self._name_of(asked["stage"])
+        stage, is_kept = asked["stage"], asked.get("kept", False)
+        if self._workers is None:
+            return str(stage) if is_kept else _SHARED
+        name = _SERVICE if asked.get("targets") else self._name_of(stage)
+        if is_kept:
+            return f"{_SERVICE} {stage}" if name == _SERVICE else str(stage)
+        return name
 
     def _name_of(self, stage: str | None) -> str:
         match self._accounts.get(stage or ""):
@@ -108,6 +113,13 @@ class ForkServers:
             wanted.setdefault(self._name_of(stage), []).append(stage)
         return wanted
 
+    def _preload_for(self, name: str) -> list[str] | None:
+        wanted = self._preload_of()
+        if name in wanted:
+            return wanted[name]
+        stage = name.removeprefix(_SERVICE).strip()  # that of a kept worker, if it is any's
+        return [stage] if stage and (self._preload is None or stage in self._preload) else []
+
     async def _live(self, name: str) -> Server:
         async with self._starting:
             server = self._servers.get(name)
@@ -121,7 +133,8 @@ class ForkServers:
             return server
 
     def _new(self, name: str) -> Server:
-        return Server(self._hear, self._lost, None if name == _SERVICE else self._workers)
+        workers = None if name.startswith(_SERVICE) else self._workers
+        return Server(self._hear, self._lost, workers)
 
     async def _start(self, server: Server, name: str) -> None:
         if self._scratch is not None and self._workers is not None:
@@ -129,7 +142,7 @@ class ForkServers:
         scratch = None if self._scratch is None else str(self._scratch)
         start = {
             "do": "start", "sources": self._sources,
-            "preload": self._preload_of().get(name, []), "scratch": scratch,
+            "preload": self._preload_for(name), "scratch": scratch,
         }  # fmt: skip
         ready = await server.start(start, self._environment)
         self.stages = ready["stages"]

@@ -39,6 +39,7 @@ _ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 _OWNER, _USER, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
 _NOBODY = 0xFFFFFFFF
 _ALL = 7
+_READ_AND_ENTER = 5
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)
 _SECRET_KEYS = {"credential", "file"}
@@ -65,7 +66,10 @@ def hand_over(job: Json, account: int) -> HandedOver:
     folder = Path(job["folder"])
     told = {**job, "owner": os.geteuid()}
     if (request := job.get("request")) is not None:
-        told["request"] = {**request, "document": _link_document(request["document"], folder)}
+        told["request"] = {
+            **request,
+            "document": _link_document(request["document"], folder / INPUT, readable=True),
+        }
     open_to(folder, account)
     handed = HandedOver(told)
     try:
@@ -74,6 +78,34 @@ def hand_over(job: Json, account: int) -> HandedOver:
         handed.close()
         raise
     return handed
+
+
+def hand_over_kept(job: Json, account: int | None, folder: Path, given: Path) -> HandedOver:
+    """The same for a step of a kept worker: its folder is `folder`, its document's files become
+    links in `given`. Both are made here. `account` `None`: the service's own, in plain mode.
+
+    Its secrets are handed over open in plain mode too: a file that replaces another is not in the
+    reach of a worker that lives already.
+    """
+    folder.mkdir(mode=0o700)
+    document = _link_document(job["request"]["document"], given, readable=account is not None)
+    request = {**job["request"], "document": document, "folder": str(folder)}
+    told = {**job, "request": request, "folder": str(folder)}
+    if account is not None:
+        told["owner"] = os.geteuid()
+        open_to(folder, account)
+    handed = HandedOver(told)
+    try:
+        told["secrets"] = _open_secrets(told, handed.descriptors)
+    except BaseException:
+        handed.close()
+        raise
+    return handed
+
+
+def open_for_reading(folder: Path, account: int) -> None:
+    """Let an account enter a folder of ours, and make nothing in it. Raises `OSError`."""
+    os.setxattr(folder, _ACCESS, _acl({account: _READ_AND_ENTER}))
 
 
 def open_to(folder: Path, account: int) -> None:
@@ -105,14 +137,17 @@ def _acl(users: Mapping[int, int]) -> bytes:
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
-def _link_document(document: Json, folder: Path) -> dict[str, Any]:
-    """The document with its files as links in the step's folder, each under its own name."""
-    into = folder / INPUT
+def _link_document(document: Json, into: Path, *, readable: bool) -> dict[str, Any]:
+    """The document with its files as links in a new folder, each under its own name.
+
+    `readable`: by another account than ours.
+    """
+    link = _link if readable else _link_own
     into.mkdir(mode=0o755)
     into.chmod(0o755)
     sealed = document["sealed"]
     if sealed is not None:
-        sealed, moved = _link_object(sealed, into)
+        sealed, moved = _link_object(sealed, into, link)
     else:
         moved = {}
     places: dict[Path, Path] = {}  # a folder of originals is one folder there, too
@@ -126,12 +161,14 @@ def _link_document(document: Json, folder: Path) -> dict[str, Any]:
                 places[path.parent] = _make(into / str(len(places)))
             there = places[path.parent] / path.name
             if not os.path.lexists(there):
-                _link(path, there)
+                link(path, there)
         artifacts.append({**artifact, "path": str(there)})
     return {**document, "artifacts": artifacts, "sealed": sealed}
 
 
-def _link_object(sealed: Json, into: Path) -> tuple[dict[str, Any], dict[Path, Path]]:
+def _link_object(
+    sealed: Json, into: Path, link: Callable[[Path, Path], bool]
+) -> tuple[dict[str, Any], dict[Path, Path]]:
     """A sealed object with the files of its storage root: a root with this one object in it."""
     root, key = Path(sealed["root"]), PurePosixPath(sealed["key"])
     if root.parts[-len(key.parts) :] != key.parts:
@@ -140,7 +177,7 @@ def _link_object(sealed: Json, into: Path) -> tuple[dict[str, Any], dict[Path, P
     new = _make(into / "ocfl")
     for entry in sorted(storage.iterdir()):
         if entry.is_file() and not entry.is_symlink():
-            _link(entry, new / entry.name)
+            link(entry, new / entry.name)
     place = new
     for part in key.parts:
         place = _make(place / part)
@@ -149,7 +186,7 @@ def _link_object(sealed: Json, into: Path) -> tuple[dict[str, Any], dict[Path, P
         for part in found.above:
             here = _make(here / part)
         if found.kind is not tree.Kind.FOLDER:
-            _link(root.joinpath(*found.above, found.name), here / found.name)
+            link(root.joinpath(*found.above, found.name), here / found.name)
     return {**sealed, "root": str(place)}, {root: place}
 
 
@@ -159,12 +196,21 @@ def _make(folder: Path) -> Path:
     return folder
 
 
-def _link(source: Path, new: Path) -> None:
+def _link(source: Path, new: Path) -> bool:
     """A second name for a file of ours, which anybody who reaches that name can read."""
+    linked = _link_own(source, new)
+    if linked and not (mode := source.stat().st_mode) & stat.S_IROTH:
+        # Its folder in the spool stays closed, so that is no opening.
+        source.chmod(stat.S_IMODE(mode) & ~0o222 | 0o444)
+    return linked
+
+
+def _link_own(source: Path, new: Path) -> bool:
+    """The same, for ourselves. `False`: it is a copy, or there is nothing."""
     try:
         mode = source.lstat().st_mode
     except FileNotFoundError:
-        return  # the stage says so, as it would in plain mode
+        return False  # the stage says so, as it would in plain mode
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "not a file", str(source))
     try:
@@ -174,9 +220,8 @@ def _link(source: Path, new: Path) -> None:
             raise
         shutil.copyfile(source, new, follow_symlinks=False)
         new.chmod(0o444)
-        return
-    if not mode & stat.S_IROTH:  # its folder in the spool stays closed, so that is no opening
-        source.chmod(stat.S_IMODE(mode) & ~0o222 | 0o444)
+        return False
+    return True
 
 
 def secrets_of(options: object) -> Iterator[dict[str, Any]]:

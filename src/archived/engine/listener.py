@@ -14,7 +14,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from archived.engine import seccomp, syscall_table, syscalls
-from archived.engine.births import Births
+from archived.engine.births import Births, TooMany
 from archived.engine.broker import Brokers, Worker
 from archived.engine.descent import children_of
 from archived.engine.syscalls import Notification
@@ -37,8 +37,8 @@ class Listener:
         self._worker: Worker | None = None
         self._calls = syscall_table.table()
 
-    def answer(self, listener: int) -> None:
-        """Answer who asks now, if anybody does.
+    def answer(self, listener: int, *, no_births: bool = False) -> None:
+        """Answer who asks now, if anybody does. `no_births`: even one more process is too many.
 
         Raises `births.TooMany`, and then nobody was answered; `EOFError` when nobody is left.
         """
@@ -48,6 +48,8 @@ class Listener:
         call = self._calls.get(asked.number)
         match "refused" if call is None else call.rule:
             case "birth" if not _leaves(call, asked):
+                if no_births:
+                    raise TooMany
                 self._births.answer(listener, asked)
             case "change":
                 self._change(listener, asked)

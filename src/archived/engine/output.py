@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from archived.api import Role
-from archived.engine.boundary import TEMPORARY
+from archived.engine.boundary import LEFT, TEMPORARY
 from archived.engine.handover import INPUT
 from archived.engine.returned import clean
 from archived.model.manifest import DUBLIN_CORE, PREMIS, RECORD
 from archived.model.outcome import Ending, Made, Outcome
 from archived.model.review import PICTURE_LIMIT
+from archived.storage import atomic
 
 _ROLES = frozenset(str(role) for role in Role) - {Role.ORIGINAL}
 _IMAGES: tuple[tuple[int, bytes, str], ...] = (
@@ -72,6 +73,23 @@ def check_output(outcome: Outcome, folder: Path) -> Outcome:
         seen.add((made.role, made.name))
         paths.add(made.path)
     return _check_pictures(outcome, folder)
+
+
+def taken_from_worker(outcome: Outcome, folder: Path) -> Outcome:
+    """The same for a step of a kept worker, which lives on: what it left is in `folder`/`LEFT`.
+
+    The worker may still have these files open. So each is judged, copied into `folder`, and the
+    copy is judged again: that one nobody else can change. Raises `OSError` when it cannot be made.
+    """
+    outcome = check_output(outcome, folder / LEFT)
+    if outcome.ending is not Ending.FINISHED:
+        return outcome
+    for made in (*outcome.made, *(part.file for part in outcome.parts)):
+        copy = folder / made.path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.open_beneath(folder / LEFT, made.path) as source:
+            atomic.copy_file(source, copy)
+    return check_output(outcome, folder)
 
 
 def _check_pictures(outcome: Outcome, folder: Path) -> Outcome:
@@ -133,7 +151,7 @@ def _problem(made: Made, folder: Path, *, is_part: bool) -> str:
     relative = PurePosixPath(made.path)
     if relative.is_absolute() or not relative.parts or ".." in relative.parts:
         return "it lies outside the step's folder"
-    if relative.parts[0] in (TEMPORARY, INPUT):
+    if relative.parts[0] in (TEMPORARY, INPUT, LEFT):
         return "it lies in the temporary folder, or in that of what the step was given"
     try:
         return _by_folder(folder, relative.parts) or _by_content(folder / relative, made.media_type)

@@ -96,6 +96,14 @@ def of_run(registry: Registry, request: Json) -> Reach:
     return _reach(registry, request, [*own, *_root_files(root)], [root], [*own, root])
 
 
+def of_kept(registry: Registry, request: Json, folders: Json) -> Reach:
+    """The reach of all attempts of a kept worker, which cannot be widened later: its folders, and
+    what the options of the first attempt name. Raises as `of_run` does.
+    """
+    within = {**request, "folder": folders["steps"]}
+    return _reach(registry, within, [folders["input"]], [], [folders["input"]])
+
+
 def of_check(registry: Registry, job: Json) -> Reach:
     """The reach of `Stage.check` and `Target.check`. Raises as `of_run` does."""
     return _reach(registry, job, [], [], [job["beside"]])

@@ -20,7 +20,8 @@ from archived.engine.boundary import Limits, Request
 from archived.engine.ending import SHUTDOWN, Ended, judge, no_runner, requeued, runner_lost
 from archived.engine.forkservers import Account, ForkServers
 from archived.engine.handover import closed_to_us, hand_over
-from archived.engine.output import check_output
+from archived.engine.kept import KeptWorker, KeptWorkers
+from archived.engine.output import check_output, taken_from_worker
 from archived.engine.sealing import of_os_error
 from archived.engine.server import GRACE, Lost, Server
 from archived.engine.worker.pipes import Pipes
@@ -44,13 +45,14 @@ class _Running:
     """A step's process: its pipes, the fork server it is a child of, and its end to come."""
 
     step: str
-    pipes: Pipes
+    pipes: Pipes | None
     server: Server
     ended: asyncio.Future[Ended]
 
 
 class LocalRunner:
-    """Steps of one lane, at most `width` at a time, each in a fresh child of a warm fork server.
+    """Steps of one lane, at most `width` at a time, each in a fresh child of a warm fork server;
+    those that ask for a kept worker one after another in the one of their stage (`kept`).
 
     `sources` names the plug-ins (see `registry.Source`). `preload` names the stages whose heavy
     modules are loaded in advance (`None`: all); others load theirs in every attempt.
@@ -89,6 +91,7 @@ class LocalRunner:
         """Documents under whose steps a fork server ended. Each is run in one of its own until a
         step of it has ended in some other way, so that no other document pays for it."""
         self._running: dict[str, _Running] = {}
+        self._kept = KeptWorkers(lane, self._retire)
         self._stopping = False
 
     @property
@@ -124,6 +127,18 @@ class LocalRunner:
         Waits while `width` others run. `on_log` is given, once, what the step printed (bounded).
         Never raises for anything a stage does; files it made have been checked.
         """
+        if not request.kept:
+            return await self._run(request, on_progress, on_log, None)
+        worker = self._kept.of(request.stage)
+        async with worker.lock:
+            outcome = await self._run(request, on_progress, on_log, worker)
+            await self._kept.rest(worker, outcome)
+        return outcome
+
+    async def _run(
+        self, request: Request, on_progress: Progress | None, on_log: Log | None,
+        worker: KeptWorker | None,
+    ) -> Outcome:  # fmt: skip
         patience = request.deadline - datetime.now(UTC)
 
         def job() -> dict[str, Any]:  # its time runs from when it has a place
@@ -136,7 +151,9 @@ class LocalRunner:
                 "request": now.to_json(),
             }
 
-        done = await self._job(job, patience.total_seconds(), request.document.id, on_progress)
+        done = await self._job(
+            job, patience.total_seconds(), request.document.id, on_progress, worker
+        )
         if isinstance(done, Outcome):
             return done
         ended, pipes = done
@@ -147,7 +164,9 @@ class LocalRunner:
                 "lane %s: what a step said was malformed, and it was ended: %s", self.lane,
                 pipes.reply.problem, extra={"action": "reply-malformed"},
             )  # fmt: skip
-        return await asyncio.to_thread(_judged, ended, pipes, request.folder)
+        return await asyncio.to_thread(
+            _judged, ended, pipes, request.folder, kept=worker is not None
+        )
 
     async def check(
         self,
@@ -219,7 +238,7 @@ class LocalRunner:
         step = f"{job['kind']}-{secrets.token_hex(8)}"
         with tree.temporary("archived-check-", self._scratch) as folder:
             whole = {**job, "step": step, "folder": str(folder)}
-            done = await self._job(lambda: whole, seconds, "", None)
+            done = await self._job(lambda: whole, seconds, "", None, None)
         if isinstance(done, Outcome):
             return None, "", done
         ended, pipes = done
@@ -245,12 +264,13 @@ class LocalRunner:
         if waiting:
             await asyncio.wait(waiting, timeout=GRACE)
         await self._servers.close()
+        await self._kept.close()
         for running in self._running.values():
             _lose(running, SHUTDOWN.code)
 
     async def _job(
         self, make: Callable[[], Mapping[str, Any]], seconds: float, document: str,
-        on_progress: Progress | None,
+        on_progress: Progress | None, worker: KeptWorker | None,
     ) -> tuple[Ended, Pipes] | Outcome:  # fmt: skip
         """Do a job as soon as there is a place for it. `document` is "" for one that is no step."""
         suspect = document in self._suspects
@@ -262,6 +282,10 @@ class LocalRunner:
                 server = await self._servers.for_job(make(), alone=suspect)
                 if self._stopping:
                     return SHUTDOWN
+                if worker is not None:
+                    return await self._in_kept(
+                        worker, server, make(), seconds, on_progress, document
+                    )
                 return await self._in_account(server, make(), seconds, on_progress, document)
             except (ArchivedError, OSError) as error:
                 return no_runner(f"the process that starts stages cannot be started: {error}")
@@ -306,6 +330,44 @@ class LocalRunner:
             pipes.close()
         return done
 
+    async def _in_kept(
+        self, worker: KeptWorker, server: Server, job: Mapping[str, Any], seconds: float,
+        on_progress: Progress | None, document: str,
+    ) -> tuple[Ended, Pipes] | Outcome:  # fmt: skip
+        """A job of a kept worker, in whatever account."""
+
+        async def child(
+            server: Server, job: Mapping[str, Any], document: str,
+            descriptors: Sequence[int] = (), *, worker: str = "",
+            confinement: Mapping[str, str] | None = None,
+        ) -> tuple[Ended, Pipes]:  # fmt: skip
+            limit = seconds if worker else _GIVE_BACK_SECONDS
+            told = on_progress if worker else None
+            return await self._child(
+                server, job, limit, told, document, descriptors, worker, confinement
+            )
+
+        try:
+            return await self._kept.step(worker, server, job, document, child)
+        except OSError as error:
+            return of_os_error(error)
+
+    async def _retire(self, server: Server) -> None:
+        """End the kept worker of a fork server, and wait until it is gone. Raises `Lost`."""
+        step = f"retire-{secrets.token_hex(8)}"
+        running = _Running(step, None, server, asyncio.get_running_loop().create_future())
+        self._running[step] = running
+        try:
+            async with asyncio.timeout(GRACE):
+                await server.send({"do": "retire", "step": step})
+                await asyncio.shield(running.ended)
+        except TimeoutError:
+            _log.error("lane %s: a kept worker does not end; killing its fork server", self.lane)
+            await server.kill()
+        finally:
+            self._running.pop(step, None)
+            running.ended.cancel()
+
     async def _wait_for(self, folder: Path) -> None:
         """Until the service manager has given back what an account that is gone has left, or not:
         then it is set aside.
@@ -318,8 +380,12 @@ class LocalRunner:
     async def _child(
         self, server: Server, job: Mapping[str, Any], seconds: float,
         on_progress: Progress | None, document: str, descriptors: Sequence[int] = (),
+        worker: str = "", confinement: Mapping[str, str] | None = None,
     ) -> tuple[Ended, Pipes]:  # fmt: skip
-        """One child from its start to its end. Raises `Lost`, and `OSError` for want of pipes."""
+        """One child from its start to its end. Raises `Lost`, and `OSError` for want of pipes.
+
+        `worker`: it is kept, and is to be `new`, or the `same` as before, confined as it is known.
+        """
         step = job["step"]
         if step in self._running:
             raise ValueError(f"step {step!r} is running already")
@@ -329,11 +395,11 @@ class LocalRunner:
         def malformed() -> None:
             killing.add(loop.create_task(_kill(running, "malformed-reply")))
 
-        pipes = Pipes(job, self._tell(on_progress), malformed)
+        pipes = Pipes(job, self._tell(on_progress), malformed, confinement)
         running = _Running(step, pipes, server, loop.create_future())
         self._running[step] = running
         try:
-            ended = await self._end_of(running, job, max(0.0, seconds), descriptors)
+            ended = await self._end_of(running, pipes, job, max(0.0, seconds), descriptors, worker)
             pipes.drain()
             if pipes.reply.confinement is not None:
                 self.confinement |= {
@@ -352,16 +418,19 @@ class LocalRunner:
             pipes.close()
 
     async def _end_of(
-        self, running: _Running, job: Mapping[str, Any], seconds: float, descriptors: Sequence[int]
-    ) -> Ended:
+        self, running: _Running, pipes: Pipes, job: Mapping[str, Any], seconds: float,
+        descriptors: Sequence[int], worker: str,
+    ) -> Ended:  # fmt: skip
         start = {
             "do": "job", "step": running.step, "seconds": seconds,
             "processes": job["limits"]["processes"], "secrets": len(descriptors),
         }  # fmt: skip
+        if worker:
+            start |= {"worker": worker, "cpu_seconds": job["limits"]["cpu_seconds"]}
         try:
             async with asyncio.timeout(seconds + GRACE):
-                await running.server.send(start, [*running.pipes.theirs, *descriptors])
-                running.pipes.given()
+                await running.server.send(start, [*pipes.theirs, *descriptors])
+                pipes.given()
                 return await asyncio.shield(running.ended)
         except TimeoutError:
             _log.error("lane %s: the fork server does not answer; killing it", self.lane)
@@ -400,6 +469,11 @@ async def _kill(running: _Running, why: str) -> None:
         await running.server.send({"do": "kill", "step": running.step, "why": why})
 
 
-def _judged(ended: Ended, pipes: Pipes, folder: Path) -> Outcome:
+def _judged(ended: Ended, pipes: Pipes, folder: Path, *, kept: bool) -> Outcome:
     outcome = judge(ended, pipes.reply)
+    if kept and outcome.ending is Ending.FINISHED:
+        try:
+            return taken_from_worker(outcome, folder)
+        except OSError as error:
+            return replace(of_os_error(error), usage=outcome.usage)
     return check_output(outcome, folder) if outcome.ending is Ending.FINISHED else outcome

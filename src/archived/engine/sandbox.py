@@ -218,7 +218,7 @@ def _attempt(confine_one: Callable[[], object]) -> str:
 
 
 def _limit(limits: Limits) -> None:
-    memory = None if limits.memory is None else limits.memory + _address_space()
+    memory = None if limits.memory is None else limits.memory + address_space()
     for kind, soft, spare in (
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_CPU, limits.cpu_seconds, 5),
@@ -242,7 +242,7 @@ def release_reply_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
 
 
-def _address_space() -> int:
+def address_space() -> int:
     """Bytes of address space the calling process has now."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()

@@ -362,7 +362,7 @@ class Scheduler:
             request = Request(
                 step=step.id, stage=card.name, options=card.options, document=document,
                 folder=folder, deadline=self._clock() + card.timeout,
-                targets=self._targets(card),
+                targets=self._targets(card), kept=card.kept,
                 limits=Limits(memory=card.memory, cpu_seconds=_cpu_seconds(card.timeout),
                               network=card.network, system_calls=card.system_calls),
             )  # fmt: skip

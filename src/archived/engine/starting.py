@@ -64,6 +64,11 @@ def listen() -> None:
     sys.addaudithook(_heard)
 
 
+def forget() -> None:
+    """Nothing that was started before counts any more: for a process's next step."""
+    _announced.clear()
+
+
 def _heard(event: str, arguments: tuple[object, ...]) -> None:
     if event in _STARTS and isinstance(arguments[0], str | bytes | os.PathLike):
         _announced.add(os.fsdecode(arguments[0]))

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from archived.api import API_VERSION, Needs, Stage, Target
 from archived.api.hooks import HOOKS
-from archived.api.stage import SYSTEM_CALL_GROUPS
+from archived.api.stage import SYSTEM_CALL_GROUPS, WORKERS
 from archived.errors import PluginError
 
 RESERVED = ("timeout", "attempts", "lane", "memory", "space")
@@ -108,6 +108,8 @@ def _needs_problems(needs: object) -> Iterator[str]:
             f"needs.system_calls: unknown group {group!r}{did_you_mean(group, SYSTEM_CALL_GROUPS)} "
             f"(groups: {', '.join(sorted(SYSTEM_CALL_GROUPS))})"
         )
+    if needs.worker not in WORKERS:
+        yield f"needs.worker: {needs.worker!r} is neither {' nor '.join(map(repr, WORKERS))}"
 
 
 def target_problems(cls: type[Target[Any]]) -> Iterator[str]:

@@ -6,6 +6,7 @@
     spool/documents/ID/metadata/ticket.json  bit-exact, read-only: what came with them
     spool/documents/ID/made/STEP/...         what finished steps made, read-only
     work/STEP/                               a running step's private folder
+    work/kept-X/                             the folders of a kept worker; of no account
     uncleared/                               what cannot be removed now; of no account
 
 All of it is on one file system, so that a rename publishes and nothing is copied twice.

@@ -106,6 +106,9 @@ def run_stage(
     Raises what the stage raised (`Refuse`, `Postpone`), `StageBroke` for every other failure,
     pydantic's `ValidationError` for wrong options, `ValueError` when the core would skip the step.
     The stage's class must stand at the top of a module.
+
+    A stage with `Needs(worker="kept")` has one process for the calls of a test session that follow
+    each other with the same options, as it has in the daemon.
     """
     return run_stage_below(
         _session_folder(),
@@ -169,6 +172,7 @@ def run_stage_below(
             network=needs.network,
             system_calls=needs.system_calls,
         ),
+        kept=needs.worker == "kept",
     )
     outcome, log = lanes().run(sources(stage), request)
     return _ended(stage, document, folder, outcome, log)

@@ -156,7 +156,8 @@ class StageContract:
 
     def test_it_writes_only_in_its_folder(self, first: Ran) -> None:
         """As far as Python code goes; libraries in C and other programs are not seen."""
-        notes = first.done.folder / ".tmp" / NOTES
+        left = first.done.folder / ".left"
+        notes = (left if left.is_dir() else first.done.folder) / ".tmp" / NOTES
         written = set(notes.read_text().splitlines()) if notes.exists() else set()
         if self.stage.needs.targets:
             written = {path for path in written if not Path(path).is_relative_to(first.root)}
@@ -170,6 +171,14 @@ class StageContract:
     def test_twice_gives_the_same(self, first: Ran, second: Ran) -> None:
         """The same set of artifacts, roles, media types and facts."""
         self.same(first.done, second.done)
+
+    def test_its_kept_worker_goes_on_with_the_next_document(self, surroundings: Any) -> None:
+        """What it keeps from one document changes nothing of the next one."""
+        if self.stage.needs.worker != "kept":
+            pytest.skip('this stage has a process for each attempt (Needs(worker="fresh"))')
+        runs = [self._run(surroundings) for _ in range(3)]
+        for each in runs[1:]:
+            self.same(runs[0].done, each.done)
 
     def test_what_did_the_work_is_named_with_its_version(self, first: Ran) -> None:
         """`Result.tools` is name -> version, neither empty."""

@@ -1,7 +1,8 @@
 """The child's side of a step: confine itself, run the stage, say how it ended.
 
-Runs in a process forked for one attempt. Whatever a stage raises or returns becomes an `Outcome`;
-nothing of the stage's may reach the fork server but one line of JSON and its progress.
+Runs in a process forked for one attempt, or for the attempts of a kept worker. Whatever a stage
+raises or returns becomes an `Outcome`; nothing of the stage's may reach the fork server but one
+line of JSON and its progress.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -29,6 +31,7 @@ from archived.engine.boundary import TEMPORARY, Request, limits_from_json, outco
 from archived.engine.reach import Reach
 from archived.engine.registry import Registry, load_plugins
 from archived.engine.returned import BadOutput, outcome_of
+from archived.engine.worker.kept import Line, limit_processor
 from archived.engine.worker.protocol import REPLY_LIMIT, clean
 from archived.engine.worker.read_back import digests_of
 from archived.engine.worker.results import LONGEST_WAIT, SHORTEST_WAIT
@@ -43,14 +46,15 @@ _saying = threading.Lock()
 
 def serve(
     registry: Registry, parent: int, asked: int, reply: int, output: int, hand: int,
-    secrets: Sequence[int] = (),
+    secrets: Sequence[int] = (), line: int = -1,
 ) -> NoReturn:  # fmt: skip
-    """Do one job and exit. Never returns, whatever happens.
+    """Do one job and exit; with a `line`, do one step after another. Never returns.
 
     `asked` is read to its end; it holds the job: `{"kind": "run", "request": ...}`, or of the kind
     `check`, `read-back` or `give-back`. `reply` and `output` are the writing ends of pipes, for
     JSON lines and for what the stage prints; `hand` is a socket for the listener of its births
-    (`sandbox.confine`). `secrets` are open files, in the order of the job's paths.
+    (`sandbox.confine`). `secrets` are open files, in the order of the job's paths. `line` is
+    where a kept worker is told of its further steps.
     """
     status, own = 70, os.getpid()  # EX_SOFTWARE
     try:
@@ -72,6 +76,9 @@ def serve(
         within = _reach(registry, _told(job, given))
         limits = limits_from_json(job["limits"])
         rules = list(within.rules(network=limits.network, devices="devices" in limits.system_calls))
+        if line >= 0:
+            limit_processor(limits.cpu_seconds)
+            limits = replace(limits, cpu_seconds=None)
         confinement = sandbox.confine(limits, parent, rules, services=within.services, hand=hand)
         _say(reply, {"confinement": confinement.to_json()})
         if job["kind"] == "check":
@@ -82,11 +89,7 @@ def serve(
             _say(reply, {"read": digests_of(targets, job["files"], beside)})
         else:
             sys.stderr.writelines(f"{text}\n" for text in within.complaints())
-            outcome = attempt(registry, job["request"], _Progress(reply))
-            if os.getpid() == own:  # what a stage forks falls out of it, too, and is not the step
-                if "owner" in job:
-                    handover.give_back(folder, job["owner"])
-                _reply(reply, outcome)
+            _do_steps(registry, job, reply, own, None if line < 0 else Line(line, job))
         status = 0
     except BaseException:  # noqa: BLE001 - the last line of defence: said on stderr, exit status 70
         traceback.print_exc()
@@ -95,6 +98,32 @@ def serve(
             with contextlib.suppress(Exception):
                 stream.flush()
         os._exit(status)  # no atexit, no finalisers: they belong to the fork server
+
+
+def _do_steps(
+    registry: Registry, job: Mapping[str, Any], reply: int, own: int, line: Line | None
+) -> None:
+    """Do the step of a job; a kept worker, which has a line, does the next ones as well."""
+    stages: dict[str, Stage[Any]] = {}
+    while True:
+        progress = _Progress(reply)
+        outcome = attempt(registry, job["request"], progress, stages if line else {})
+        if os.getpid() != own:  # what a stage forks falls out of it, too, and is not the step
+            return
+        if "owner" in job:
+            handover.give_back(Path(job["folder"]), job["owner"])
+        progress.end()
+        _reply(reply, outcome)
+        if line is None:
+            return
+        line.rest(reply)
+        given = line.next()
+        _settle_in(Path(given.job["folder"]))
+        starting.forget()
+        paths = given.job.get("secrets", [])
+        handed_over(dict(zip(paths, given.secrets, strict=True)))
+        job, reply = given.job, given.reply
+        line.begin()
 
 
 def _told(job: Mapping[str, Any], given: Sequence[str]) -> Mapping[str, Any]:
@@ -111,6 +140,8 @@ def _reach(registry: Registry, job: Mapping[str, Any]) -> Reach:
     try:
         if job["kind"] != "run":
             return reach.of_check(registry, job)
+        if "folders" in job:
+            return reach.of_kept(registry, job["request"], job["folders"])
         return reach.of_run(registry, job["request"])
     except (KeyError, TypeError, ValueError, AttributeError):
         # Too little: a job of another shape fails below, where it is explained.
@@ -118,12 +149,16 @@ def _reach(registry: Registry, job: Mapping[str, Any]) -> Reach:
 
 
 def attempt(
-    registry: Registry, request: Mapping[str, Any], report: Callable[[float], None]
-) -> Outcome:
-    """Run the requested stage and turn whatever happens into an outcome."""
+    registry: Registry, request: Mapping[str, Any], report: Callable[[float], None],
+    stages: dict[str, Stage[Any]] | None = None,
+) -> Outcome:  # fmt: skip
+    """Run the requested stage and turn whatever happens into an outcome.
+
+    `stages`: those that were made for earlier steps, by name; one that is made is put there.
+    """
     try:
         asked = Request.from_json(request)
-        stage, context = _prepare(registry, asked, report)
+        stage, context = _prepare(registry, asked, report, {} if stages is None else stages)
         return outcome_of(stage.run(asked.document.document(), context), asked.folder)
     except Postpone as wait:
         ending = _failed(Ending.POSTPONED, wait.code, wait.message, wait.hint)
@@ -167,8 +202,9 @@ def _failure(error: BaseException) -> Outcome:
 
 
 def _prepare(
-    registry: Registry, asked: Request, report: Callable[[float], None]
-) -> tuple[Stage[Any], Context[Any]]:
+    registry: Registry, asked: Request, report: Callable[[float], None],
+    stages: dict[str, Stage[Any]],
+) -> tuple[Stage[Any], Context[Any]]:  # fmt: skip
     stage = registry.stages[asked.stage]
     context: Context[Any] = Context(
         options=stage.config().model_validate(dict(asked.options)),
@@ -178,7 +214,9 @@ def _prepare(
         targets=_targets(registry, asked.targets),
         report=report,
     )
-    return stage(), context
+    if asked.stage not in stages:
+        stages[asked.stage] = stage()
+    return stages[asked.stage], context
 
 
 def _targets(registry: Registry, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, Target[Any]]:
@@ -259,6 +297,11 @@ class _Progress:
         self._last = -_PROGRESS_EVERY
         self._done = False
 
+    def end(self) -> None:
+        """Tell no more: the descriptor may become another step's."""
+        self._last = math.inf
+        self._done = True
+
     def __call__(self, fraction: float) -> None:
         now = time.monotonic()
         done = fraction >= 1
@@ -284,8 +327,9 @@ def _settle_in(folder: Path) -> None:
     os.chdir(folder)
     os.umask(0o077)
     temporary = folder / TEMPORARY
-    temporary.mkdir(exist_ok=True)
+    # First, for a kept worker: whoever looks at it now must not look at the former step's.
     os.environ["TMPDIR"] = os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = str(temporary)
+    temporary.mkdir(exist_ok=True)
     import tempfile
 
     tempfile.tempdir = None  # a preloaded library may have asked for it in the fork server

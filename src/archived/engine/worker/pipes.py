@@ -30,14 +30,14 @@ class Pipes:
     """Opens them, reads them in the running loop, and gives the job its descriptors.
 
     `on_progress` is told each new fraction, `on_malformed` once, when the reply cannot become a
-    result any more. Close it always.
+    result any more. `confinement`: see `Reply`. Close it always.
     """
 
     def __init__(
         self, job: Mapping[str, Any], on_progress: Callable[[float], None],
-        on_malformed: Callable[[], None],
+        on_malformed: Callable[[], None], confinement: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        self.reply = Reply(job["kind"])
+        self.reply = Reply(job["kind"], confinement=confinement)
         self.theirs: tuple[int, ...] = ()
         """For the step: what it reads its job from, where it answers, where it prints."""
         self._on_progress = on_progress

@@ -205,9 +205,13 @@ class Reply:
     nothing more is read.
     """
 
-    def __init__(self, kind: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self.confinement: Mapping[str, str] | None = None
-        """Protection -> verdict, as soon as the child has said it."""
+    def __init__(
+        self, kind: str, clock: Callable[[], float] = time.monotonic,
+        confinement: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.confinement = confinement
+        """Protection -> verdict, as soon as the child has said it. Known before of a kept worker
+        that goes on: what it says now is said after the stage's code ran."""
         self.final: bytes | None = None
         """The line with the result. Only how it begins was looked at; see `parse`."""
         self.fraction = 0.0
