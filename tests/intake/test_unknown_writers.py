@@ -14,11 +14,18 @@ import pytest
 from place import Place, paper
 
 from archived import AGENT
-from archived.engine.commit import begin_step, refuse
+from archived.engine.cards import Deck
+from archived.engine.commit import begin_step, refuse, release, seal
+from archived.engine.rebuild import Promises, rebuild
+from archived.engine.sealing import Sealer
+from archived.model import manifest
 from archived.model.document import Happened, State
+from archived.model.identity import object_id
+from archived.model.outcome import Outcome
 from archived.storage import atomic
+from archived.storage.catalog import Catalog
 from archived.storage.ledger import Entry
-from archived.storage.records import ArrivalState, StepRow
+from archived.storage.records import ArrivalState, DocumentRow, StepRow
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +120,42 @@ def test_bytes_that_come_after_the_take_in_are_a_new_arrival_and_the_shorter_is_
     slow.until(lambda _: slow.left() == [])
     kinds = [entry.kind for entry in slow.catalog.ledger_of(first.id)]
     assert kinds.count("document-source-grew") == kinds.count("document-held") == 1
+
+
+def test_the_sealed_record_says_that_more_came_and_a_rebuilt_catalog_knows_it(
+    slow: Place,
+) -> None:
+    path = slow.drop("a.pdf", paper("one"))
+    with path.open("ab") as writer:
+        slow.until(lambda report: report.admitted)
+        appended(writer, slow, taken(slow), paper("two"))
+        slow.sweep()
+    slow.new_desk()
+    first, second = slow.quiet()
+    now = datetime.now(UTC)
+    release(slow.catalog, Deck(), first.id, "a person", "both are wanted", now, skip=True)
+    assert [sealed(slow, each) for each in (first, second)] == [[True], [False]]
+    slow.catalog.close()
+    for file in (slow.root / "state").glob("catalog.db*"):
+        file.unlink()
+    slow.catalog = Catalog.open(slow.root / "state" / "catalog.db", busy=0.3)
+    rebuild(slow.spool, slow.store, slow.catalog, Deck(), Promises(), now)
+    codes = {each.document: each.code for each in slow.arrivals()}
+    assert codes == {first.id: "source-grew", second.id: None}
+    slow.house.catalog = slow.catalog
+
+
+def sealed(place: Place, document: DocumentRow) -> list[bool]:
+    """Seal a document: of each file that arrived, whether its record says that it grew."""
+    now = datetime.now(UTC)
+    row = place.catalog.document(document.id)
+    step = StepRow(f"seal-{row.id}", row.id, row.position, "seal", 1, "1", "archived", "", now)
+    begin_step(place.catalog, row, step, now)
+    done = Sealer(place.spool, place.store, place.catalog, "").seal(row, step)
+    assert not isinstance(done, Outcome), done
+    seal(place.spool, place.catalog, Deck(), step, *done, now, head=place.store.head)
+    path = place.store.path_of(object_id(row.id), manifest.RECORD)
+    return [each.grew for each in manifest.from_json(path.read_bytes()).arrived]
 
 
 def test_the_clock_of_a_watch_starts_afresh_with_every_change(slow: Place) -> None:

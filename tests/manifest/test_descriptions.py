@@ -189,6 +189,13 @@ def test_keys_of_a_later_program_do_not_disturb():
     assert from_json(json.dumps(value).encode()) == a_record()
 
 
+def test_a_record_of_an_earlier_program_says_of_no_file_that_it_grew():
+    value = json.loads(to_json(a_record()))
+    for arrived in value["arrived"]:
+        assert arrived.pop("grew") is False
+    assert from_json(json.dumps(value).encode()) == a_record()
+
+
 def test_a_time_without_a_zone_is_not_recorded():
     with pytest.raises(ValueError, match="time zone"):
         to_json(a_record(received=datetime(2026, 1, 1)))  # noqa: DTZ001

@@ -29,6 +29,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "document-safe": "The wanted number of copies was written and read back.",
         "arrival-repeated": "The same bytes arrived again; both arrivals point to one document.",
         "arrival-ignored": "A file in a hot folder was left alone under a named rule.",
+        "arrivals-ignored": "Many files of a hot folder were left alone; how many under each rule.",
         "document-source-grew": "More was written to its file after it was taken in; "
         "what came is a new arrival.",
         "arrival-held": "A file in a hot folder cannot be taken in; a person must act.",

@@ -42,8 +42,9 @@ def verify(session: Session) -> None:
         )  # fmt: skip
         shown.line(told.format(count=count), "green")
         shown.line(_("head {hash}").format(hash=answer["head"]))
-        shown.line(_("write the head down elsewhere: a ledger cut off at its end would still be "
-                     "whole"), "dim")  # fmt: skip
+        told = _("entries cut off at its end are found at the next start, by the store's head "
+                 "file; write the head down elsewhere, against whoever changes both")  # fmt: skip
+        shown.line(told, "dim")
     else:
         wrong = (
             _("the ledger is NOT whole: {why}")

@@ -84,12 +84,13 @@ class KeptFolders:
 def identity_of(job: Json) -> str:
     """What must be the same for a worker to do a job: another one could not reach what it names.
 
-    The folder of all steps, the options, the limits, and which file each path in the options leads to now: what replaced a
-    file, as a renewed certificate does, is not in the reach of a worker that lives already.
+    The folder of all steps, the options, the limits, and which file each path in the options leads
+    to now: what replaced a file, as a renewed certificate does, is not in the reach of a worker
+    that lives already.
     """
     request = job["request"]
-    asked = {"work": str(Path(job["folder"]).parent), "stage": request["stage"], "options": request["options"],
-             "limits": job["limits"], "targets": request["targets"]}  # fmt: skip
+    asked = {name: request[name] for name in ("stage", "options", "targets")}
+    asked |= {"work": str(Path(job["folder"]).parent), "limits": job["limits"]}
     return repr((asked, [_file(path) for path in _paths((asked["options"], asked["targets"]))]))
 
 

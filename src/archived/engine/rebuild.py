@@ -19,7 +19,7 @@ from archived.engine import commit, found
 from archived.engine.cards import Deck
 from archived.errors import SpoolError, StoreError
 from archived.model import description
-from archived.model.document import Happened
+from archived.model.document import SOURCE_GREW, Happened
 from archived.model.identity import of_object, readable
 from archived.model.manifest import ArrivedFile, LedgerPosition
 from archived.model.plan import SEAL
@@ -270,7 +270,7 @@ class _Work:
         became = next(each for each in record.files if each.logical == file.logical)
         change.arrival_ended(
             arrival, ArrivalState.ADMITTED, record.received, document=record.document,
-            sha256=became.sha256, became=became.logical,
+            sha256=became.sha256, became=became.logical, code=SOURCE_GREW if file.grew else None,
         )  # fmt: skip
         why = {"why": "found in the store"} if kind == "recovered" else {}
         self._record(

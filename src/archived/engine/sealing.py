@@ -22,6 +22,7 @@ from archived.engine.custody import logical_path
 from archived.engine.worker.protocol import clean
 from archived.errors import CatalogError, StoreError
 from archived.model import review
+from archived.model.document import SOURCE_GREW
 from archived.model.dublin import dublin_core
 from archived.model.identity import object_id, readable
 from archived.model.manifest import (
@@ -148,7 +149,8 @@ class Sealer:
             secrecy=row.secrecy, received=row.received, sealed=datetime.now(UTC),
             archived=__version__,
             arrived=tuple(
-                ArrivedFile(a.path, a.became or first, a.size, a.mtime_ns, a.first_seen)
+                ArrivedFile(a.path, a.became or first, a.size, a.mtime_ns, a.first_seen,
+                            grew=a.code == SOURCE_GREW)
                 for a in self._catalog.arrivals(document=row.id, limit=_MOST_FILES)
             ),
             files=tuple(

@@ -37,9 +37,9 @@ from archived.intake.rules import TAKEN_PREFIX, rule_for
 from archived.intake.scan import FolderOffline, Seen, scan
 from archived.intake.settle import Sighting, has_settled, unchanged_since
 from archived.intake.watched import Ready, Watched, candidate, lying
+from archived.intake.withdrawals import Withdrawals, record_gone
 from archived.storage.catalog import Catalog
-from archived.storage.change import Change
-from archived.storage.records import Arrival, ArrivalState
+from archived.storage.records import ArrivalState
 from archived.storage.spool import Spool
 
 __all__ = ["Candidate", "Desk", "FolderCard", "House", "Sweep"]
@@ -66,6 +66,7 @@ class Desk:
         self._gathering = Gathering(card, catalog, spool, house) if card.batches else None
         self._ready: dict[bytes, Ready] = {}
         self._folder = FolderChecks(card.path)
+        self._withdrawals = Withdrawals(card, catalog, house)
 
     def sweep(self) -> Sweep:
         """Scan once and act on it. Raises `FolderOffline` and `CatalogError`; nothing is lost."""
@@ -109,7 +110,7 @@ class Desk:
             self._take_batches(self._gathering, here, report)
         self._holding.record()
         self._clearing.ended()
-        report.settles = min(report.settles, self._clearing.settles)
+        report.settles = min(report.settles, self._clearing.settles, self._withdrawals.settles)
         return report
 
     def _note_gone(self, here: dict[bytes, Seen]) -> None:
@@ -121,18 +122,9 @@ class Desk:
             watched for path, watched in self._watched.items()
             if path not in here and not path.startswith(closed)
         ]  # fmt: skip
-        for some in batched(gone):
-            with self._catalog.transaction() as change:
-                for watched in some:
-                    self._record_gone(change, watched.arrival)
-            for watched in some:
-                del self._watched[watched.arrival.path]
-                self._clearing.forget(watched.arrival.path)
-
-    def _record_gone(self, change: Change, arrival: Arrival) -> None:
-        change.arrival_changed(arrival.id, present=False)
-        if arrival.state in {ArrivalState.SEEN, ArrivalState.HELD}:
-            record_left_alone(change, self.card, arrival, "withdrawn", self._house.now())
+        for watched in self._withdrawals.record(gone):
+            del self._watched[watched.arrival.path]
+            self._clearing.forget(watched.arrival.path)
 
     def _note_renamed(self, here: dict[bytes, Seen]) -> None:
         assert self._watched is not None  # noqa: S101 - sweep filled it
@@ -163,7 +155,7 @@ class Desk:
         with self._catalog.transaction() as change:
             for seen in some:
                 if (before := self._watched.get(seen.path)) is not None:
-                    self._record_gone(change, before.arrival)
+                    record_gone(change, self.card, before.arrival, self._house)
             new = record_new(change, self.card, [(s, self._rule(s)) for s in some],
                              self._house.now())  # fmt: skip
         for arrival, seen in zip(new, some, strict=True):
@@ -181,7 +173,7 @@ class Desk:
             reason = reason_for(code, sentence(error))
             with self._catalog.transaction() as change:
                 if (before := self._watched.get(seen.path)) is not None:
-                    self._record_gone(change, before.arrival)
+                    record_gone(change, self.card, before.arrival, self._house)
                 arrival = record_one(change, self.card, seen.path, (code, reason), now)
             self._watched[seen.path] = odd = Watched(arrival, kind=stat.S_IFMT(seen.mode))
             odd.failed(seen.at)
@@ -490,7 +482,7 @@ class Desk:
         if done is Removal.DIFFERENT:
             with self._catalog.transaction() as change:
                 # What lies there now is another file, and new.
-                self._record_gone(change, watched.arrival)
+                record_gone(change, self.card, watched.arrival, self._house)
 
     def _refresh(self, watched: Watched) -> None:
         watched.arrival = self._catalog.arrival(watched.arrival.id) or watched.arrival

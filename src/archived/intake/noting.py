@@ -6,6 +6,8 @@ hundreds in a transaction, so that others may write in between, and once; later 
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,11 +16,14 @@ from typing import Protocol, TypeVar
 from archived import AGENT
 from archived.intake.rules import RULES
 from archived.intake.scan import Seen
+from archived.model.account import ranges
 from archived.model.identity import readable
 from archived.storage.change import Change
 from archived.storage.ledger import Entry
 from archived.storage.records import Arrival, ArrivalState
 
+ALONE = 20
+"""Files that are left alone and found at once, each with an entry of its own; more have one."""
 AT_ONCE = 250
 """Files in one transaction: it takes well below a second."""
 REMOVALS = 200
@@ -46,6 +51,15 @@ def record_new(
     """Files seen for the first time, each with the rule under which it is left alone, if any."""
     arrivals = change.arrivals_seen([_arrival(card, seen, rule, now) for seen, rule in found])
     ignored = [a for a in arrivals if a.state is ArrivalState.IGNORED]
+    if len(ignored) > ALONE:
+        _enter_together(change, card, ignored, now)
+    else:
+        _enter(change, ignored, now)
+    return arrivals
+
+
+def _enter(change: Change, ignored: Sequence[Arrival], now: datetime) -> None:
+    """Files that are left alone, each in an entry of its own."""
     change.record(
         *(
             Entry("arrival-ignored", now, AGENT,
@@ -56,7 +70,31 @@ def record_new(
     )  # fmt: skip
     for a in ignored:
         change.announce("arrival-ignored", now, hotfolder=a.hotfolder, facts={"rule": a.code})
-    return arrivals
+
+
+def _enter_together(
+    change: Change, card: Card, ignored: Sequence[Arrival], now: datetime
+) -> None:  # fmt: skip
+    """Files that are left alone, in one entry: their numbers by rule and device, and a digest of
+    their names, which stand in the catalog.
+    """
+    groups: dict[tuple[str, str], list[int]] = {}
+    rules: Counter[str] = Counter()
+    names = hashlib.sha256()
+    for a in sorted(ignored, key=lambda a: a.id):
+        groups.setdefault((a.code or "", a.origin or card.name), []).append(a.id)
+        rules[a.code or ""] += 1
+        names.update(f"{a.id} {a.name}\n".encode())
+    facts = {
+        "hotfolder": card.name, "count": len(ignored), "names_sha256": names.hexdigest(),
+        "groups": [
+            {"rule": rule, "device": device, "arrivals": ranges(ids)}
+            for (rule, device), ids in groups.items()
+        ],
+    }  # fmt: skip
+    change.record(Entry("arrivals-ignored", now, AGENT, facts=facts))
+    told = {"count": len(ignored), "rules": dict(sorted(rules.items()))}
+    change.announce("arrivals-ignored", now, hotfolder=card.name, facts=told)
 
 
 def _arrival(card: Card, seen: Seen, rule: str | None, now: datetime) -> Arrival:
@@ -80,6 +118,20 @@ def record_left_alone(
              "name": arrival.name, "rule": rule}  # fmt: skip
     change.record(Entry("arrival-ignored", now, AGENT, facts=facts))
     change.announce("arrival-ignored", now, hotfolder=card.name, facts={"rule": rule})
+
+
+def record_many_left_alone(
+    change: Change, card: Card, arrivals: Sequence[Arrival], rule: str, now: datetime
+) -> None:
+    """Many files that are gone are left alone under a rule, in one entry."""
+    ended = [
+        replace(a, state=ArrivalState.IGNORED, code=rule, reason=RULES[rule]) for a in arrivals
+    ]
+    for a in ended:
+        change.arrival_changed(
+            a.id, state=a.state, code=rule, reason=a.reason, ended=now, present=False
+        )
+    _enter_together(change, card, ended, now)
 
 
 def record_one(

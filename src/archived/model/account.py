@@ -17,9 +17,29 @@ COLUMNS = ("archived", "held", "ignored", "in_work")
 KINDS = (
     "document-admitted", "arrival-joined", "recovered", "arrival-repeated", "arrival-ignored",
     "arrival-held", "document-held", "document-released", "document-retried", "document-refused",
-    "document-sealed",
+    "document-sealed", "arrivals-ignored",
 )  # fmt: skip
 """The ledger entries that move an arrival from one column to another."""
+
+
+def ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """Numbers as an entry for many files has them: the first and the last of each run."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return runs
+
+
+def _each(facts: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The arrivals of an entry for many files, each with what the entry says of it."""
+    for group in facts.get("groups", ()):
+        told = {"hotfolder": facts.get("hotfolder"), "device": group.get("device"),
+                "rule": group.get("rule")}  # fmt: skip
+        for first, last in group.get("arrivals", ()):
+            yield from ((number, told) for number in range(first, last + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +105,10 @@ class Book:
                 self._enter(at, facts, document=document, further=kind == "arrival-joined")
             case "arrival-ignored":
                 self._enter(at, facts, column="ignored", rule=facts.get("rule"))
+            case "arrivals-ignored":
+                for arrival, of_one in _each(facts):
+                    self._enter(at, {**of_one, "arrival": arrival}, column="ignored",
+                                rule=of_one["rule"])  # fmt: skip
             case "arrival-held":
                 self._enter(at, facts, column="held")
             case _ if document in self._documents:

@@ -38,6 +38,9 @@ class ArrivedFile:
     size: int
     mtime_ns: int
     first_seen: datetime
+    grew: bool = False
+    """More was written to it after it was taken in, and a person let the document go on: these
+    bytes may be only a beginning. What is noticed after the seal is in the ledger alone."""
 
     @property
     def name(self) -> str:

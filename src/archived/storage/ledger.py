@@ -28,6 +28,8 @@ KINDS: Mapping[str, str] = {
     "arrival-repeated": "The same bytes arrived again; compared, and counted as an arrival.",
     "document-source-grew": "More was written to a file after it was taken in; it arrived anew.",
     "arrival-ignored": "A file in a hot folder was left alone under a named rule.",
+    "arrivals-ignored": "Many files were left alone; their numbers by rule and device, and the "
+    "SHA-256 of their names.",
     "arrival-held": "A file in a hot folder cannot be taken in.",
     "step-finished": "A stage ended well; digests of what it made.",
     "document-divided": "A stage cut the document into parts; the entry names them in order.",
