@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -30,13 +31,52 @@ async def test_a_step_has_a_network_only_when_it_asked_for_one(runner, ask):
 @pytest.mark.parametrize("user", ["same", "ordinary"])
 def test_the_probe_tries_everything_and_says_what_holds(user, program):
     found = json.loads(program("-m", "archived.engine.probe", user=user).stdout)
-    assert {each["protection"] for each in found} == {
-        field.name for field in fields(sandbox.Confinement)
-    }
+    names = {field.name for field in fields(sandbox.Confinement)}
+    assert {each["protection"] for each in found} == names | {"tracing", "programs"}
     assert len({each["what"] for each in found}) == len(found) > 50
     for each in found:
         assert each["verdict"].startswith(("yes", "no (", "not established (")), each
 
+
+@pytest.mark.parametrize("user", ["same", "ordinary"])
+def test_the_probe_says_of_tracing_what_a_program_outside_a_step_finds(user, program):
+    """Whatever Yama is set to here, a step cannot: Landlock and the filter are not Yama's."""
+    found = json.loads(program("-m", "archived.engine.probe", user=user).stdout)
+    verdicts = {each["what"]: each["verdict"] for each in found}
+    said = verdicts["programs of this user that are no steps cannot trace each other"]
+    able = program("-c", TRACE, user=user).stdout.strip() == "traced"
+    assert said.startswith("no (" if able else "yes ("), said
+    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
+    word = f"ptrace_scope is {scope.read_text().strip()}" if scope.exists() else "has no Yama"
+    assert word in said
+    for what in (
+        "a step cannot trace another process", "a step cannot read the memory of another process",
+        "a step cannot open the memory of another process",
+        "a step cannot read the environment of another process",
+    ):  # fmt: skip
+        assert verdicts[what].startswith("yes ("), (what, verdicts[what])
+
+
+TRACE = """
+import os, signal
+from archived.engine.trials import call
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    signal.pause()
+tracer = os.fork()
+if tracer == 0:
+    try:
+        call("ptrace", 0x4206, child, 0, 0)
+        print("traced")
+    except OSError as error:
+        print(error)
+    os.sys.stdout.flush()
+    os._exit(0)
+os.waitpid(tracer, 0)
+os.kill(child, signal.SIGKILL)
+"""
 
 LAX = """
 import json

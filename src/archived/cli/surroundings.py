@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["yes", "no", "not established"]
 
-_DESIRED = frozenset({"files", "services", "signals", "processes"})
-"""Protections that some kernels cannot give: noted."""
+_DESIRED = frozenset({"files", "services", "signals", "processes", "tracing", "programs"})
+"""Protections that some kernels cannot give, and what is none of a step's: noted."""
 _PROBE_SECONDS = 60
 
 

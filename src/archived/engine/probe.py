@@ -27,7 +27,7 @@ from archived.engine.landlock import Access
 from archived.engine.listener import Listener
 from archived.engine.reach import machine
 from archived.engine.sandbox import adopt_orphans, confine
-from archived.engine.trials import ACTS, Things, own_work
+from archived.engine.trials import ACTS, TRACE, Things, own_work, programs_work
 
 _FEW = 32
 """What the bomb may have: any number shows whether it holds."""
@@ -40,11 +40,16 @@ _LIMITS = Limits(
 )
 
 
+TRACING, PROGRAMS = "tracing", "programs"
+"""What is tried and is no protection of a step: good to know."""
+_PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What was tried. `verdict`: "yes (why)", "no (why)" or "not established (why)".
 
-    `protection` as in `sandbox.Confinement`.
+    `protection` as in `sandbox.Confinement`, `TRACING` or `PROGRAMS`.
     """
 
     protection: str
@@ -58,7 +63,25 @@ def probe() -> list[Trial]:
     with _things() as things, _things() as others:
         free = _apart(lambda: {what: _possible(act, others) for _, what, act in ACTS})
         tried = _confined(things, free or {})
-    return [*tried, *_ends(), _bombed()]
+    return [*tried, _yama(free), *_ends(), _bombed()]
+
+
+def _yama(free: Mapping[str, str] | None) -> Trial:
+    """Whether the kernel keeps a user's programs from each other, which no step depends on where
+    Landlock is. Tried without confinement.
+    """
+    what = "programs of this user that are no steps cannot trace each other"
+    try:
+        scope = f"ptrace_scope is {_PTRACE_SCOPE.read_text().strip()}"
+    except OSError:
+        scope = "this kernel has no Yama"
+    if free is None or TRACE not in free:
+        return Trial(TRACING, what, f"not established ({scope})")
+    if why := free[TRACE]:
+        return Trial(TRACING, what, f"yes ({scope}: {why})")
+    if os.geteuid() == 0:
+        scope = f"root can, whatever it is; {scope}"
+    return Trial(TRACING, what, f"no ({scope})")
 
 
 # One act after the other --------------------------------------------------------------------------
@@ -142,6 +165,7 @@ def _confined(things: Things, free: Mapping[str, str]) -> list[Trial]:
         for protection, what, act in ACTS:
             tell(json.dumps([protection, what, _failure(act, things)]))
         tell(json.dumps(["own", "", _failure(own_work, things)]))
+        tell(json.dumps(["programs", "", _failure(programs_work, things)]))
         with suppress(OSError):
             status = Path("/proc/self/status").read_text()
             tell(json.dumps(["privileges", "", status]))
@@ -164,6 +188,11 @@ def _confined(things: Things, free: Mapping[str, str]) -> list[Trial]:
     trials.append(Trial(
         "files", "a step works with files of its own, their mode and times included",
         f"no ({own})" if own else "yes",
+    ))  # fmt: skip
+    theirs = results.get(("programs", ""), "it ended before")
+    trials.append(Trial(
+        PROGRAMS, "programs that a step starts change the mode of its files",
+        f"no ({theirs})" if theirs else "yes",
     ))  # fmt: skip
     return trials
 

@@ -18,6 +18,7 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,8 +187,20 @@ def _memory_of(things: Things) -> None:
     call("process_vm_readv", things.bystander, one, 1, one, 1, 0)
 
 
+def _memory_by_path(things: Things) -> None:
+    """Opening it is what the kernel decides about (Yama and Landlock, as for tracing)."""
+    _closed(os.open(f"/proc/{things.bystander}/mem", os.O_RDWR))
+
+
+def _surroundings(things: Things) -> None:
+    """Its environment and memory map, which Yama does not guard."""
+    _closed(os.open(f"/proc/{things.bystander}/environ", os.O_RDONLY))
+
+
 _PTRACE_SEIZE = 0x4206
 _ADD_KEY = (b"user", b"archived-trial", b"x", 1, -2)  # the process's own keyring
+
+TRACE = "a step cannot trace another process"
 
 ACTS: tuple[tuple[str, str, Act], ...] = (
     ("limits", "a step cannot take more memory than it may", _much_memory),
@@ -221,9 +234,11 @@ ACTS: tuple[tuple[str, str, Act], ...] = (
     ("calls", "a step cannot change the priority of another process",
      lambda t: os.setpriority(os.PRIO_PROCESS, t.bystander, 19)),
     ("calls", "a step cannot change the disk priority of another process", _io_priority),
-    ("calls", "a step cannot trace another process",
+    ("calls", TRACE,
      lambda t: call("ptrace", _PTRACE_SEIZE, t.bystander, 0, 0)),
     ("calls", "a step cannot read the memory of another process", _memory_of),
+    ("files", "a step cannot open the memory of another process", _memory_by_path),
+    ("files", "a step cannot read the environment of another process", _surroundings),
     ("calls", "a step cannot take a descriptor of another process", _descriptor),
     ("calls", "a step cannot change another's mode by its path", lambda t: t.other.chmod(0o700)),
     ("calls", "a step cannot change another's times by its path", lambda t: os.utime(t.other)),
@@ -280,3 +295,13 @@ def own_work(things: Things) -> None:
         os.fchmod(opened.fileno(), 0o600)
     if file.read_text() != "of this step" or file.stat().st_mode & 0o777 != 0o600:
         raise OSError(errno.EIO, "its file is another than it made")
+
+
+def programs_work(things: Things) -> None:
+    """The same, by a program that the step starts. Raises `OSError`."""
+    file = things.own / "of a program"
+    file.write_text("")
+    done = subprocess.run(["chmod", "640", str(file)], capture_output=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().rpartition(": ")[2]
+        raise OSError(errno.EPERM, said or os.strerror(errno.EPERM))

@@ -1,7 +1,8 @@
 """The control socket: what `archivectl` asks of a running daemon. HTTP over a unix socket, JSON.
 
-Who may connect is decided by the socket's mode and group; a caller says which person it speaks
-for, and the kernel's word (SO_PEERCRED) is recorded beside it.
+Who may connect is decided by the socket's mode and group, and no step of ours may, whose user may
+be the same (`peers`). A caller says which person it speaks for, and the kernel's word (SO_PEERCRED)
+is recorded beside it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+import structlog
 from aiohttp import web
 
 from archived.errors import ArchivedError
 from archived.model.document import IllegalStep
+from archived.observe import peers
+
+_log = structlog.get_logger("archived.control")
 
 _T = TypeVar("_T")
 _THREADS = 4
@@ -68,6 +73,7 @@ class Control:
         app.router.add_post("/v1/reload", self._reload)
         app.router.add_post("/v1/{what}/{document}", self._decide)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
         path = self._setting.socket
@@ -75,7 +81,8 @@ class Control:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)  # of a daemon that died: the state's lock is ours
             await self._runner.setup()
-            await web.UnixSite(self._runner, str(path)).start()
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_unix_server(self._gate, str(path))
             self._open_to_group(path)
         except (OSError, KeyError) as error:
             await self._runner.cleanup()
@@ -85,7 +92,13 @@ class Control:
             ) from error  # fmt: skip
         return self
 
+    def _gate(self) -> asyncio.Protocol:
+        assert self._runner.server is not None  # noqa: S101 - set up before it listens
+        return _Gate(self._runner.server)
+
     async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.close()
         await self._runner.cleanup()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._setting.socket.unlink(missing_ok=True)
@@ -125,6 +138,26 @@ class Control:
         """Ask what may block."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: question(*arguments))
+
+
+class _Gate(asyncio.Protocol):
+    """Hands a new connection on to what serves it, or closes it before anything is read."""
+
+    def __init__(self, serve: Callable[[], asyncio.Protocol]) -> None:
+        self._serve = serve
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream
+        if peers.is_ours(transport.get_extra_info("socket")):
+            _log.warning(
+                "a step connected to the control socket, and was not let in",
+                action="control-refused",
+            )
+            transport.abort()
+            return
+        protocol = self._serve()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
 
 
 def _text(value: object) -> str | None:
