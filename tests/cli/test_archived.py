@@ -193,6 +193,11 @@ def test_check_shows_what_a_stage_has_beyond_others(house: Any, tmp_path: Path):
     (it,) = json.loads(house.run("archived", "--json", "check", config=config).stdout)["stages"]
     assert "stage sharing: one process does its steps, one after another" in said.stdout
     assert (it["system_calls"], it["worker"]) == (["ipc"], "kept")
+    warned = "stage.sharing.lane: one process does its steps, and those that wait take places"
+    assert warned in said.stdout
+    text = config.read_text()
+    config.write_text(f'{text}[lanes]\nalone = 1\n[stage.sharing]\nlane = "alone"\n')
+    assert warned not in house.run("archived", "check", config=config).stdout
 
 
 def test_doctor_tries_what_it_says_and_names_what_is_missing(new_house: Any):

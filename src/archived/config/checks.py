@@ -167,6 +167,13 @@ def _stages_fit(source: Source, settings: Settings) -> None:
             )
         if not any(name in pipeline.stages for pipeline in settings.pipelines.values()):
             source.warn(("stage", name), "no pipeline uses this stage")
+        beside = [n for n, s in settings.stages.items() if s.needs.lane == lane and n != name]
+        if stage.needs.worker == "kept" and lane in lanes and (beside or lanes[lane].width > 1):
+            source.warn(
+                ("stage", name, "lane"),
+                f'one process does its steps, and those that wait take places of the lane "{lane}" '
+                "from others: give it a lane of its own, 1 wide",
+            )
 
 
 def _lanes_have_runners(source: Source, settings: Settings) -> None:
