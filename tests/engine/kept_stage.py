@@ -1,6 +1,6 @@
 """A plug-in whose stage keeps its worker and misbehaves on request: see test_kept.py."""
 
-# ruff: noqa: PTH123, PTH109, PTH115, PTH208, PLW0108, SIM115 - attacks say what they call, and what
+# ruff: noqa: PTH102, PTH123, PTH109, PTH115, PTH208, PLW0108, SIM115 - attacks say what they call, and what
 # is left open is left open on purpose
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ import threading
 import time
 from pathlib import Path
 
-from archived.api import Needs, Postpone, Refuse, Result, Role, Stage, StageConfig, hookimpl
+from archived.api import (
+    Artifact,
+    Needs,
+    Postpone,
+    Refuse,
+    Result,
+    Role,
+    Stage,
+    StageConfig,
+    hookimpl,
+)
 from archived.engine.worker import kept
 
 MODULE = sys.modules[__name__]
@@ -180,6 +190,33 @@ class Kept(Stage[Options]):
 
     def list_beside(self):
         return {"beside": sorted(os.listdir(self.context.folder.parent))}
+
+    def become_a_link(self):
+        """Its folder is a link to one that the daemon reads, with a file that it returns."""
+        folder = self.context.folder
+        os.chdir("/")
+        folder.rename(folder.with_name("moved"))
+        folder.symlink_to(self.say("outside"))
+        made = Artifact(folder / "key", "key", "application/octet-stream", Role.METADATA)
+        return Result(add=[made], facts=self.facts)
+
+    def litter(self):
+        """Many names beside its folder."""
+        for number in range(self.say("many")):
+            os.mkdir(self.context.folder.parent / str(number))
+
+    def compute(self):
+        """Honest work that takes more than may be taken between two steps."""
+        began = time.process_time()
+        while time.process_time() - began < 6:
+            pass
+
+    def spin_while_idle(self):
+        def spin():
+            while True:
+                pass
+
+        threading.Thread(target=spin, daemon=True).start()
 
     def change_after_the_end(self):
         """The file that it returns is changed by a thread that goes on."""

@@ -314,6 +314,38 @@ async def test_what_it_leaves_beside_its_folder_is_not_there_for_the_next(runner
     assert facts["beside"] == [request.folder.name]
 
 
+async def test_a_folder_that_becomes_a_link_leads_to_nothing(runner, ask, tmp_path):
+    (tmp_path / "key").write_text("the signing key")
+    request = ask("become-a-link", outside=str(tmp_path))
+    done = await runner.run(request)
+    assert (done.ending, done.code) == (Ending.BROKE, "bad-output"), done
+    assert [p for p in request.folder.rglob("*") if p.name == "key" and not p.is_symlink()] == []
+    assert (await ran(runner, ask("count")))["steps"] == 1
+
+
+async def test_a_folder_full_of_names_beside_its_own_goes_at_once(runner, ask, spool):
+    await ran(runner, ask("count"))
+    request = ask("litter", many=5000)
+    await ran(runner, request)
+    assert len(list(request.folder.iterdir())) <= 4
+    again = await ran(runner, ask("list-beside"))
+    assert again["steps"] == 1
+    assert len(again["beside"]) == 1
+    assert len(list((spool / "work").glob("kept-*"))) == 1
+
+
+async def test_a_step_may_compute_for_long_and_the_worker_goes_on(runner, ask):
+    first = await ran(runner, ask("compute"))
+    again = await ran(runner, ask("count"))
+    assert (again["pid"], again["steps"]) == (first["pid"], 2)
+
+
+async def test_one_that_computes_while_it_has_no_step_is_ended(runner, ask):
+    first = await ran(runner, ask("spin-while-idle"))
+    await _until(lambda: not psutil.pid_exists(first["pid"]), 120)
+    assert (await ran(runner, ask("count")))["steps"] == 1
+
+
 async def test_a_file_that_it_returned_is_not_its_to_change_any_more(runner, ask):
     request = ask("change-after-the-end")
     done = await runner.run(request)

@@ -21,6 +21,8 @@ NO_STEP = ""
 JOB, BEGUN, DONE, LAST = b"job", b"begun", b"done", b"last"
 """What is said on the line to a kept worker. It says `LAST` when it should be replaced."""
 _BEGIN_SECONDS = 10.0
+_RESTING_CPU = 5.0
+"""Seconds of processor time that a kept worker may use between two steps."""
 
 
 @dataclass(eq=False)
@@ -88,11 +90,15 @@ class Child:
         """Kill it when its time is over, on the clock or of the processor."""
         if now >= self.ends:
             self.kill("timed-out" if self.begun else NOT_BEGUN)
-        elif self._works() and cpu_of(self.pid) - self.cpu_before > (self.cpu_seconds or math.inf):
-            self.kill("timed-out")
+        elif self.line >= 0 and cpu_of(self.pid) - self.cpu_before > self._most_cpu:
+            self.kill(DISOBEYED if self.resting else "timed-out")
 
-    def _works(self) -> bool:
-        return self.line >= 0 and not self.resting
+    @property
+    def _most_cpu(self) -> float:
+        """Seconds that a kept worker may compute: in its step, or while it has none."""
+        if self.step == NO_STEP:
+            return _RESTING_CPU
+        return math.inf if self.cpu_seconds is None or self.settling else self.cpu_seconds
 
     def rest(self, now: float) -> dict[str, Any]:
         """Its step has ended and it has none now: how the step ended."""
@@ -106,6 +112,7 @@ class Child:
         }  # fmt: skip
         self.listener.refused.clear()
         self.step, self.settling, self.ends = NO_STEP, False, math.inf
+        self.cpu_before = cpu_of(self.pid)
         return end
 
     def kill(self, why: str) -> None:

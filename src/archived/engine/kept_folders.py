@@ -70,10 +70,10 @@ class KeptFolders:
         for source, name in ((own, LEFT), (self.input / own.name, INPUT)):
             with suppress(FileNotFoundError):
                 atomic.gather(source, folder / name)
-        beside = [path for place in (self.steps, self.input) for path in place.iterdir()]
-        for number, path in enumerate(beside):
-            atomic.gather(path, folder / f"{LEFT}-{number}")
-        return not beside
+        if not any(self.steps.iterdir()) and not any(self.input.iterdir()):
+            return True
+        atomic.gather(self.root, folder / f"{LEFT}-all")  # as one, however many names there are
+        return False
 
     def discard(self) -> None:
         """Remove them, when the worker is gone. What cannot be goes at the next start."""

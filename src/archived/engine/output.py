@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import math
 import stat
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -65,11 +66,7 @@ def check_output(outcome: Outcome, folder: Path) -> Outcome:
         if not problem and made.path in paths:
             problem = "it was returned twice"
         if problem:
-            return replace(
-                Outcome(Ending.BROKE, "bad-output", usage=outcome.usage),
-                message=clean(f"{made.path}: {problem}"),
-                hint="report it to the stage's author",
-            )
+            return _bad(outcome, made.path, problem)
         seen.add((made.role, made.name))
         paths.add(made.path)
     return _check_pictures(outcome, folder)
@@ -81,15 +78,29 @@ def taken_from_worker(outcome: Outcome, folder: Path) -> Outcome:
     The worker may still have these files open. So each is judged, copied into `folder`, and the
     copy is judged again: that one nobody else can change. Raises `OSError` when it cannot be made.
     """
-    outcome = check_output(outcome, folder / LEFT)
+    left = folder / LEFT
+    if left.is_symlink() or not left.is_dir():
+        return _bad(outcome, "its folder", "it is not the one that the step was given")
+    outcome = check_output(outcome, left)
     if outcome.ending is not Ending.FINISHED:
         return outcome
     for made in (*outcome.made, *(part.file for part in outcome.parts)):
         copy = folder / made.path
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.open_beneath(folder / LEFT, made.path) as source:
+        with ExitStack() as opened:
+            try:
+                source = opened.enter_context(atomic.open_beneath(left, made.path))
+            except OSError as error:
+                return _bad(outcome, made.path, f"it was changed meanwhile: {error.strerror}")
             atomic.copy_file(source, copy)
     return check_output(outcome, folder)
+
+
+def _bad(outcome: Outcome, what: str, problem: str) -> Outcome:
+    return replace(
+        Outcome(Ending.BROKE, "bad-output", usage=outcome.usage),
+        message=clean(f"{what}: {problem}"), hint="report it to the stage's author",
+    )  # fmt: skip
 
 
 def _check_pictures(outcome: Outcome, folder: Path) -> Outcome:
