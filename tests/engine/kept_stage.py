@@ -271,6 +271,11 @@ class Kept(Stage[Options]):
         line = self.line()
         line.shutdown(socket.SHUT_RDWR)
 
+    def close_the_line_and_spin(self):
+        self.close_the_line()
+        signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+        self.spin()
+
     def answer_late(self):
         """A copy of the reply's descriptor is kept, and written to in the next step."""
         self.held.append([os.dup(n) for n in range(3, 40) if self.is_pipe(n)])

@@ -405,6 +405,14 @@ async def test_one_that_closes_its_line_is_replaced(runner, ask):
     assert (await ran(runner, ask("count")))["pid"] != first["pid"]
 
 
+async def test_its_processor_time_is_watched_whatever_it_closes_or_ignores(runner, ask):
+    limits = Limits(cpu_seconds=1)
+    began = time.monotonic()
+    done = await runner.run(ask("close-the-line-and-spin", limits=limits, seconds=300))
+    assert done.code == "timed-out", done
+    assert time.monotonic() - began < 200
+
+
 async def test_it_never_answers_twice(runner, ask):
     done = await runner.run(ask("answer-twice"))
     assert (done.ending, done.code) == (Ending.BROKE, "bad-output"), done

@@ -47,6 +47,7 @@ class Child:
     end: dict[str, Any] | None = None
     """Set once it is dead and waits for its stray descendants to be gone."""
     sweep_until: float = 0.0
+    kept: bool = False
     line: int = -1
     begun: bool = True
     settling: bool = False
@@ -90,7 +91,7 @@ class Child:
         """Kill it when its time is over, on the clock or of the processor."""
         if now >= self.ends:
             self.kill("timed-out" if self.begun else NOT_BEGUN)
-        elif self.line >= 0 and cpu_of(self.pid) - self.cpu_before > self._most_cpu:
+        elif self.kept and cpu_of(self.pid) - self.cpu_before > self._most_cpu:
             self.kill(DISOBEYED if self.resting else "timed-out")
 
     @property

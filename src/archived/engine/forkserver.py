@@ -176,7 +176,7 @@ class ForkServer:
         until = max(0.0, min(waiting, default=math.inf) - time.monotonic())
         if any(child.end or child.settling for child in self.children.values()):
             until = min(until, _STRAYS_POLL)
-        elif any(child.line >= 0 for child in self.children.values()):
+        elif any(child.kept for child in self.children.values()):
             until = min(until, _CPU_POLL)
         return until if until < math.inf else None
 
@@ -227,6 +227,7 @@ class ForkServer:
             listener=Listener(pid, job["processes"], self.brokers),
             hand=ours[0],
             cpu_seconds=job.get("cpu_seconds"),
+            kept=kept,
         )
         self.children[child.step] = child
         self._watch(child, child.watch, self._reap)
