@@ -22,6 +22,8 @@ from archived.engine.boundary import DocumentCard, Limits, Request
 from archived.engine.runner import LocalRunner
 from archived.model.outcome import Ending
 
+_others: set[int] = set()
+"""Processes that other tests have started and keep."""
 SOURCE = Path(__file__).with_name("kept_stage.py")
 Ask = Callable[..., Request]
 
@@ -29,6 +31,8 @@ Ask = Callable[..., Request]
 @pytest.fixture
 async def runner() -> AsyncIterator[LocalRunner]:
     """Started, four wide."""
+    _others.clear()
+    _others.update(process.pid for process in psutil.Process().children())
     runner = LocalRunner("token", 4, [{"name": "kept_stage", "file": str(SOURCE)}])
     await runner.start()
     yield runner

@@ -19,6 +19,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,7 +302,7 @@ def programs_work(things: Things) -> None:
     """The same, by a program that the step starts. Raises `OSError`."""
     file = things.own / "of a program"
     file.write_text("")
-    done = subprocess.run(["chmod", "640", str(file)], capture_output=True, check=False)
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().rpartition(": ")[2]
-        raise OSError(errno.EPERM, said or os.strerror(errno.EPERM))
+    code = "import os, sys; os.chmod(sys.argv[1], 0o640)"
+    program = [sys.executable, "-I", "-S", "-c", code, str(file)]
+    if subprocess.run(program, capture_output=True, check=False).returncode != 0:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
