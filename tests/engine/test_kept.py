@@ -450,7 +450,7 @@ def _workers() -> list[psutil.Process]:
     """The kept workers: the leaders of a session of their own below our fork servers."""
     found = [
         process for server in psutil.Process().children() for process in server.children()
-        if os.getsid(process.pid) == process.pid
+        if server.pid not in _others and os.getsid(process.pid) == process.pid
     ]  # fmt: skip
     return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
