@@ -126,9 +126,17 @@ def test_a_sealed_document_is_not_called_safe_and_the_paper_stays():
     story = told(missing)
     assert "not safe yet: 0 of 1 wanted copies were verified [copies-missing]." in story.now
     assert story.paper == "Keep the paper at hand: not all copies are verified yet."
-    assert "to make the copies" in story.choices[0].means
+    assert story.choices[0].command == f"archivectl copy {missing.id}"
     copying = document(state=State.SEALED, position=2, running="s1")
     assert "not safe yet. replicate is running" in told(copying, step()).now
+
+
+def test_a_further_copy_of_a_safe_document_is_told_and_its_paper_may_go():
+    further = document(state=State.SAFE, position=2, due=NOW, code="no-space", reason="No room.")
+    story = told(further)
+    assert "It is archived and safe" in story.now
+    assert "A further copy is to be made: replicate is tried again" in story.now
+    assert (story.paper, story.choices) == ("The paper may go back to its shelf.", [])
 
 
 def test_only_a_safe_document_lets_the_paper_go():

@@ -100,12 +100,12 @@ class World:
             for row in rows:
                 self.step(sealer, row)
 
-    def begin(self, row: DocumentRow) -> StepRow:
+    def begin(self, row: DocumentRow, options: str = "") -> StepRow:
         """Start the next step of a document, and no more."""
         step = StepRow(
             id=uuid.uuid4().hex, document=row.id, position=row.position,
             stage=next_step(row.stages, row.position) or "", attempt=row.attempts + 1,
-            version="1", distribution="test", options_digest="", started=self.now(),
+            version="1", distribution="test", options_digest=options, started=self.now(),
         )  # fmt: skip
         commit.begin_step(self.catalog, row, step, step.started)
         return step

@@ -7,6 +7,7 @@ import click
 from archived import __version__
 from archived.cli import (
     compare,
+    copying,
     cover_sheet,
     decisions,
     documents,
@@ -28,7 +29,8 @@ def cli() -> None:
 
 
 for _noun in (
-    house, report, compare, extending, documents, reviews, decisions, ledger, cover_sheet,
+    house, report, compare, extending, documents, reviews, decisions, copying, ledger,
+    cover_sheet,
 ):  # fmt: skip
     for _command in _noun.COMMANDS:
         cli.add_command(_command)

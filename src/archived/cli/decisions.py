@@ -24,7 +24,7 @@ def retry(session: Session, document: str, note: str) -> None:
 
     DOC is its id, or enough of the beginning or end of it, or its file's name.
     """
-    _decide(session, "retry", document, note)
+    decide_about(session, "retry", document, note)
 
 
 @click.command("release")
@@ -61,7 +61,7 @@ def release(
         sys.exit(OK if whole else NOT_NOW)
     if document is None or dossier is not None:
         raise click.UsageError(_("name a document, or a folder with --reviewed"))
-    _decide(session, "release", document, note, code)
+    decide_about(session, "release", document, note, code)
 
 
 @click.command("refuse")
@@ -76,10 +76,13 @@ def refuse(session: Session, document: str, note: str) -> None:
     """
     if not note.strip():
         raise click.UsageError(_("--note: say why, in a few words"))
-    _decide(session, "refuse", document, note)
+    decide_about(session, "refuse", document, note)
 
 
-def _decide(session: Session, what: str, typed: str, note: str, code: str | None = None) -> None:
+def decide_about(
+    session: Session, what: str, typed: str, note: str, code: str | None = None
+) -> None:
+    """Tell the daemon the decision about what a person typed, and the person what it came to."""
     before = session.ask_daemon("resolve", {"document": typed})
     answer = session.decide(what, before["id"], note, code)
     if session.as_json:

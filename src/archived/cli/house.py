@@ -34,6 +34,7 @@ def status(session: Session) -> None:
         shown.pairs([*_daemon(answer["daemon"]), *_holdings(answer)])
         for reason in (answer["daemon"] or {}).get("not_ready", ()):
             shown.line(_("not ready: {reason}").format(reason=heard(reason)), "red")
+        _copies(answer)
         _uncleared(answer["daemon"] or {})
         _waiting(answer, session)
         _today(answer["daemon"] or {}, session)
@@ -103,6 +104,30 @@ def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
         (_("store"), _store(it["daemon"])),
         (_("ledger"), ngettext("{count} entry", "{count} entries", entries).format(count=entries)),
     ]
+
+
+def _copies(it: dict[str, Any]) -> None:
+    if count := it["never_safe"]:
+        shown.line(never_safe(count), "red")
+    if count := it["further_copies"]["due"]:
+        told = ngettext(
+            "{count} safe document is to get a further copy; {failed} of them failed so far",
+            "{count} safe documents are to get a further copy; {failed} of them failed so far",
+            count,
+        )
+        shown.line(told.format(count=count, failed=it["further_copies"]["failed"]))
+
+
+def never_safe(count: int) -> str:
+    """That documents are sealed and nothing makes their copies, and what to do."""
+    told = ngettext(
+        "{count} document is sealed, and nothing makes its copies (copies-missing): "
+        "archivectl copy --all",
+        "{count} documents are sealed, and nothing makes their copies (copies-missing): "
+        "archivectl copy --all",
+        count,
+    )
+    return told.format(count=count)
 
 
 def _doubts() -> dict[str, str]:

@@ -20,7 +20,7 @@ import click
 from archived.cli import shown
 from archived.cli.asking import Session
 from archived.cli.exits import OK, PROBLEM
-from archived.cli.house import balance, for_a_person
+from archived.cli.house import balance, for_a_person, never_safe
 from archived.errors import ArchivedError
 from archived.locale import LANGUAGES, _, day_text, heard, ngettext, speaking
 from archived.locale.dates import read_day
@@ -91,6 +91,7 @@ def _gathered(session: Session, day: date) -> dict[str, Any]:
         "came": {key: of_day[key] for key in ("folders", "devices", "total")},
         "documents": stands["documents"],
         "arriving": stands.get("arriving_files", 0),
+        "never_safe": stands["never_safe"],
         "held": session.ask("documents", states="held", limit=_MOST)["documents"],
         "held_files": whole["held_files"],
         "not_safe": session.ask("documents", states=",".join(_UNSAFE), limit=_MOST)["documents"],
@@ -138,9 +139,12 @@ def _tell(it: dict[str, Any], zone: tzinfo) -> None:
         shown.heading(_("What came on that day, by device"))
         balance(came["devices"], "device", came["total"])
     _held(it, zone)
+    if it["never_safe"]:
+        shown.heading(_("Sealed, and nothing makes the copies: the paper stays out of its box"))
+        _list([each for each in it["not_safe"] if _is_left(each)], it["never_safe"], zone)
     if count := _unsafe(it):
         shown.heading(_("On the way and not safe yet: the paper stays out of its box"))
-        _list(it["not_safe"], count, zone)
+        _list([each for each in it["not_safe"] if not _is_left(each)], count, zone)
     _copies(it["copies"], zone)
     _disks(it["disks"])
 
@@ -179,6 +183,8 @@ def _in_short(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield _came(it["came"]["total"]), ""
     waits = for_a_person(it["documents"].get("held", 0), (), len(it["held_files"]))
     yield _("waits for a person: {what}").format(what=waits or _("nothing")), ""
+    if it["never_safe"]:
+        yield never_safe(it["never_safe"]), "bold red"
     if it["arriving"]:
         told = ngettext(
             "{count} file lies in a hot folder and is not taken in yet",
@@ -203,7 +209,13 @@ def _came(total: dict[str, Any]) -> str:
 
 
 def _unsafe(it: dict[str, Any]) -> int:
-    return sum(it["documents"].get(state, 0) for state in _UNSAFE)
+    count: int = sum(it["documents"].get(state, 0) for state in _UNSAFE)
+    return count - int(it["never_safe"])
+
+
+def _is_left(each: dict[str, Any]) -> bool:
+    """Sealed, with too few copies, and no step is due."""
+    return each["state"] == "sealed" and each["due"] is None and not each["running"]
 
 
 def _list(found: list[dict[str, Any]], count: int, zone: tzinfo) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from archived.config import HotFolderSetting, Settings, StageSetting
-from archived.engine.cards import Deck, StageCard, TargetCard
+from archived.engine.cards import Deck, PipelineCard, StageCard, TargetCard
 from archived.engine.forkservers import Account
 from archived.engine.handover import secrets_of
 from archived.intake.batch import Rules
@@ -31,6 +31,10 @@ def deck(settings: Settings) -> Deck:
         targets={
             name: TargetCard(name, target.kind, json.loads(target.options_json))
             for name, target in settings.targets.items()
+        },
+        pipelines={
+            name: PipelineCard(tuple(each.stages), each.copies)
+            for name, each in settings.pipelines.items()
         },
         limits=limits,
         flagged={

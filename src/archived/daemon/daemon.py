@@ -12,25 +12,25 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from archived import AGENT, __version__
+from archived import AGENT
 from archived.config import Settings, changes, reload
-from archived.daemon import cards, removal_retries
+from archived.daemon import cards, decisions, removal_retries
 from archived.daemon.checks import check_all
 from archived.daemon.health import Health
 from archived.daemon.house import House
+from archived.daemon.live import live
 from archived.daemon.pictures import picture
 from archived.daemon.reception import FolderStatus, Reception
 from archived.daemon.serving import no_second_history, only_one
 from archived.daemon.snapshot import snapshot
 from archived.engine.attempts import StepEnded
-from archived.engine.commit import refuse, release
+from archived.engine.missing_copies import ask_for_all
 from archived.engine.runner import LocalRunner
 from archived.engine.scheduler import Runner, Scheduler
 from archived.engine.sealing import Sealer
@@ -206,7 +206,7 @@ class Daemon:
             tell=self._step_ended,
         )  # fmt: skip
         self.house.reserved = self.scheduler.room.reserved
-        self.answers = Answers(self.catalog, self.settings.store.path, self.live)
+        self.answers = Answers(self.catalog, self.settings.store.path, lambda: live(self))
         self.shares = Shares(self.catalog, lambda: cards.shares(self.settings), self._standing)
         self.tally = Tally(self.catalog)
         self.audit = Audit(self.catalog.path)
@@ -387,59 +387,27 @@ class Daemon:
         """Answer a question of `archivectl`; see `observe.answers`. Blocking."""
         return self.answers.answer(question, arguments)
 
-    def live(self) -> Mapping[str, Any]:
-        """What only a running daemon knows, as JSON, for `archivectl status`."""
-        return {
-            "version": __version__,
-            "started": self.started,
-            "config": str(self.settings.path),
-            "not_ready": self.health.not_ready(),
-            "metrics": f"{self.settings.web.address}/metrics",
-            "hotfolders": [asdict(r.status) for r in self.receptions.values()],
-            "lanes": dict(self.scheduler.widths),
-            "closed": [
-                {"lane": lane, "opens": opens} for lane, opens in self.scheduler.closed().items()
-            ],
-            "running": [asdict(active) for active in list(self.scheduler.active.values())],
-            "uncleared": {
-                str(place.folder): len(place.names()) for place in self.uncleared.values()
-            },
-            "doubted_answers": {name: why for name, why in self.shares.doubts().items() if why},
-            "accounts": {
-                lane: runner.separate
-                for lane, runner in self.runners.items()
-                if isinstance(runner, LocalRunner) and runner.separate is not None
-            },
-            "confinement": {
-                lane: dict(sorted(runner.confinement.items()))
-                for lane, runner in self.runners.items()
-                if isinstance(runner, LocalRunner)
-            },
-            "problems": self.problems,
-            "checked": self.checked,
-            "store": self.store_audit.result,
-            "plugins": [asdict(plugin) for plugin in self.settings.plugins.catalogue()],
-        }
-
     async def decide(
         self, what: str, document: str, operator: str, note: str, *,
         held_for: str | None, shown: str | None,
     ) -> Any:  # fmt: skip
-        """Carry out a person's decision: `retry`, `release` or `refuse`."""
+        """Carry out a person's decision: `retry`, `release`, `refuse` or `copy`."""
         document = await asyncio.to_thread(self.answers.resolve, document)
-        if what == "refuse":
-            state = await asyncio.to_thread(
-                refuse, self.catalog, document, operator, note, self.house.now()
-            )
-        elif what in {"retry", "release"}:
-            state = await asyncio.to_thread(
-                release, self.catalog, self.scheduler.deck, document, operator, note,
-                self.house.now(), skip=what == "release", held_for=held_for, shown=shown,
-            )  # fmt: skip
-        else:
-            raise ArchivedError(f"{what!r} is not a decision", code="bad-question")
+        asked = decisions.Asked(what, document, operator, note, held_for, shown)
+        state = await asyncio.to_thread(
+            decisions.carry_out, self.catalog, self.scheduler.deck, asked, self.house.now()
+        )
         self.woken()
         return {"document": document, "state": str(state)}
+
+    async def copy_all(self, operator: str, note: str, *, after: str, again: bool) -> Any:
+        """Ask for the copies that the next documents lack; see `engine.missing_copies`."""
+        told = await asyncio.to_thread(
+            ask_for_all, self.catalog, self.scheduler.deck, operator, note, self.house.now(),
+            after=after, again=again,
+        )  # fmt: skip
+        self.woken()
+        return told.as_json()
 
     def picture(self, document: str, step: str, name: str) -> Path:
         """Where a picture lies that a person must look at. Blocking; raises `NotNow`."""

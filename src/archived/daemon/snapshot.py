@@ -135,12 +135,17 @@ def _documents(daemon: Daemon, now: datetime) -> Mapping[str, Labelled]:
     def ages(since: Mapping[str, datetime]) -> Labelled:
         return {(name,): age(since.get(name)) for name in {*since, *daemon.settings.hotfolders}}
 
+    further = catalog.count_further_copies()
     return {
         "archived_documents": {
             (folder, str(state)): n for (folder, state), n in catalog.count_documents().items()
         },
         "archived_held_documents": {
             (code,): n for code, n in readings.held_by_code(catalog).items()
+        },
+        "archived_never_safe_documents": {(): catalog.count_never_safe()},
+        "archived_further_copies_due": {
+            (word,): further.get(failed, 0) for failed, word in ((False, "none"), (True, "failed"))
         },
         "archived_documents_without_step": {(): daemon.health.abandoned()},
         "archived_pages": {(): catalog.pages_archived()},

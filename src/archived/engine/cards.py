@@ -55,11 +55,20 @@ class TargetCard:
 
 
 @dataclass(frozen=True, slots=True)
+class PipelineCard:
+    """One configured pipeline: for documents to come, and for copies of those that are there."""
+
+    stages: tuple[str, ...]
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
 class Deck:
     """Everything configured, as one value that a reload replaces whole."""
 
     stages: Mapping[str, StageCard] = field(default_factory=dict)
     targets: Mapping[str, TargetCard] = field(default_factory=dict)
+    pipelines: Mapping[str, PipelineCard] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     """For the core's own step."""
     flagged: Mapping[str, frozenset[str]] = field(default_factory=dict)

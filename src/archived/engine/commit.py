@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from archived import AGENT
@@ -39,6 +39,9 @@ _ENDED = {
     Ending.POSTPONED: "step-postponed",
     Ending.PUT_BACK: "step-put-back",
 }
+
+FURTHER_COPY_AGAIN = timedelta(days=1)
+"""After this a further copy of a safe document is tried again, when it has no tries left."""
 
 _NOT_OF_A_STAGE = OF_PARTS | {SOURCE_GREW}
 """Codes that held a document before its next stage ran: to release it passes over none."""
@@ -218,7 +221,8 @@ def _where_to_go_on(change: Change, row: DocumentRow, *, skip: bool) -> int:
         if after_seal == len(row.stages):
             raise NotNow(
                 f"document {row.id} is sealed and nothing in its pipeline makes copies",
-                hint="add a stage that makes copies to the pipeline for documents to come",
+                hint="let a stage of its pipeline make copies and reload; then ask for them: "
+                f"archivectl copy {row.id}",
             )
         return after_seal
     passed_over = skip and stage != SEAL and change.was_tried(row.id, row.position)
@@ -301,6 +305,10 @@ def _hold(
     change: Change, document: DocumentRow, step: StepRow, outcome: Outcome, decision: Decision,
     now: datetime,
 ) -> State:  # fmt: skip
+    if document.state is State.SAFE:
+        # A further copy cannot be made. The document is no less safe for that: nobody must decide.
+        later = replace(decision, attempts=0, due=now + FURTHER_COPY_AGAIN)
+        return _wait(change, document, step, outcome, later, now)
     state = change.move(
         document, Happened.STEP_HELD, now, running=None, attempts=decision.attempts, due=None,
         code=outcome.code, reason=outcome.message, hint=outcome.hint,
@@ -348,12 +356,15 @@ def advance(change: Change, deck: Deck, document_id: str, now: datetime) -> Stat
 
 
 def _judge_safety(change: Change, document: DocumentRow, now: datetime) -> State:
+    if document.state is State.SAFE:  # further copies of it were made
+        return document.state
     copies = change.verified_copies(document.id, document.inventory_sha512 or "")
     if copies < document.copies:
         change.set_columns(
             document.id, code="copies-missing",
             reason=f"{copies} of {document.copies} wanted copies were verified",
-            hint="let a stage of this pipeline make copies, or lower its wanted number of copies",
+            hint="let a stage of its pipeline make enough copies and reload; then ask for them: "
+            f"archivectl copy {document.id}",
         )  # fmt: skip
         division.let_master_go_on(change, document, now)
         return document.state

@@ -62,6 +62,8 @@ class Happened(StrEnum):
     """A person says: go on. Before the seal."""
     RELEASED_SEALED = "released-sealed"
     """A person says: go on. After the seal."""
+    COPIES_ASKED = "copies-asked"
+    """A person asks for the copies that its pipeline makes now."""
     OPERATOR_REFUSED = "operator-refused"
 
 
@@ -104,17 +106,23 @@ NEXT: Mapping[tuple[State, Happened], State] = MappingProxyType(
         (_S.SEALED, _H.STEP_HELD): _S.HELD,
         (_S.SEALED, _H.COPIES_VERIFIED): _S.SAFE,
         (_S.SEALED, _H.RELEASED_SEALED): _S.SEALED,
+        (_S.SEALED, _H.COPIES_ASKED): _S.SEALED,
+        # Further copies of what has enough of them: nothing that happens to them makes it less.
+        (_S.SAFE, _H.COPIES_ASKED): _S.SAFE,
+        (_S.SAFE, _H.STEP_STARTED): _S.SAFE,
+        (_S.SAFE, _H.STEP_FINISHED): _S.SAFE,
+        (_S.SAFE, _H.STEP_POSTPONED): _S.SAFE,
     }
 )
 
 ARCHIVED = frozenset({State.SEALED, State.SAFE})
 """States in which the document's object is in the store."""
 
-MOVING = frozenset({State.ADMITTED, State.WORKING, State.WAITING, State.SEALED})
-"""States from which the scheduler may start a step."""
+MOVING = frozenset({State.ADMITTED, State.WORKING, State.WAITING, State.SEALED, State.SAFE})
+"""States from which the scheduler may start a step; of safe documents only for further copies."""
 
 AT_REST = frozenset({State.SAFE, State.REFUSED})
-"""States in which nothing more is to be done with a document."""
+"""States in which nothing more must be done with a document; further copies may be made."""
 
 COLUMN: Mapping[State, str] = MappingProxyType(
     {

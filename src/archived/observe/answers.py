@@ -84,6 +84,8 @@ class Answers:
             "held": catalog.count_held(),
             "held_files": len(self._held_files()),
             "arriving_files": len(catalog.arrivals(states=[ArrivalState.SEEN], limit=_MOST)),
+            "never_safe": catalog.count_never_safe(),
+            "further_copies": self._further_copies(),
             "balance": [_sheet(sheet) for sheet in catalog.balance()],
             "steps_due": [
                 {"lane": lane, "steps": n}
@@ -94,6 +96,10 @@ class Answers:
             "pages_archived": catalog.pages_archived(),
             "ledger": asdict(catalog.ledger_head()),
         }
+
+    def _further_copies(self) -> dict[str, int]:
+        found = self._catalog.count_further_copies()
+        return {"due": sum(found.values()), "failed": found.get(True, 0)}
 
     def _living(self) -> dict[str, Any]:
         """What the running daemon knows; empty when there is none."""

@@ -56,6 +56,7 @@ class Controlled(Protocol):
         held_for: str | None,
         shown: str | None,
     ) -> Any: ...
+    async def copy_all(self, operator: str, note: str, *, after: str, again: bool) -> Any: ...
     def picture(self, document: str, step: str, name: str) -> Path: ...
     async def reload(self) -> list[str]: ...
 
@@ -71,6 +72,7 @@ class Control:
         app.router.add_get("/v1/{question}", self._ask)
         app.router.add_get("/v1/picture/{document}/{step}/{name}", self._picture)
         app.router.add_post("/v1/reload", self._reload)
+        app.router.add_post("/v1/copies", self._copy_all)
         app.router.add_post("/v1/{what}/{document}", self._decide)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         self._server: asyncio.Server | None = None
@@ -115,13 +117,17 @@ class Control:
     async def _reload(self, _request: web.Request) -> web.Response:
         return web.json_response({"changes": await self._daemon.reload()})
 
+    async def _copy_all(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        operator = _operator(request, str(body.get("operator", "")))
+        told = await self._daemon.copy_all(
+            operator, str(body.get("note", "")), after=str(body.get("after") or ""),
+            again=bool(body.get("again")),
+        )  # fmt: skip
+        return web.json_response(told)
+
     async def _decide(self, request: web.Request) -> web.Response:
-        try:
-            body = await request.json()
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            raise ArchivedError("the request's body must be a JSON object", code="bad-question")
+        body = await _body(request)
         operator = _operator(request, str(body.get("operator", "")))
         what, document = request.match_info["what"], request.match_info["document"]
         decided = await self._daemon.decide(
@@ -158,6 +164,16 @@ class _Gate(asyncio.Protocol):
         protocol = self._serve()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ArchivedError("the request's body must be a JSON object", code="bad-question")
+    return body
 
 
 def _text(value: object) -> str | None:

@@ -219,6 +219,8 @@ def _recorded(kind: str, facts: Mapping[str, Any], *, past: bool) -> str:
             return _("{agent} asked for {stage} to be tried again{note}.")
         case "document-refused":
             return _("{agent} decided that it is not archived{note}.")
+        case "copies-asked":
+            return _("{agent} asked for the copies that its pipeline makes now{note}.")
         case "document-held" if "step" not in facts:
             return _("It was held for a person: {reason}")
         case "recovered":
@@ -306,12 +308,18 @@ class _Standing:
                     "It is archived and safe: sealed in the store, with {count} verified copies.",
                     copies,
                 )
-                return told.format(count=copies)
+                return f"{told.format(count=copies)} {self._further()}".strip()
             case State.SEALED if stage is None:
                 told = _("It is sealed in the store, but not safe yet: {reason}")
                 return told.format(reason=self.reason)
         sealed = _("It is sealed in the store, but not safe yet.") if self._sealed() else ""
         return f"{sealed} {self._going()}".strip()
+
+    def _further(self) -> str:
+        """What is said of further copies of a safe document; empty when none are to be made."""
+        if self.document.due is None and not self.document.running:
+            return ""
+        return _("A further copy is to be made: {going}").format(going=self._going())
 
     def _held_parts(self) -> str:
         """The parts about which a person must decide before anything is done with the whole."""
@@ -357,9 +365,9 @@ class _Standing:
         code = f" --code {document.code}" if document.code else ""
         release = f"archivectl release {document.id}{code} --note {_('WHY')}"
         if stage is None:
-            after_seal = document.state is State.SEALED and document.stages[-1] != SEAL
-            means = _("do what comes after the seal once more, to make the copies")
-            return [Choice(retry, means)] if after_seal else []
+            means = _("make its copies, by the stages that its pipeline has now")
+            copy = Choice(f"archivectl copy {document.id}", means)
+            return [copy] if document.state is State.SEALED else []
         if document.state in {State.HELD, State.REFUSED} and self._asked_by():
             return self._after_a_look()
         if document.state is State.HELD and document.code in OF_PARTS:
@@ -374,7 +382,7 @@ class _Standing:
                 means = _("go on without {stage}; your note is kept for ever")
                 found.append(Choice(release, means.format(stage=stage)))
             return found
-        if document.code and not document.running:
+        if document.code and not document.running and document.state is not State.SAFE:
             means = _("try {stage} now instead of waiting").format(stage=stage)
             return [Choice(retry, means)]
         return []

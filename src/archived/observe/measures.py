@@ -79,6 +79,14 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "Time since the oldest sealed document whose next copy is still to be made was sealed; "
             "0 when there is none.", (),
         ),
+        "archived_never_safe_documents": (
+            "Sealed documents with fewer copies than wanted for which no step is due: they do not "
+            "become safe by themselves.", (),
+        ),
+        "archived_further_copies_due": (
+            "Safe documents that are to get a further copy; `result`: `none` before the first "
+            "attempt, `failed` after one.", ("result",),
+        ),
         "archived_copies": ("Copies written and read back.", ("target",)),
         "archived_copy_bytes": ("Bytes of the copies written and read back.", ("target",)),
         "archived_last_copy_timestamp_seconds": (

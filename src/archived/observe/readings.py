@@ -136,7 +136,7 @@ def oldest_uncopied(catalog: Catalog) -> datetime | None:
     d = t.document.c
     # Two looks, for each has an index: those that wait for their turn, those that run.
     looks = [
-        select(func.min(d.sealed_at)).where(waits, d.sealed_at.is_not(None))
+        select(func.min(d.sealed_at)).where(waits, d.state == State.SEALED)
         for waits in ((d.due.is_not(None)) & (d.running.is_(None)), d.running.is_not(None))
     ]
     with catalog.reading() as connection:

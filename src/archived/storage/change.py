@@ -229,6 +229,30 @@ class Change:
             )
         )
 
+    def with_object(self, after: str, limit: int) -> list[DocumentRow]:
+        """Documents that have an object, in the order of their ids, behind one."""
+        d = t.document.c
+        rows = self._connection.execute(
+            select(t.document)
+            .where(d.id > after, d.object_key.is_not(None))
+            .order_by(d.id)
+            .limit(limit)
+        )
+        return [document_row(row) for row in rows]
+
+    def finished_with(self, documents: Sequence[str]) -> dict[str, set[tuple[str, str]]]:
+        """Document -> stages that ended well on it, each with the digest of its options then."""
+        s = t.step.c
+        rows = self._connection.execute(
+            select(s.document, s.stage, s.options_digest).where(
+                s.document.in_(documents), s.ending == "finished"
+            )
+        )
+        found: dict[str, set[tuple[str, str]]] = {}
+        for document, stage, digest in rows:
+            found.setdefault(document, set()).add((stage, digest))
+        return found
+
     def verified_copies(self, document: str, inventory_sha512: str) -> int:
         """How many copies of this very version were read back."""
         return int(

@@ -44,6 +44,7 @@ KINDS: Mapping[str, str] = {
     "document-held": "A person must decide.",
     "document-released": "A person decided that the document goes on.",
     "document-retried": "A person asked for another try.",
+    "copies-asked": "A person asked for the copies that the document's pipeline makes now.",
     "document-refused": "A person decided that the document is not archived.",
     "document-sealed": "The OCFL object is durable; digest of its inventory.",
     "copy-verified": "A copy was written and read back; digest of its inventory.",

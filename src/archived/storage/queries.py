@@ -188,6 +188,21 @@ class Queries:
         )
         return {(folder, State(state)): n for folder, state, n in self._rows(statement)}
 
+    def count_never_safe(self) -> int:
+        """Sealed documents with too few copies for which no step is due: they stay as they are."""
+        d = t.document.c
+        statement = select(func.count()).where(
+            d.state == State.SEALED, d.due.is_(None), d.running.is_(None)
+        )
+        return int(self._rows(statement)[0][0])
+
+    def count_further_copies(self) -> Mapping[bool, int]:
+        """Safe documents that are to get a further copy: whether it failed -> how many."""
+        d = t.document.c
+        waits = (d.state == State.SAFE, d.due.is_not(None), d.running.is_(None))
+        statement = select(d.code.is_not(None), func.count()).where(*waits).group_by(text("1"))
+        return {bool(row[0]): row[1] for row in self._rows(statement)}
+
     def count_held(self) -> Mapping[str, int]:
         """Code -> number of documents held for it."""
         statement = (

@@ -127,7 +127,8 @@ def _interrupted(
             message="archived or the machine stopped while this step ran",
         )  # fmt: skip
         change.record(Entry("step-lost", now, AGENT, document=document.id, facts=facts))
-        if interrupted(document.attempts, limits) is Verdict.HOLD:
+        last = interrupted(document.attempts, limits) is Verdict.HOLD
+        if last and document.state is not State.SAFE:  # of a safe one it is a further copy
             reason = f"the machine or archived died {document.attempts} times during {stage}"
             change.move(
                 document, Happened.STEP_HELD, now, running=None, due=None, code="interrupted",

@@ -99,8 +99,7 @@ def _document(catalog: Catalog, store: Store, state: Path, row: DocumentRow) -> 
         if row.state is resting and kind not in kinds:
             found.append(f"{name}: no {kind} in the ledger")
     if row.due is not None and (
-        row.state in {State.HELD, State.REFUSED, State.SAFE}
-        or next_step(row.stages, row.position) is None
+        row.state in {State.HELD, State.REFUSED} or next_step(row.stages, row.position) is None
     ):
         found.append(f"{name}: due, and there is nothing to do")
     under_way = [step.id for step in catalog.steps(row.id) if step.ending is None]

@@ -1,0 +1,46 @@
+"""What only a running daemon knows, as JSON, for `archivectl status`. Reads; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from archived import __version__
+from archived.engine.runner import LocalRunner
+
+if TYPE_CHECKING:
+    from archived.daemon.daemon import Daemon
+
+
+def live(daemon: Daemon) -> Mapping[str, Any]:
+    """Its parts' own words about themselves; `archived.observe.answers` chooses from them."""
+    return {
+        "version": __version__,
+        "started": daemon.started,
+        "config": str(daemon.settings.path),
+        "not_ready": daemon.health.not_ready(),
+        "metrics": f"{daemon.settings.web.address}/metrics",
+        "hotfolders": [asdict(r.status) for r in daemon.receptions.values()],
+        "lanes": dict(daemon.scheduler.widths),
+        "closed": [
+            {"lane": lane, "opens": opens} for lane, opens in daemon.scheduler.closed().items()
+        ],
+        "running": [asdict(active) for active in list(daemon.scheduler.active.values())],
+        "uncleared": {str(place.folder): len(place.names()) for place in daemon.uncleared.values()},
+        "doubted_answers": {name: why for name, why in daemon.shares.doubts().items() if why},
+        "accounts": {
+            lane: runner.separate
+            for lane, runner in daemon.runners.items()
+            if isinstance(runner, LocalRunner) and runner.separate is not None
+        },
+        "confinement": {
+            lane: dict(sorted(runner.confinement.items()))
+            for lane, runner in daemon.runners.items()
+            if isinstance(runner, LocalRunner)
+        },
+        "problems": daemon.problems,
+        "checked": daemon.checked,
+        "store": daemon.store_audit.result,
+        "plugins": [asdict(plugin) for plugin in daemon.settings.plugins.catalogue()],
+    }

@@ -1,0 +1,45 @@
+"""A target that comes later: the real daemon and the real command over what was sealed before."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+CTL = Path(sys.executable).parent / "archivectl"
+
+
+def ctl(box, *arguments):
+    return subprocess.run(
+        [CTL, *arguments, "--config", box.config], capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+
+
+def test_what_was_sealed_before_there_was_a_target_becomes_safe(box, until):
+    names = ["a.txt", "b.txt", "c.txt"]
+    box.start()
+    box.drop(*names)
+    box.sealed(*names)
+    until(lambda: box.metric("archived_never_safe_documents") == {(): 3}, "counted", 30)
+    assert "3 documents are sealed, and nothing makes their copies" in ctl(box, "status").stdout
+    assert "archivectl copy --all" in ctl(box, "report").stdout
+    left = ctl(box, "copy", "--all", "--json")
+    assert (left.returncode, json.loads(left.stdout)["left"]) == (5, {"paper": 3})
+
+    (box.folder / "second").mkdir()
+    box.tables["plugins"]["enabled"].append("replicate")
+    box.tables["pipeline.paper"]["stages"] = ["stamp", "seal", "replicate"]
+    box.tables["stage.replicate"] = {"to": ["second"]}
+    box.tables["target.second"] = {
+        "kind": "directory", "path": box.folder / "second", "allow_same_filesystem": True,
+    }  # fmt: skip
+    box.reload()
+    asked = ctl(box, "copy", "--all", "--note", "the second disk", "--json")
+    assert (asked.returncode, json.loads(asked.stdout)["asked"]) == (0, 3), asked
+    until(lambda: set(box.states().values()) == {"safe"}, "all safe")
+
+    assert json.loads(ctl(box, "copy", "--all", "--json").stdout)["have_all"] == 3
+    assert "nothing makes" not in ctl(box, "report").stdout
+    assert box.end() == 0
