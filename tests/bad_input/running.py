@@ -31,6 +31,7 @@ path = "{root}/store"
 quiet = "200 ms"
 rescan = "500 ms"
 arrival_deadline = "2 s"
+accept = ["any"]
 [retry]
 first_wait = "100 ms"
 longest_wait = "500 ms"

@@ -30,6 +30,7 @@ keep_free = "1 MiB"
 quiet = "200 ms"
 rescan = "500 ms"
 max_file_size = "1 MiB"
+accept = ["any"]
 [hotfolder.scans]
 path = "{folder}/scans"
 pipeline = "paper"

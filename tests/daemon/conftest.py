@@ -54,7 +54,7 @@ class Box:
             "archive": {"state": folder / "state"},
             "store": {"path": folder / "store"},
             "spool": {"keep_free": "1 MiB"},
-            "intake": {"quiet": "0.2 s", "rescan": "1 s"},
+            "intake": {"quiet": "0.2 s", "rescan": "1 s", "accept": ["any"]},
             "retry": {"first_wait": "0.3 s", "longest_wait": "1 s"},
             "web": {"listen": f"127.0.0.1:{self.port}"},
             "control": {"socket": folder / "c.sock"},

@@ -106,7 +106,8 @@ def archive_one(trial: Trial, run: str) -> Path:
             cwd=trial.folder,
         )  # fmt: skip
     try:
-        (trial.folder / "scans" / "letter.txt").write_text(f"a letter, {time.time_ns()}\n")
+        page = f"%PDF-1.7\na letter, {time.time_ns()}\nstartxref\n9\n%%EOF\n"
+        (trial.folder / "scans" / "letter.pdf").write_text(page)
         ends = time.monotonic() + 150
         while True:
             found = list(trial.folder.glob("store/ocfl/*/*/*/*/v1/content/metadata/stamp.txt"))

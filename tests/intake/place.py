@@ -48,6 +48,7 @@ rescan = "1 s"
 arrival_deadline = "{deadline}"
 max_file_size = "{largest}"
 ignore = ["*.xml", "nháp-*"]
+accept = {accept}
 {more}
 """
 
@@ -80,7 +81,14 @@ class Place:
         file = self.root / "archived.toml"
         file.write_text(
             CONFIG.format(
-                root=self.root, **{"keep_free": "1 B", "more": "", "largest": "1 MiB", **values}
+                root=self.root,
+                **{
+                    "keep_free": "1 B",
+                    "more": "",
+                    "largest": "1 MiB",
+                    "accept": '["any"]',
+                    **values,
+                },
             )
         )
         file.chmod(0o600)

@@ -259,6 +259,42 @@ def test_a_file_too_large_is_held_where_it_is_and_once(place: Place):
     assert place.left() == ["huge.pdf"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "state"),
+    [
+        ("notes.docx", b"hello\n", ("held", "type-not-accepted")),
+        ("odd", b"\x01\x02\x03" * 50, ("held", "type-not-accepted")),
+        ("born.docx", paper("its name does not matter"), ("admitted", None)),
+        ("scan.pdf", b"text in place of a scan\n", ("admitted", None)),
+    ],
+)  # fmt: skip
+def test_what_a_file_is_decides_whether_it_comes_in_and_not_its_name(
+    place: Place, name, content, state
+):
+    place.configure(deadline="1 h", accept='["pdf"]')
+    place.new_desk()
+    place.drop(name, content)
+    place.quiet()
+    assert states(place) == {name: state}
+    assert (place.left() == [name]) == (state[0] == "held")
+    codes = [row.code for row in place.documents()]
+    # A damaged scan is taken into custody, where a person finds it.
+    assert codes == {"scan.pdf": ["content-unrecognised"], "born.docx": [None]}.get(name, [])
+
+
+def test_a_file_of_another_type_goes_on_once_its_folder_accepts_it(place: Place):
+    place.configure(deadline="1 h", accept='["pdf"]')
+    place.new_desk()
+    place.drop("notes.docx", b"hello\n")
+    place.quiet()
+    [arrival] = place.arrivals()
+    assert "text/plain" in (arrival.reason or "")
+    place.configure(deadline="1 h", accept='["pdf", "text"]')
+    place.new_desk()
+    [document] = place.quiet()
+    assert document.name == "notes.docx"
+
+
 def test_a_held_file_that_is_made_whole_goes_on(place: Place):
     path = place.drop("huge.pdf", bytes([37]) * (1 << 20) + b"!")
     place.quiet()

@@ -159,6 +159,35 @@ def receipt_text(told, name: str) -> str:
     return text
 
 
+PAPER, NOTE = "Bản giấy / Paper", "Ghi chú / Note"
+
+
+def test_only_a_page_that_went_through_its_pipeline_says_that_its_paper_may_go_back(
+    told, safe_rows
+):
+    (told.hot / "scan.pdf").write_bytes(b"%PDF-1.7\n" + b"page " * 50 + b"\nstartxref\n9\n%%EOF\n")
+    (told.hot / "past.pdf").write_bytes(b"%PDF-1.7\n" + b"past " * 50 + b"\nstartxref\n9\n%%EOF\n")
+    told.sweep()
+    told.drop("notes.docx", text="no page")
+    pages = {"scan.pdf": 1, "past.pdf": None, "notes.docx": None}
+    for row in told.catalog.documents():
+        facts = {"pages": pages[row.name]} if pages[row.name] else {}
+        if row.name == "past.pdf":
+            told.end(told.begin(row), Outcome(Ending.REFUSED, "encrypted", "locked", "a hint"))
+            release(told.catalog, DECK, row.id, "someone", "no password", told.now(), skip=True)
+        else:
+            told.end(told.begin(row), Outcome(Ending.FINISHED, facts=facts))
+    told.work()
+    told.speak()
+    rows = {row["Tệp / File"]: row for row in safe_rows(told.hot)}
+    assert {name: "may go back" in row[PAPER] for name, row in rows.items()} == {
+        "scan.pdf": True, "past.pdf": False, "notes.docx": False,
+    }  # fmt: skip
+    assert rows["scan.pdf"][NOTE] == ""
+    assert "released" in rows["past.pdf"][NOTE]
+    assert rows["notes.docx"][NOTE] == "không có trang / no pages"
+
+
 def test_status_says_what_is_the_matter(told):
     told.speak()
     assert "ĐANG LÀM VIỆC / WORKING" in status(told)

@@ -212,6 +212,7 @@ def _inherited(folders: Mapping[str, HotFolder], intake: Intake) -> dict[str, Ho
             max_file_size=folder.max_file_size or intake.max_file_size,
             expected_within=folder.expected_within,
             expected_hours=folder.expected_hours,
+            accept=folder.accept or intake.accept,
             answers=folder.answers,
             answers_folder=folder.answers_folder,
             answers_keep=folder.answers_keep,

@@ -66,6 +66,7 @@ class HotFolderSetting:
     max_file_size: int
     expected_within: timedelta | None
     expected_hours: Hours | None
+    accept: tuple[str, ...]
     answers: bool
     answers_folder: str
     answers_keep: int
@@ -207,6 +208,7 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
             None if folder.expected_within is None else duration_text(folder.expected_within)
         ),
         "expected_hours": None if folder.expected_hours is None else str(folder.expected_hours),
+        "accept": list(folder.accept),
         "answers": folder.answers,
         "answers_folder": folder.answers_folder,
         "answers_keep": size_text(folder.answers_keep),

@@ -74,6 +74,9 @@ class Spool(Options):
     """Floor of free disk space: below it nothing is taken in until there is room again."""
 
 
+FileType = Literal["pdf", "tiff", "jpeg", "png", "gif", "zip", "text", "any"]
+
+
 class Intake(Options):
     """How files are taken in; a hot folder may say otherwise for itself."""
 
@@ -87,6 +90,10 @@ class Intake(Options):
     """A file that is still not whole after this long is held as incomplete."""
     max_file_size: Bytes = parse_size("4 GiB")
     """A file larger than this is held, not taken in."""
+    accept: Annotated[tuple[FileType, ...], Field(min_length=1)] = ("pdf", "tiff", "jpeg", "png")
+    """Types of files that are taken in, told by their content and not by their name: "pdf",
+    "tiff", "jpeg", "png", "gif", "zip" (also of word processors), "text", or "any". A file of
+    another type is held where it lies."""
 
 
 Closing = Literal["ticket", "mark", "quiet"]
@@ -159,6 +166,8 @@ class HotFolder(Options):
     may."""
     expected_hours: Annotated[WorkHours | None, Field(examples=["Mon-Fri 07:30-17:00"])] = None
     """When files are expected, on the archive's clock. Not set: at any time."""
+    accept: Annotated[tuple[FileType, ...], Field(min_length=1)] | None = None
+    """As in [intake], for this folder."""
     answers: bool = True
     """Whether receipts, reasons and lists are written into the folder, for people who see only the
     share."""

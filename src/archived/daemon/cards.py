@@ -156,7 +156,8 @@ def folder(settings: Settings, setting: HotFolderSetting) -> FolderCard:
         route=route(settings, setting, setting.pipeline),
         quiet=setting.quiet.total_seconds(), rescan=setting.rescan.total_seconds(),
         deadline=setting.arrival_deadline.total_seconds(), max_size=setting.max_file_size,
-        mode=setting.mode, recursive=setting.recursive, ignore=setting.ignore,
+        accept=setting.accept, mode=setting.mode, recursive=setting.recursive,
+        ignore=setting.ignore,
         own=os.fsencode(setting.answers_folder),
         device=setting.device, device_per_subfolder=setting.device_from == "subfolder",
         batches=Rules(

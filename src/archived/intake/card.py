@@ -11,6 +11,7 @@ from typing import Protocol
 
 from archived.intake.admission import Custody
 from archived.intake.batch import Rules
+from archived.intake.formats import ANY_TYPE
 from archived.intake.item import Candidate, Route
 from archived.intake.rules import OWN_FOLDER
 from archived.intake.watcher import Mode
@@ -31,6 +32,8 @@ class FolderCard:
     deadline: float = 900.0
     """How long a file may stay unfinished, unchanged, before it is held."""
     max_size: int = 4 << 30
+    accept: tuple[str, ...] = (ANY_TYPE,)
+    """Types of files that are taken in, by the words of `formats.TYPES`."""
     mode: Mode = "auto"
     recursive: bool = True
     ignore: tuple[str, ...] = ()

@@ -352,6 +352,8 @@ class Desk:
                     watched, "still-open", found.why or "by its structure it is whole"
                 )
                 return
+        if self._holding.of_another_type(watched, found):
+            return
         if not self._house.room_for(last.size):
             report.no_room = True
             report.arriving += 1

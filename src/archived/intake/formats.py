@@ -6,7 +6,7 @@ A file whose format says "unfinished" is still arriving, not broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -122,6 +122,25 @@ def _is_text(head: bytes) -> bool:
             return False
         text = head[: error.start].decode("utf-8")
     return not any(ord(c) < 32 and c not in "\t\n\r\f" for c in text)
+
+
+ANY_TYPE = "any"
+TYPES: Mapping[str, str] = {
+    "application/pdf": "pdf", "image/tiff": "tiff", "image/jpeg": "jpeg", "image/png": "png",
+    "image/gif": "gif", "application/zip": "zip", "text/plain": "text",
+}  # fmt: skip
+"""Media type -> the word by which a hot folder says that it accepts files of this type."""
+
+
+def not_accepted(found: Look, accept: Collection[str]) -> str:
+    """What a file is that a hot folder does not accept; empty for one that it does.
+
+    Of a file whose end has not come nothing is said while its type cannot be told.
+    """
+    word = TYPES.get(found.media_type)
+    if ANY_TYPE in accept or word in accept or (word is None and found.whole is Whole.NO):
+        return ""
+    return f"by its content it is {found.media_type}" if word else "what it is cannot be recognised"
 
 
 _SCANS = frozenset({"application/pdf", "image/tiff", "image/jpeg", "image/png"})

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from archived.intake.card import FolderCard, House
 from archived.intake.file_errors import recordable
-from archived.intake.formats import Look, Whole, broken_promise
+from archived.intake.formats import Look, Whole, broken_promise, not_accepted
 from archived.intake.holds import HOLDS
 from archived.intake.noting import AT_ONCE, record_held
 from archived.intake.watched import Watched
@@ -33,6 +33,17 @@ class Holding:
         if arrival.state is ArrivalState.HELD and arrival.code == code:
             return
         self.hold_as(watched, code, reason_for(code, detail))
+
+    def of_another_type(self, watched: Watched, found: Look) -> bool:
+        """Hold a file of a type that the folder does not accept; whether that is so.
+
+        A damaged scan is not meant: what its name promises is taken into custody, and held there.
+        """
+        why = not_accepted(found, self._card.accept)
+        if not why or broken_promise(watched.arrival.path, found):
+            return False
+        self.hold(watched, "type-not-accepted", why)
+        return True
 
     def hold_as(self, watched: Watched, code: str, reason: str) -> None:
         """Hold a file with a whole sentence of its own; once for each."""

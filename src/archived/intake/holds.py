@@ -49,6 +49,10 @@ HOLDS: Mapping[str, Hold] = {
     "too-large": Hold(
         "the file is larger than this hot folder accepts", "raise max_file_size, or take it away"
     ),
+    "type-not-accepted": Hold(
+        "this hot folder does not accept files of this type",
+        "take it away, or bring its paper as a scan; `accept` of the hot folder says what comes in",
+    ),
     "folder-closed": Hold(
         "archived cannot look into this folder",
         "give archived the right to read it, or move its files up",

@@ -17,6 +17,7 @@ from archived.locale import _, day_text, heard, ngettext, number
 from archived.model.document import State
 from archived.model.plan import SEAL, is_sealed
 from archived.model.secrecy import OF_PARTS
+from archived.observe.paper import paper_of
 from archived.observe.share.words import reason_in_words
 from archived.storage.records import Arrival, DocumentRow, LedgerRow, Replica, StepRow
 
@@ -70,7 +71,7 @@ def explain(
         Told(r.verified, copied.format(target=r.target, files=_files(r.files))) for r in replicas
     ]
     told.sort(key=lambda each: each.at)
-    place = _Standing(document, steps, replicas, now, zone, parts)
+    place = _Standing(document, steps, replicas, now, zone, parts, entries)
     return Story(told, place.why(), place.following(), place.choices(), place.paper())
 
 
@@ -258,6 +259,7 @@ class _Standing:
     now: datetime
     zone: tzinfo
     parts: Sequence[DocumentRow] = ()
+    entries: Sequence[LedgerRow] = ()
 
     @property
     def stage(self) -> str | None:
@@ -423,7 +425,7 @@ class _Standing:
                 "was cut out of is safe."
             )
         if self.document.state is State.SAFE:
-            return _("The paper may go back to its shelf.")
+            return paper_of(self.document, self.steps, self.entries)
         if self._sealed():
             return _("Keep the paper at hand: not all copies are verified yet.")
         return _("Keep the paper: it is not archived yet.")

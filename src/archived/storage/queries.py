@@ -200,8 +200,10 @@ class Queries:
         """Safe documents that are to get a further copy: whether it failed -> how many."""
         d = t.document.c
         waits = (d.state == State.SAFE, d.due.is_not(None), d.running.is_(None))
-        statement = select(d.code.is_not(None), func.count()).where(*waits).group_by(text("1"))
-        return {bool(row[0]): row[1] for row in self._rows(statement)}
+        found = {False: 0, True: 0}
+        for code, n in self._rows(select(d.code, func.count()).where(*waits).group_by(d.code)):
+            found[code is not None] += n
+        return found
 
     def count_held(self) -> Mapping[str, int]:
         """Code -> number of documents held for it."""

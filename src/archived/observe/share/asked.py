@@ -5,12 +5,15 @@ All questions are about one hot folder: nothing of another can come into an answ
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from archived.api.events import Event
 from archived.model.document import State
+from archived.model.paper import SIGNING, marks
 from archived.observe.share.texts import Held, Safe
 from archived.storage import schema as t
 from archived.storage.catalog import Catalog
@@ -139,12 +142,48 @@ def _safe(catalog: Catalog, *where: object) -> list[Safe]:
         d.received,
         d.safe_at,
         d.pages,
+        d.media_type,
+        d.stages,
         copies.scalar_subquery(),
         sha256.scalar_subquery(),
     ).where(d.state == State.SAFE, d.master.is_(None), *where)  # type: ignore[arg-type] # conditions, all of them
     with catalog.reading() as connection:
-        return [
-            Safe(identifier, name, received, safe_at, pages, int(n), digest or "")
-            for identifier, name, received, safe_at, pages, n, digest
-            in connection.execute(statement)
-        ]  # fmt: skip
+        rows = connection.execute(statement).all()
+        signing, releases = _signing(connection, *where), _releases(connection, *where)
+    return [
+        Safe(
+            identifier, name, received, safe_at, pages, int(n), digest or "",
+            marks(
+                media_type=media_type, pages=pages, stages=stages,
+                signing=signing.get(identifier), releases=releases.get(identifier, ()),
+            ),
+        )
+        for identifier, name, received, safe_at, pages, media_type, stages, n, digest in rows
+    ]  # fmt: skip
+
+
+def _signing(connection: Connection, *where: object) -> dict[str, dict[str, Any]]:
+    """Document -> what the stage that signs found, as it ended well last."""
+    s = t.step.c
+    found = connection.execute(
+        select(s.document, s.facts)
+        .select_from(t.document.join(t.step, s.document == t.document.c.id))
+        .where(s.stage == SIGNING, s.ending == "finished", *where)  # type: ignore[arg-type] # as above
+        .order_by(s.started)
+    )
+    return {document: facts or {} for document, facts in found}
+
+
+def _releases(connection: Connection, *where: object) -> dict[str, list[dict[str, Any]]]:
+    """Document -> the facts of each release before its seal."""
+    e, d = t.ledger.c, t.document.c
+    found: dict[str, list[dict[str, Any]]] = {}
+    entries = connection.execute(
+        select(e.document, e.entry)
+        .select_from(t.document.join(t.ledger, e.document == d.id))
+        .where(e.kind == "document-released", e.at <= d.sealed_at, *where)  # type: ignore[arg-type] # as above
+        .order_by(e.sequence)
+    )
+    for document, entry in entries:
+        found.setdefault(document, []).append(json.loads(entry).get("facts", {}))
+    return found

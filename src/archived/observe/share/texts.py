@@ -18,6 +18,7 @@ from typing import Any
 
 from archived.locale import heard, speaking
 from archived.locale.dates import VIETNAMESE_DAY, moment
+from archived.model.paper import Mark, may_go_back
 from archived.observe.share.words import pause_in_vietnamese, words_for
 
 _RULE = "=" * 64
@@ -85,6 +86,7 @@ class Safe:
     pages: int | None
     copies: int
     sha256: str
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,18 +269,29 @@ def reason_text(it: Held, zone: tzinfo) -> bytes:
 
 
 HEADER = (
-    "Tệp / File", "Bản giấy / Paper", "An toàn lúc / Safe at", "Nhận lúc / Received",
+    "Tệp / File", "Bản giấy / Paper", "Ghi chú / Note", "An toàn lúc / Safe at",
+    "Nhận lúc / Received",
     "Số trang / Pages", "Số bản sao / Copies", "Mã tài liệu / Document", "SHA-256",
 )  # fmt: skip
+_PAPER = {
+    True: "được phép cất / may go back",
+    False: "CHƯA được cất, hỏi người phụ trách lưu trữ / NOT YET, ask the archivist",
+}
+_MARKS = {
+    Mark.NO_PAGES: "không có trang / no pages",
+    Mark.RELEASED: "đã cho qua, có bước không làm / released, something was left out",
+    Mark.UNSIGNED: "chưa ký số / unsigned",
+}
 
 
 def safe_list(rows: Sequence[Safe], zone: tzinfo) -> bytes:
-    """A day's list of documents whose paper may go back; RFC 4180, for spreadsheets too."""
+    """A day's list of what became safe, and whose paper may go back; RFC 4180, for spreadsheets."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\r\n")
     table.writerow(HEADER)
     for it in sorted(rows, key=lambda row: (row.safe_at, row.document)):
-        cells = [it.name, "được phép cất / may go back", clock(it.safe_at, zone)]
+        note = "; ".join(_MARKS[mark] for mark in it.marks)
+        cells = [it.name, _PAPER[may_go_back(it.marks)], note, clock(it.safe_at, zone)]
         cells += [clock(it.received, zone), "" if it.pages is None else str(it.pages)]
         cells += [str(it.copies), it.document, it.sha256]
         table.writerow([harmless(cell) for cell in cells])
