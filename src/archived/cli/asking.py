@@ -26,7 +26,9 @@ from archived.model.review import PICTURE_LIMIT
 
 _PIECE = 1 << 20
 PATIENCE = 60.0
-"""Seconds to wait for the daemon's answer; a reload starts new fork servers."""
+"""Seconds to wait for the daemon's answer."""
+RELOAD_PATIENCE = 600.0
+"""The same for a reload, which starts new fork servers."""
 
 
 @dataclass
@@ -60,20 +62,23 @@ class Session:
         """As `ask`, without the catalog to fall back on. Raises `DaemonDown`."""
         return self.tell("GET", f"/v1/{quote(question)}?{urlencode(arguments)}")
 
-    def tell(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def tell(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None,
+        patience: float = PATIENCE,
+    ) -> Any:  # fmt: skip
         """One call to the daemon. Raises `DaemonDown`, or the `ArchivedError` it answers with."""
-        said = self._call(method, path, None if body is None else json.dumps(body))
+        text = None if body is None else json.dumps(body)
+        said = b"".join(self._pieces(method, path, text, patience))
         try:
             return json.loads(said)
         except ValueError as error:
             raise _down(self.place.socket, error) from error
 
-    def _call(self, method: str, path: str, body: str | None) -> bytes:
-        return b"".join(self._pieces(method, path, body))
-
-    def _pieces(self, method: str, path: str, body: str | None) -> Iterator[bytes]:
+    def _pieces(
+        self, method: str, path: str, body: str | None, patience: float = PATIENCE
+    ) -> Iterator[bytes]:
         """The answer as it comes in, so that a large one need not fit into memory."""
-        line = _Line(self.place.socket)
+        line = _Line(self.place.socket, patience)
         try:
             line.request(method, path, body)
             answer = line.getresponse()
@@ -137,13 +142,13 @@ class Session:
 class _Line(http.client.HTTPConnection):
     """HTTP over the control socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
+    def __init__(self, path: Path, patience: float) -> None:
+        super().__init__("localhost", timeout=patience)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import click
 
 from archived.cli import place, shown
 from archived.cli.asking import Session
+from archived.cli.credentials import Finding, compare, sources
 from archived.cli.exits import BAD_CONFIG, OK, PROBLEM, ended_in_order
 from archived.cli.missing import missing
 from archived.errors import ArchivedError, ConfigError
@@ -54,7 +56,7 @@ def check(session: Session, no_stages: bool) -> None:
     report["missing"] = [dataclasses.asdict(each) for each in missing(settings)]
     if not no_stages:
         with busy(_("the stages look at their surroundings ...")), ended_in_order():
-            report["stages"] = stages(settings)
+            report["stages"] = stages(settings, running(session))
         for stage in report["stages"]:
             needs = settings.stages[stage["stage"]].needs
             stage |= {"system_calls": list(needs.system_calls), "worker": needs.worker}
@@ -77,12 +79,22 @@ def busy(words: str) -> AbstractContextManager[object]:
     return Console(stderr=True).status(words)
 
 
-def stages(settings: Settings) -> list[dict[str, Any]]:
+def stages(settings: Settings, live: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """What each stage's own check (and its targets') says: a verdict and its problems.
 
-    `verdict` is "yes" (fit), "no", or "not established" with `why`. Raises `PluginError`.
+    `verdict` is "yes" (fit), "no", or "not established" with `why`. `live`: what the running
+    service found; it judges stages whose secrets nobody else has. Raises `PluginError`.
     """
-    return asyncio.run(_stages(_with_a_place(settings)))
+    return asyncio.run(_stages(_with_a_place(settings), live or {}))
+
+
+def running(session: Session) -> Mapping[str, Any] | None:
+    """What the running service says of its stages; `None` when it does not answer."""
+    try:
+        found = session.ask_daemon("plugins", {})
+    except ArchivedError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _with_a_place(settings: Settings) -> Settings:
@@ -93,7 +105,7 @@ def _with_a_place(settings: Settings) -> Settings:
     return dataclasses.replace(settings, store=settings.store.model_copy(update={"path": path}))
 
 
-async def _stages(settings: Settings) -> list[dict[str, Any]]:
+async def _stages(settings: Settings, live: Mapping[str, Any]) -> list[dict[str, Any]]:
     from archived.daemon import cards
     from archived.daemon.checks import check_all
     from archived.engine.runner import LocalRunner
@@ -111,11 +123,7 @@ async def _stages(settings: Settings) -> list[dict[str, Any]]:
         for name, stage in settings.stages.items():
             lane = stage.needs.lane
             if _keeps_credentials(settings, stage) and "CREDENTIALS_DIRECTORY" not in os.environ:
-                why = _(
-                    "its secrets are credentials, which systemd gives to the service only; "
-                    "archivectl plugins list says what the running service found"
-                )
-                found.append(_judged(name, [_COULD_NOT + why]))
+                found.append(_judged(name, _by_the_service(stage, live)))
                 continue
             if lane not in runners:
                 why = _("its lane {lane} has the runner {runner}").format(
@@ -132,18 +140,51 @@ async def _stages(settings: Settings) -> list[dict[str, Any]]:
     return found
 
 
+def _by_the_service(stage: StageSetting, live: Mapping[str, Any]) -> list[str]:
+    """What the running service found about a stage whose secrets are credentials, and whether the
+    files behind them were changed since it was given them.
+    """
+    if not live.get("checked"):
+        return [_COULD_NOT + _(
+            "its secrets are credentials, which systemd gives to the service only, and the service "
+            "does not run or has not looked yet"
+        )]  # fmt: skip
+    if (live.get("stages") or {}).get(stage.name) != stage.options_digest:
+        return [_COULD_NOT + _(
+            "its secrets are credentials, and the running service has other options for it; reload "
+            "first"
+        )]  # fmt: skip
+    named = set(_credentials_of(json.loads(stage.options_json)))
+    found = [each for each in compare(live, sources()) if each.name in named]
+    return [
+        *(live.get("problems") or {}).get(stage.name, []),
+        *(changed(each) for each in found if each.verdict == "no"),
+    ]
+
+
+def changed(finding: Finding) -> str:
+    """That the service has another secret than the one on the disk, and what to do."""
+    told = _("credential {name}: {path}: {why}; the service goes on with what it was given at its "
+             "start: systemctl restart archived")  # fmt: skip
+    return told.format(name=finding.name, path=finding.path, why=heard(finding.why))
+
+
+def _credentials_of(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(name := value.get("credential"), str) and name:
+            yield name
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _credentials_of(each)
+
+
 def _keeps_credentials(settings: Settings, stage: StageSetting) -> bool:
     """Whether the stage, or a target it may be given, reads a secret that is a credential."""
     options = [stage.options_json]
     if stage.needs.targets:
         options += [target.options_json for target in settings.targets.values()]
-    return any(_names_credential(json.loads(each)) for each in options)
-
-
-def _names_credential(value: object) -> bool:
-    if isinstance(value, dict):
-        return bool(value.get("credential")) or any(map(_names_credential, value.values()))
-    return isinstance(value, list) and any(map(_names_credential, value))
+    return any(any(_credentials_of(json.loads(each))) for each in options)
 
 
 def _judged(name: str, problems: list[str]) -> dict[str, Any]:
@@ -201,9 +242,9 @@ def _verdict(report: dict[str, Any], status: int) -> str:
     return told.format(file=report["config"], count=fit)
 
 
-def checked(settings: Settings) -> list[dict[str, Any]]:
+def checked(settings: Settings, live: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """As `stages`, with a plug-in that cannot be started told as a finding."""
     try:
-        return stages(settings)
+        return stages(settings, live)
     except ArchivedError as error:
         return [_judged(name, [_COULD_NOT + error.message]) for name in settings.stages]

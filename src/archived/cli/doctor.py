@@ -50,7 +50,7 @@ def doctor(session: Session, folder: Path | None, writer: str | None, daemon: st
 
     settings = load(place.chosen(session.config))
     with check.busy(_("looking around ...")), ended_in_order():
-        found = [*look(settings), *_stages(settings), *_daemon(session)]
+        found = [*look(settings), *_stages(settings, session), *_daemon(session)]
     unfit = [each for each in found if each.needed and each.verdict != "yes"]
     if session.as_json:
         shown.as_json({"fit": not unfit, "findings": [asdict(each) for each in found]})
@@ -59,7 +59,7 @@ def doctor(session: Session, folder: Path | None, writer: str | None, daemon: st
     sys.exit(PROBLEM if unfit else OK)
 
 
-def _stages(settings: Settings) -> list[Finding]:
+def _stages(settings: Settings, session: Session) -> list[Finding]:
     from archived.cli.surroundings import Finding
 
     found = []
@@ -67,7 +67,7 @@ def _stages(settings: Settings) -> list[Finding]:
         named = f"{plugin.name} {plugin.version}".strip()
         what = f"{named} is loaded"
         found.append(Finding("plug-in", what, "yes", plugin.distribution or plugin.where))
-    for stage in check.checked(settings):
+    for stage in check.checked(settings, check.running(session)):
         why = "; ".join(stage["problems"]) or stage["why"]
         what = f"{stage['stage']} can work here"
         found.append(Finding("stage", what, stage["verdict"], why))

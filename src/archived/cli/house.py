@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
 
 import click
 
 from archived.cli import place, shown
-from archived.cli.asking import Session
+from archived.cli.asking import RELOAD_PATIENCE, Session
+from archived.cli.check import changed, running
 from archived.cli.compare import summary
+from archived.cli.credentials import compare, sources
 from archived.cli.exits import OK, PROBLEM
 from archived.locale import _, day_text, heard, ngettext
 
@@ -24,8 +27,8 @@ _BY = {"folder": "hotfolder", "device": "device", "day": "day"}
 def status(session: Session) -> None:
     """Show how the archive stands: does it work, what is in it, what waits for a person.
 
-    Ends with 1 when the daemon runs and is not ready, when a file is unaccounted for, or when
-    catalog and store do not agree.
+    Ends with 1 when the daemon does not run, is not ready or has refused the configuration on
+    disk, when a file is unaccounted for, or when catalog and store do not agree.
     """
     answer = session.ask("status")
     if session.as_json:
@@ -34,12 +37,14 @@ def status(session: Session) -> None:
         shown.pairs([*_daemon(answer["daemon"]), *_holdings(answer)])
         for reason in (answer["daemon"] or {}).get("not_ready", ()):
             shown.line(_("not ready: {reason}").format(reason=heard(reason)), "red")
+        _refused(answer["daemon"] or {}, session)
         _copies(answer)
         _uncleared(answer["daemon"] or {})
         _waiting(answer, session)
         _today(answer["daemon"] or {}, session)
     lost = any(sheet["unaccounted"] for sheet in answer["balance"]) or any(_differing(answer))
-    stuck = bool(answer["daemon"] and answer["daemon"]["not_ready"])
+    live = answer["daemon"] or {}
+    stuck = not live or bool(live["not_ready"] or live.get("config_refused"))
     sys.exit(PROBLEM if lost or stuck else OK)
 
 
@@ -104,6 +109,13 @@ def _holdings(it: dict[str, Any]) -> list[tuple[str, object]]:
         (_("store"), _store(it["daemon"])),
         (_("ledger"), ngettext("{count} entry", "{count} entries", entries).format(count=entries)),
     ]
+
+
+def _refused(live: dict[str, Any], session: Session) -> None:
+    if refused := live.get("config_refused"):
+        told = _("the configuration on disk is refused since {moment}: {why}")
+        since = shown.moment(refused["since"], session.place.zone)
+        shown.line(told.format(moment=since, why=heard(refused["why"])), "red")
 
 
 def _copies(it: dict[str, Any]) -> None:
@@ -376,15 +388,24 @@ def _plugins(found: list[dict[str, Any]]) -> None:
 @click.command("reload")
 @click.pass_obj
 def reload(session: Session) -> None:
-    """Let the daemon read its configuration again; a file with mistakes changes nothing."""
-    answer = session.tell("POST", "/v1/reload")
+    """Let the daemon read its configuration again; a file with mistakes changes nothing.
+
+    Ends with 78 when the files are refused; with 1 when it was read, but a file behind a
+    credential was changed since the service started: that takes a restart.
+    """
+    answer = session.tell("POST", "/v1/reload", patience=RELOAD_PATIENCE)
+    old = [each for each in compare(running(session) or {}, sources()) if each.verdict == "no"]
+    answer["credentials"] = [asdict(each) for each in old]
     if session.as_json:
         shown.as_json(answer)
-        return
+        sys.exit(PROBLEM if old else OK)
     for change in answer["changes"]:
         shown.line(heard(change))
     if not answer["changes"]:
         shown.line(_("nothing changed"))
+    for each in old:
+        click.echo(changed(each), err=True)
+    sys.exit(PROBLEM if old else OK)
 
 
 COMMANDS = (status, account, reload)

@@ -7,7 +7,9 @@ nothing: that is the daemon's and `archived check`'s.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import cached_property
@@ -109,6 +111,19 @@ def _said(files: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
     return said
 
 
+def _tables_apart(file: Path) -> dict[str, Any]:
+    """Of a file that is no TOML as a whole, the tables that are; empty when none says where the
+    daemon is asked. It runs, and whoever wants to know what is wrong must be able to ask it.
+    """
+    import tomli
+
+    found: dict[str, Any] = {}
+    for text in re.split(r"^(?=\[)", file.read_bytes().decode("utf-8-sig", "replace"), flags=re.M):
+        with suppress(ValueError):
+            found |= tomli.loads(text)
+    return found if "control" in found or file == DEFAULT_CONFIG else {}
+
+
 def _tables(file: Path) -> dict[str, Any]:
     import tomli
 
@@ -127,6 +142,8 @@ def _tables(file: Path) -> dict[str, Any]:
             hint=_("ask for read access to it, or run this as the daemon's user"),
         ) from None
     except ValueError as error:
+        if tables := _tables_apart(file):
+            return tables
         raise ConfigError(
             [_("{file}: not TOML: {error}").format(file=file, error=error)],
             hint=f"archived check --config {file}",

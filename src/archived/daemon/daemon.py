@@ -25,6 +25,7 @@ from archived.daemon.checks import check_all
 from archived.daemon.health import Health
 from archived.daemon.house import House
 from archived.daemon.live import live
+from archived.daemon.on_disk import OnDisk
 from archived.daemon.pictures import picture
 from archived.daemon.reception import FolderStatus, Reception
 from archived.daemon.serving import no_second_history, only_one
@@ -91,6 +92,8 @@ class Daemon:
         """Stage or target -> what its own check complains about."""
         self.checked: datetime | None = None
         """When the stages last checked themselves; `None` while they have not."""
+        self.on_disk = OnDisk()
+        """What became of the configuration on disk when a reload read it."""
         self.metrics = Metrics()
         self.health = Health(self)
         self._notifier = Notifier()
@@ -428,6 +431,7 @@ class Daemon:
                 entrance = await asyncio.to_thread(door, new.web)
                 runners = await self._start_runners(new)
             except ArchivedError as error:
+                self.on_disk = self.on_disk.refused(str(error), datetime.now(UTC))
                 self.metrics.reloaded(ok=False)
                 _log.error(
                     "the new configuration is not used", action="reload-refused", why=str(error)
@@ -437,6 +441,7 @@ class Daemon:
                 told = changes(self.settings, new)
                 self._web.use(entrance)
                 await self._switch(new, runners)
+                self.on_disk = OnDisk()
                 self.metrics.reloaded(ok=True)
                 _log.info("reloaded", action="reloaded", changes=told)
                 return told

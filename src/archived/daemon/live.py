@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archived import __version__
@@ -20,6 +22,7 @@ def live(daemon: Daemon) -> Mapping[str, Any]:
         "started": daemon.started,
         "config": str(daemon.settings.path),
         "not_ready": daemon.health.not_ready(),
+        "config_refused": asdict(daemon.on_disk) if daemon.on_disk.since else None,
         "metrics": f"{daemon.settings.web.address}/metrics",
         "hotfolders": [asdict(r.status) for r in daemon.receptions.values()],
         "lanes": dict(daemon.scheduler.widths),
@@ -42,5 +45,20 @@ def live(daemon: Daemon) -> Mapping[str, Any]:
         "problems": daemon.problems,
         "checked": daemon.checked,
         "store": daemon.store_audit.result,
+        "stages": {name: each.options_digest for name, each in daemon.settings.stages.items()},
+        "credentials": _credentials(),
         "plugins": [asdict(plugin) for plugin in daemon.settings.plugins.catalogue()],
     }
+
+
+def _credentials() -> dict[str, Any] | None:
+    """The secrets that the service manager gave when the service started: names, never contents."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    try:
+        files = list(Path(folder).iterdir())
+        since = min((file.stat().st_mtime for file in files), default=0.0)
+    except OSError:
+        return None
+    return {"folder": folder, "since": since, "names": sorted(file.name for file in files)}

@@ -87,6 +87,11 @@ def _store(daemon: Daemon) -> Mapping[str, Labelled]:
     }
 
 
+def _refused(daemon: Daemon) -> Labelled:
+    since = daemon.on_disk.since
+    return {} if since is None else {(): since.timestamp()}
+
+
 def _house(daemon: Daemon) -> Mapping[str, Labelled]:
     plugins = daemon.settings.plugins.catalogue()
     return {
@@ -98,6 +103,7 @@ def _house(daemon: Daemon) -> Mapping[str, Labelled]:
         "archived_stage_problems": {
             (name,): len(daemon.problems.get(name, ())) for name in daemon.settings.stages
         },
+        "archived_config_refused_timestamp_seconds": _refused(daemon),
         "archived_plugin_failures": dict(list(daemon.settings.plugins.failures.items())),
     }
 

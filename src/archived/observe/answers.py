@@ -251,7 +251,8 @@ class Answers:
 
     def _plugins(self, _arguments: Arguments) -> Any:
         live = self._living()
-        return {name: live.get(name) for name in ("plugins", "problems", "checked")}
+        told = ("plugins", "problems", "checked", "stages", "credentials")
+        return {name: live.get(name) for name in told}
 
     def _ledger_verify(self, _arguments: Arguments) -> Any:
         return self.verify_ledger()

@@ -201,6 +201,10 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             ("reader",),
         ),
         "archived_config_reload_success": ("1 when the last reload was used, else 0.", ()),
+        "archived_config_refused_timestamp_seconds": (
+            "Since when the configuration on disk is refused (Unix time); absent while it is not.",
+            (),
+        ),
         "archived_config_reload_timestamp_seconds": ("When it was last tried (Unix time).", ()),
     }
 )  # fmt: skip
