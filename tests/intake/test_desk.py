@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unicodedata
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from place import Place, paper
 from archived.errors import CatalogBusy, CatalogError
 from archived.intake.admission import StillArriving
 from archived.intake.scan import FolderOffline
+from archived.intake.waiting import seconds_before
 from archived.model.document import State
 from archived.storage import atomic
 from archived.storage.records import ArrivalState
@@ -245,6 +248,41 @@ def test_what_never_becomes_whole_is_held_with_its_bytes(place, name, content, c
     assert place.custody(document) == content
     assert place.balance.held == 1
     assert "document-held" in kinds(place, document.id)
+
+
+def test_the_deadline_counts_on_through_restarts(place: Place):
+    place.configure(deadline="2 s")
+    place.new_desk()
+    place.drop("half.pdf", paper("half")[:-7])
+    ends = time.monotonic() + 30
+    while not place.documents():
+        assert time.monotonic() < ends, "each start began to count anew"
+        place.new_desk()
+        first, second = place.sweep(), place.sweep()
+        assert [w.name for w in (*first.waiting, *second.waiting)] or place.documents()
+    [document] = place.documents()
+    assert (document.state, document.code) == (State.HELD, "arrived-incomplete")
+
+
+def test_what_changed_since_it_was_seen_first_gets_the_whole_deadline():
+    now = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+    minutes = [now - timedelta(minutes=n) for n in range(30)]
+
+    def waited(seen: int, changed: int) -> float:
+        return seconds_before(minutes[seen], int(minutes[changed].timestamp() * 1e9), now)
+
+    assert waited(seen=20, changed=25) == 20 * 60
+    assert waited(seen=20, changed=1) == 60
+    assert seconds_before(now + timedelta(hours=1), 0, now) == 0, "the clock was set back"
+
+
+def test_a_waiting_file_is_named_with_its_reason(place: Place):
+    place.drop("half.pdf", paper("half")[:-7])
+    report = place.until(lambda swept: [w for w in swept.waiting if w.code != "changes"])
+    [waiting] = report.waiting
+    assert (waiting.name, waiting.code) == ("half.pdf", "unfinished")
+    assert waiting.since == place.arrivals()[0].first_seen
+    assert waiting.why.startswith("its end has not come: ")
 
 
 def test_a_file_too_large_is_held_where_it_is_and_once(place: Place):

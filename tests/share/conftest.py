@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from world import World
 
+from archived.intake.waiting import Waiting
 from archived.model.outcome import CopyMade, Ending, Outcome
 from archived.observe.share import ShareCard
 from archived.observe.share.voice import Voice
@@ -64,6 +65,7 @@ class Intake:
     failing: str = ""
     arriving: int = 0
     stuck: list[str] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
 
 
 class Told(World):

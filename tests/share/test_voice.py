@@ -15,7 +15,9 @@ import pytest
 from world import DECK
 
 from archived.engine.commit import release
+from archived.intake.waiting import WHY, Waiting
 from archived.model.outcome import Ending, Outcome
+from archived.observe.share import texts
 from archived.storage import atomic
 
 
@@ -186,6 +188,23 @@ def test_only_a_page_that_went_through_its_pipeline_says_that_its_paper_may_go_b
     assert rows["scan.pdf"][NOTE] == ""
     assert "released" in rows["past.pdf"][NOTE]
     assert rows["notes.docx"][NOTE] == "không có trang / no pages"
+
+
+def test_status_names_files_that_wait_and_says_why_once_they_have_waited_a_while(told):
+    since = told.now() - timedelta(minutes=5)
+    told.intake.arriving = 2
+    told.intake.waiting = [
+        Waiting("nửa.pdf", since, "unfinished"), Waiting("just now.pdf", told.now(), "changes"),
+    ]  # fmt: skip
+    told.speak()
+    said = status(told)
+    assert "nửa.pdf" in said
+    assert "its end has not come" in said
+    assert "just now.pdf" not in said
+
+
+def test_every_reason_to_wait_is_told_in_both_languages():
+    assert texts._WAITS.keys() == WHY.keys()
 
 
 def test_status_says_what_is_the_matter(told):

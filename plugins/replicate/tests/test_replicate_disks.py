@@ -202,6 +202,35 @@ def test_a_disk_that_is_not_mounted_gets_nothing(store, directory, versions, cop
         subprocess.run(["mount", "-t", "tmpfs", "none", str(small_disk)], check=True)
 
 
+def test_a_folder_on_a_mounted_disk_gets_copies_and_none_while_the_disk_is_away(
+    store, directory, versions, copy_to, small_disk, tree
+):
+    """The form in which the documents show it: a mount point, and a folder on the disk."""
+    path = small_disk / "archived"
+    path.mkdir()
+    sealed = store.add(versions[0])
+    copy_to(sealed, directory(path, require_mount=small_disk))
+    assert tree(path / "ocfl") == store.files()
+    with pytest.raises(Postpone) as waiting:
+        copy_to(sealed, directory(path, require_mount=True))
+    assert f'write require_mount = "{small_disk}"' in str(waiting.value)
+    subprocess.run(["umount", str(small_disk)], check=True)
+    try:
+        path.mkdir()  # somebody made it on the disk below
+        with pytest.raises(Postpone) as waiting:
+            copy_to(sealed, directory(path, require_mount=small_disk))
+        assert waiting.value.code == "target-missing"
+        assert not list(path.iterdir())
+        path.rmdir()
+    finally:
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(small_disk)], check=True)
+
+
+def test_what_must_be_mounted_holds_the_path(directory, tmp_path):
+    with pytest.raises(ValueError, match="a folder that holds `path`"):
+        directory(tmp_path / "second", require_mount=Path("/mnt/third"))
+
+
 def test_keep_free_counts_as_full(store, directory, versions, copy_to, tmp_path):
     greedy = directory(
         tmp_path / "second", allow_same_filesystem=True, keep_free=parse_size("4000 TiB")

@@ -196,6 +196,7 @@ def _today(live: dict[str, Any], session: Session) -> None:
             mode = shown.word(each["mode"])
             folders.row(each["name"], mode, each["arriving"], state, each["path"])
         folders.show()
+        _files_waiting(live["hotfolders"], session)
     if live.get("running"):
         shown.heading(_("Running now"))
         steps = shown.Sheet(
@@ -207,6 +208,18 @@ def _today(live: dict[str, Any], session: Session) -> None:
             steps.row(each["document"], each["stage"], since, done, each["name"])
         steps.show()
         shown.line(shown.zone_name(session.place.zone), "dim")
+
+
+def _files_waiting(folders: list[dict[str, Any]], session: Session) -> None:
+    """Files that were not taken in yet, by name, with the reason."""
+    for folder in folders:
+        for each in folder.get("waiting", ()):
+            told = _("{folder}/{name} waits since {moment}: {why}")
+            since = shown.moment(each["since"], session.place.zone)
+            shown.line(told.format(folder=folder["name"], name=each["name"], moment=since,
+                                   why=heard(each["why"])), "yellow")  # fmt: skip
+        if (more := folder["arriving"] - len(folder.get("waiting", ()))) > 0:
+            shown.line(_("and {count} more").format(count=more))
 
 
 @click.command("account")

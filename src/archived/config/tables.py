@@ -87,7 +87,8 @@ class Intake(Options):
     rescan: Wait = parse_duration("30 s")
     """How often every hot folder is listed completely, whatever the kernel reported."""
     arrival_deadline: Wait = parse_duration("15 min")
-    """A file that is still not whole after this long is held as incomplete."""
+    """A file that is still not whole after it has not changed for this long is held as incomplete.
+    A restart does not begin to count anew."""
     max_file_size: Bytes = parse_size("4 GiB")
     """A file larger than this is held, not taken in."""
     accept: Annotated[tuple[FileType, ...], Field(min_length=1)] = ("pdf", "tiff", "jpeg", "png")

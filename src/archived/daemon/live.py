@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archived import __version__
+from archived.daemon.reception import FolderStatus
 from archived.engine.runner import LocalRunner
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def live(daemon: Daemon) -> Mapping[str, Any]:
         "not_ready": daemon.health.not_ready(),
         "config_refused": asdict(daemon.on_disk) if daemon.on_disk.since else None,
         "metrics": f"{daemon.settings.web.address}/metrics",
-        "hotfolders": [asdict(r.status) for r in daemon.receptions.values()],
+        "hotfolders": [_hotfolder(r.status) for r in daemon.receptions.values()],
         "lanes": dict(daemon.scheduler.widths),
         "closed": [
             {"lane": lane, "opens": opens} for lane, opens in daemon.scheduler.closed().items()
@@ -49,6 +50,11 @@ def live(daemon: Daemon) -> Mapping[str, Any]:
         "credentials": _credentials(),
         "plugins": [asdict(plugin) for plugin in daemon.settings.plugins.catalogue()],
     }
+
+
+def _hotfolder(status: FolderStatus) -> dict[str, Any]:
+    files = [asdict(each) | {"why": each.why} for each in status.waiting]
+    return asdict(status) | {"waiting": files}
 
 
 def _credentials() -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ import structlog
 from archived.errors import ArchivedError, CatalogError
 from archived.intake.desk import Desk, FolderCard, Sweep
 from archived.intake.scan import FolderOffline
+from archived.intake.waiting import Waiting
 from archived.intake.watcher import Watcher, choose_mode
 from archived.observe.readings import paused
 from archived.storage.catalog import Catalog
@@ -28,6 +29,10 @@ _SHORTEST = 0.2
 """Seconds between two sweeps, however many hints come: a burst is one sweep's work."""
 
 
+_NAMED = 20
+"""Files that wait in a hot folder and are named where people look."""
+
+
 @dataclass(slots=True)
 class FolderStatus:
     """How a hot folder is doing, for metrics and `archivectl status`."""
@@ -40,6 +45,8 @@ class FolderStatus:
     paused: str = ""
     """Why nothing is taken in; empty when intake is open."""
     arriving: int = 0
+    waiting: list[Waiting] = field(default_factory=list)
+    """The files that arrive, by name, the oldest first; not all when they are many."""
     stuck: list[str] = field(default_factory=list)
     """Files in custody that cannot be removed from the folder."""
     failing: str = ""
@@ -179,6 +186,7 @@ class Reception:
             status.failing, self._failed_at = report.blocked, status.moved
         status.sweep_seconds = status.moved - began
         status.arriving, status.stuck = report.arriving, report.stuck
+        status.waiting = sorted(report.waiting, key=lambda each: each.since)[:_NAMED]
         if status.offline:
             _log.info("hot folder is back", action="folder-online", hotfolder=self.card.name)
             status.offline = ""

@@ -14,8 +14,10 @@ from archived.intake.batch import Rules
 from archived.intake.formats import ANY_TYPE
 from archived.intake.item import Candidate, Route
 from archived.intake.rules import OWN_FOLDER
+from archived.intake.waiting import MOST, Waiting
 from archived.intake.watcher import Mode
 from archived.model.identity import readable
+from archived.storage.records import Arrival
 
 _LONGER = 12
 
@@ -95,3 +97,11 @@ class Sweep:
     """Files held for an error that is none of a disk or share, with the error."""
     blocked: str = ""
     """Why files could not be taken in although nothing is wrong with them; empty: nothing is."""
+    waiting: list[Waiting] = field(default_factory=list)
+    """Those of `arriving`, by name."""
+
+    def waits(self, arrival: Arrival, code: str, detail: str = "") -> None:
+        """A file stays where it is for now."""
+        self.arriving += 1
+        if len(self.waiting) < MOST:
+            self.waiting.append(Waiting(arrival.name, arrival.first_seen, code, detail))

@@ -35,7 +35,7 @@ from archived.intake.removal import Removal, is_still_ours
 from archived.intake.renames import record_renamed, renamed
 from archived.intake.rules import TAKEN_PREFIX, rule_for
 from archived.intake.scan import FolderOffline, Seen, scan
-from archived.intake.settle import Sighting, has_settled, unchanged_since
+from archived.intake.settle import Sighting, has_settled
 from archived.intake.watched import Ready, Watched, candidate, lying
 from archived.intake.withdrawals import Withdrawals, record_gone
 from archived.storage.catalog import Catalog
@@ -233,11 +233,8 @@ class Desk:
             self._hold_or_stuck(watched, "read-error", seen.fault, report)
             return
         sighting = seen.sighting
-        first = unchanged_since(watched.first, sighting)
-        if first is sighting:
-            watched.seen = None
-            watched.attended()
-        watched.first, watched.last = first, sighting
+        watched.sighted(sighting, self._house.now())
+        first = watched.first or sighting
         if sighting.at < watched.again:
             return
         try:
@@ -246,12 +243,12 @@ class Desk:
             elif has_settled(first, sighting, self.card.quiet):
                 self._settled(watched, report)
             else:
-                report.arriving += 1
+                report.waits(arrival, "changes")
                 still = sighting.at - first.at
                 report.settles = min(report.settles, self.card.quiet - still)
         except StillArriving:
             watched.first = None
-            report.arriving += 1
+            report.waits(arrival, "changes")
         except Exception as error:  # noqa: BLE001 - one file's error must not stop the others
             self._failed(watched, error, report)
         else:
@@ -270,7 +267,8 @@ class Desk:
             case Whose.IN_USE:
                 self._in_use(watched, sentence(error), report)
             case Whose.CHANGED:
-                report.arriving += 1  # the next scan will say so, unless it is listed for ever
+                # The next scan will say so, unless it is listed for ever.
+                report.waits(watched.arrival, "changes")
                 if isinstance(error, OSError) and is_about(error, self._path(watched.arrival.path)):
                     watched.vanished += 1
                 if watched.vanished >= _VANISHED:
@@ -285,11 +283,10 @@ class Desk:
                 self._hold_or_stuck(watched, code, sentence(error), report)
 
     def _in_use(self, watched: Watched, why: str, report: Sweep) -> None:
-        first, last = watched.first, watched.last
-        if first is not None and last is not None and last.at - first.at >= self.card.deadline:
+        if watched.last is not None and watched.still >= self.card.deadline:
             self._hold_or_stuck(watched, "still-open", why, report)
         else:
-            report.arriving += 1
+            report.waits(watched.arrival, "open", why)
 
     def _hold_or_stuck(self, watched: Watched, code: str, why: str, report: Sweep) -> None:
         if watched.arrival.state is not ArrivalState.ADMITTED:
@@ -300,8 +297,8 @@ class Desk:
 
     def _trouble(self, watched: Watched, error: Exception, report: Sweep) -> None:
         """The world's fault: nothing was kept, it is tried again."""
-        report.arriving += 1
         told = sentence(error)
+        report.waits(watched.arrival, "trouble", told)
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             report.no_room = True
         else:
@@ -315,9 +312,8 @@ class Desk:
             report.errors.append(f"{watched.arrival.name}: {what}")
 
     def _settled(self, watched: Watched, report: Sweep) -> None:
-        first, last = watched.first, watched.last
-        assert first is not None  # noqa: S101 - _attend set both
-        assert last is not None  # noqa: S101
+        last = watched.last
+        assert last is not None  # noqa: S101 - _attend set it
         if last.size > self.card.max_size:
             self._holding.hold(watched, "too-large", f"{last.size} bytes")
             return
@@ -326,7 +322,7 @@ class Desk:
                 raise StillArriving(f"{watched.arrival.name} is not the file that the scan saw")
             if watched.seen is None:
                 watched.seen = file.look()
-            self._looked_at(watched, watched.seen, file, last.at - first.at, report)
+            self._looked_at(watched, watched.seen, file, watched.still, report)
 
     def _looked_at(
         self, watched: Watched, found: Look, file: Opened, still: float, report: Sweep
@@ -338,12 +334,12 @@ class Desk:
             self._brought(watched, found, last, None, report, file)
             return
         if still < self.card.long_quiet and file.has_holes(ask_blocks=writer is None):
-            report.arriving += 1
+            report.waits(watched.arrival, "holes")
             report.settles = min(report.settles, self.card.long_quiet - still)
             return
         if found.whole is Whole.NO or writer:
             if still < self.card.deadline:
-                report.arriving += 1
+                report.waits(watched.arrival, "open" if writer else "unfinished", found.why)
                 return
             if writer:
                 # Its writer may yet come back: what is written to a file that was taken away is
@@ -356,7 +352,7 @@ class Desk:
             return
         if not self._house.room_for(last.size):
             report.no_room = True
-            report.arriving += 1
+            report.waits(watched.arrival, "no-room")
             return
         held = what_is_wrong(watched.arrival.path, last.size, found)
         self._brought(watched, found, last, held, report, file)
@@ -420,7 +416,8 @@ class Desk:
     ) -> None:
         match decision:
             case Waits():
-                report.arriving += len(batch)
+                for watched in batch:
+                    report.waits(watched.arrival, "batch")
             case Holds(code, reason):
                 for watched in batch:
                     self._holding.hold_as(watched, code, reason)
@@ -442,7 +439,8 @@ class Desk:
         files = [self._ready[path] for path in paths]
         if not self._house.room_for(sum(each.candidate.size for each in files)):
             report.no_room = True
-            report.arriving += len(files)
+            for each in files:
+                report.waits(each.watched.arrival, "no-room")
             return
         try:
             report.admitted += gathering.admit(
@@ -452,9 +450,9 @@ class Desk:
             self._carry_out(gathering, differ.decision, batch, report)
             return
         except StillArriving:
-            report.arriving += len(files)
             for each in files:
                 each.watched.first = None  # one of them changed: all are looked at again
+                report.waits(each.watched.arrival, "changes")
             return
         except OSError as error:
             self._failed_batch([each.watched for each in files], error, report)

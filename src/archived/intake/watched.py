@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from archived.intake.batch import Lying
 from archived.intake.card import FolderCard
 from archived.intake.formats import Look
 from archived.intake.item import Candidate
-from archived.intake.settle import Sighting
+from archived.intake.settle import Sighting, unchanged_since
+from archived.intake.waiting import seconds_before
 from archived.storage.records import Arrival
 
 LONGEST_PAUSE = 300.0
@@ -35,6 +37,28 @@ class Watched:
     """How often in a row an error about it alone came up."""
     again: float = 0.0
     """When it is tried again after such an error (monotonic seconds), unless it changes."""
+
+    earlier: float = 0.0
+    """Seconds that it had looked the same before this desk saw it first."""
+
+    def sighted(self, sighting: Sighting, now: datetime) -> None:
+        """A scan saw it; what is known of it counts until it changes."""
+        first = unchanged_since(self.first, sighting)
+        if first is sighting:
+            self.earlier = (
+                seconds_before(self.arrival.first_seen, sighting.ctime_ns, now)
+                if self.last is None else 0.0
+            )  # fmt: skip
+            self.seen = None
+            self.attended()
+        self.first, self.last = first, sighting
+
+    @property
+    def still(self) -> float:
+        """For how many seconds it has looked the same, also to an earlier daemon."""
+        if self.first is None or self.last is None:
+            return 0.0
+        return self.last.at - self.first.at + self.earlier
 
     def failed(self, now: float) -> None:
         """An error about this file alone: it is tried again later and later."""
@@ -64,8 +88,7 @@ class Ready:
 
 def lying(watched: Watched, ready: Ready | None) -> Lying:
     """The file as batches are decided on."""
-    arrival, first, last = watched.arrival, watched.first, watched.last
-    still = last.at - first.at if first is not None and last is not None else 0.0
+    arrival, last, still = watched.arrival, watched.last, watched.still
     size = last.size if last is not None else arrival.size
     held = ready.held if ready is not None else None
     written = last.mtime_ns if last is not None else arrival.mtime_ns

@@ -27,7 +27,17 @@ from archived.storage.head_file import HeadFile, hash_at
 from archived.storage.records import Arrival, ArrivalState, Balance, DocumentRow
 
 _MOST = 1000
-_HOT_FOLDER = ("name", "path", "mode", "offline", "paused", "failing", "arriving", "stuck")
+_HOT_FOLDER = (
+    "name",
+    "path",
+    "mode",
+    "offline",
+    "paused",
+    "failing",
+    "arriving",
+    "waiting",
+    "stuck",
+)
 """What people are told of a hot folder; the daemon knows more about it than that."""
 T = TypeVar("T")
 

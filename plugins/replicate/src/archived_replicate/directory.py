@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from archived.api import Postpone, Size, Target, TargetConfig, check_key
 from archived_replicate.digests import CHUNK, digest_stream
@@ -38,8 +38,10 @@ class DirectoryConfig(TargetConfig):
 
     path: Path = Field(examples=["/mnt/second"])
     """The folder that holds the replicas; absolute. It must exist: archived never creates it."""
-    require_mount: bool = False
-    """Insist that `path` itself is a mount point. Set it whenever that is so."""
+    require_mount: bool | Path = False
+    """Insist on a mounted disk: true, that `path` itself is a mount point; a folder above `path`,
+    such as "/mnt/second", that this folder is one. Set it whenever `path` is on a disk of its
+    own."""
     allow_same_filesystem: bool = False
     """Accept a folder on the store's or the system's own file system. For trials only."""
     keep_free: Size = 2**30
@@ -51,6 +53,20 @@ class DirectoryConfig(TargetConfig):
         if not path.is_absolute():
             raise ValueError('write an absolute path, like "/mnt/second"')
         return path
+
+    @model_validator(mode="after")
+    def _mount_is_above(self) -> Self:
+        mount = self.mount
+        if mount is not None and mount != self.path and mount not in self.path.parents:
+            raise ValueError("require_mount: write true, or a folder that holds `path`")
+        return self
+
+    @property
+    def mount(self) -> Path | None:
+        """The folder that must be a mount point; `None` when none must."""
+        if isinstance(self.require_mount, Path):
+            return self.require_mount
+        return self.path if self.require_mount else None
 
 
 class DirectoryTarget(Target[DirectoryConfig]):
@@ -167,9 +183,10 @@ class DirectoryTarget(Target[DirectoryConfig]):
                 hint="Mount its disk, or create the folder on it; the copy is then made by itself.",
             ) from error
         try:
-            if self.options.require_mount and not path.is_mount():
+            mount = self.options.mount
+            if mount is not None and not mount.is_mount():
                 raise Postpone(
-                    f"target {self.name}: {path} is not a mount point now",
+                    f"target {self.name}: {mount} is not a mount point now{_mounted_above(mount)}",
                     code="target-missing",
                     hint="Mount its disk there; the copy is then made by itself.",
                 )
@@ -295,3 +312,11 @@ def _copy(reading: BinaryIO, file: int) -> str:
         while rest:
             rest = rest[os.write(file, rest) :]
     return digest.hexdigest()
+
+
+def _mounted_above(path: Path) -> str:
+    """Where a disk is mounted when `path` is only a folder on it; else nothing."""
+    above = next((folder for folder in path.parents if folder.is_mount()), Path("/"))
+    if above == Path("/"):
+        return ""
+    return f', but {above} is: if that is its disk, write require_mount = "{above}"'

@@ -90,6 +90,27 @@ class Safe:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file that lies in the folder and was not taken in yet; `code` says why."""
+
+    name: str
+    since: datetime
+    code: str
+
+
+_WAITS = {
+    "changes": ("vừa đến, hoặc còn đang thay đổi", "it came a moment ago, or is still changing"),
+    "unfinished": ("tệp chưa trọn vẹn, còn chờ phần cuối", "its end has not come"),
+    "open": ("còn có chương trình đang ghi tệp", "somebody has it open for writing"),
+    "holes": ("có phần của tệp chưa được ghi", "parts of it are not written yet"),
+    "no-room": ("ổ đĩa hết chỗ", "there is no room on the disk"),
+    "batch": ("chờ các tệp còn lại của hồ sơ, hoặc dấu kết thúc",
+              "the rest of its batch, or what closes it, has not come"),
+    "trouble": ("chưa nhận được, đang tự thử lại", "it could not be taken in and is tried again"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """How a hot folder stands. `offline`, `paused`, `failing`: why, or empty."""
 
@@ -98,6 +119,8 @@ class State:
     failing: str = ""
     stopped: bool = False
     arriving: int = 0
+    waiting: tuple[Waiting, ...] = ()
+    """Of the files that arrive, the first of those that have done so for a while."""
     in_work: int = 0
     held: int = 0
     reasons: int = 0
@@ -314,6 +337,7 @@ def status_text(it: State, now: datetime, zone: tzinfo, today: date) -> bytes:
         f"Đang xử lý / In work:         {it.in_work}",
         f"Bị giữ lại / Held:            {it.held}{_see_held(it)}",
         f"An toàn hôm nay / Safe today: {it.safe_today}{_see_safe(it, today)}",
+        *_waiting(it, zone),
         *_warnings(it),
         "",
         "-" * 64,
@@ -368,6 +392,20 @@ def _see_held(it: State) -> str:
 
 def _see_safe(it: State, today: date) -> str:
     return f"   -> safe\\{list_of(today)}" if it.safe_today else ""
+
+
+def _waiting(it: State, zone: tzinfo) -> list[str]:
+    if not it.waiting:
+        return []
+    lines = ["", "Tệp còn chờ, chưa được nhận / Files that wait and were not taken in:"]
+    for each in it.waiting:
+        vi, en = _WAITS.get(each.code, ("", ""))
+        lines += [
+            *_beside("- ", f"{each.name}, {clock(each.since, zone)}:"),
+            f"  {vi}.",
+            f"  {en}.",
+        ]
+    return lines
 
 
 def _warnings(it: State) -> list[str]:

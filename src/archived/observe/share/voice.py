@@ -10,7 +10,7 @@ import errno
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -32,6 +32,8 @@ _log = structlog.get_logger("archived.observe")
 
 _BATCH = 100
 _MINUTE = 60.0
+_NAMED = 10
+"""Waiting files that STATUS.txt names."""
 _ONE_FILE = frozenset(
     {errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 )
@@ -50,6 +52,17 @@ class ShareCard:
     zone: tzinfo
 
 
+class Waits(Protocol):
+    """A file that was not taken in yet, by its name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def since(self) -> datetime: ...
+    @property
+    def code(self) -> str: ...
+
+
 class Standing(Protocol):
     """How the hot folder's intake stands; texts are empty when all is well."""
 
@@ -63,6 +76,8 @@ class Standing(Protocol):
     def arriving(self) -> int: ...
     @property
     def stuck(self) -> list[str]: ...
+    @property
+    def waiting(self) -> Sequence[Waits]: ...
 
 
 class Voice:
@@ -267,10 +282,17 @@ class Voice:
             offline=standing.offline, paused=standing.paused, failing=standing.failing,
             arriving=standing.arriving, in_work=in_work, held=held, reasons=len(self._reasons),
             safe_today=len(self._safe_on(today)), stuck=len(standing.stuck),
-            strangers=self._shelf.strangers, too_much=self._cleared, doubt=self._shelf.doubt,
+            waiting=self._waiting(standing), strangers=self._shelf.strangers,
+            too_much=self._cleared, doubt=self._shelf.doubt,
         )  # fmt: skip
         if state != self._told or time.monotonic() - self._told_at >= _MINUTE:
             self._write_status(state)
+
+    def _waiting(self, standing: Standing) -> tuple[texts.Waiting, ...]:
+        """Files that have waited for a while: what came a moment ago is on its way."""
+        before = self._now() - timedelta(seconds=_MINUTE)
+        found = [each for each in standing.waiting if each.since <= before][:_NAMED]
+        return tuple(texts.Waiting(each.name, each.since, each.code) for each in found)
 
     def _write_status(self, state: texts.State) -> None:
         now, zone = self._now(), self.card.zone
