@@ -43,3 +43,35 @@ def test_what_was_sealed_before_there_was_a_target_becomes_safe(box, until):
     assert json.loads(ctl(box, "copy", "--all", "--json").stdout)["have_all"] == 3
     assert "nothing makes" not in ctl(box, "report").stdout
     assert box.end() == 0
+
+
+def test_a_target_that_is_away_is_on_status_at_once_and_gone_when_it_is_back(box, until):
+    second, away = box.folder / "second", box.folder / "away"
+    second.mkdir()
+    box.tables["plugins"]["enabled"].append("replicate")
+    box.tables["pipeline.paper"]["stages"] = ["stamp", "seal", "replicate"]
+    box.tables["stage.replicate"] = {"to": ["second"]}
+    box.tables["target.second"] = {
+        "kind": "directory", "path": second, "allow_same_filesystem": True,
+    }  # fmt: skip
+
+    def status():
+        return json.loads(ctl(box, "status", "--json").stdout)
+
+    box.start()
+    box.drop("a.txt")
+    until(lambda: box.states().get("a.txt") == "safe", "safe")
+    assert status()["daemon"]["problems"] == {}
+    second.rename(away)
+    box.drop("b.txt")
+    found = until(lambda: (s := status())["daemon"]["problems"].get("replicate") and s, "told", 30)
+    assert "cannot open" in found["daemon"]["problems"]["replicate"][0]
+    assert [(w["stage"], w["code"], w["documents"]) for w in found["waiting"]] == [
+        ("replicate", "target-missing", 1)
+    ]
+    assert "target second: cannot open" in ctl(box, "status").stdout
+    away.rename(second)
+    assert ctl(box, "retry", box.documents()["b.txt"][3]).returncode == 0
+    until(lambda: box.states().get("b.txt") == "safe", "safe")
+    until(lambda: status()["daemon"]["problems"] == {}, "nothing is the matter any more", 30)
+    assert box.end() == 0

@@ -40,6 +40,7 @@ def status(session: Session) -> None:
         _refused(answer["daemon"] or {}, session)
         _copies(answer)
         _uncleared(answer["daemon"] or {})
+        _waiting_steps(answer)
         _waiting(answer, session)
         _today(answer["daemon"] or {}, session)
     lost = any(sheet["unaccounted"] for sheet in answer["balance"]) or any(_differing(answer))
@@ -163,6 +164,17 @@ def _uncleared(live: dict[str, Any]) -> None:
                 "{count} folders could not be removed (not-cleared); they lie in {folder}", count,
             )  # fmt: skip
             shown.line(told.format(count=count, folder=folder), "yellow")
+
+
+def _waiting_steps(it: dict[str, Any]) -> None:
+    """Documents whose next step had to wait: for a target that is away, say."""
+    for each in it["waiting"]:
+        told = ngettext(
+            "{stage}: {count} document waits: {reason}",
+            "{stage}: {count} documents wait: {reason}", each["documents"],
+        )  # fmt: skip
+        why = f"{shown.reason(each['reason'], each['code'])} [{each['code']}]"
+        shown.line(told.format(stage=each["stage"], count=each["documents"], reason=why), "yellow")
 
 
 def _waiting(it: dict[str, Any], session: Session) -> None:

@@ -21,7 +21,7 @@ import structlog
 from archived import AGENT
 from archived.config import Settings, changes, reload
 from archived.daemon import cards, decisions, removal_retries
-from archived.daemon.checks import check_all
+from archived.daemon.checks import StageChecks
 from archived.daemon.health import Health
 from archived.daemon.house import House
 from archived.daemon.live import live
@@ -61,8 +61,6 @@ _log = structlog.get_logger("archived.daemon")
 GRACE = 20.0
 """Seconds that running steps get to end when the daemon is stopped."""
 HEARTBEAT = 5.0
-CHECK_AGAIN = 600.0
-"""Seconds between two looks of the stages at their surroundings: a target's disk may have gone."""
 _KEEP_EVENTS = 10_000
 _NOTE_HEAD = 60.0
 """Seconds between two looks whether the ledger went on without a seal."""
@@ -88,10 +86,7 @@ class Daemon:
         self.runners: Mapping[str, Runner] = {}
         """Lane -> who runs its steps."""
         self.receptions: dict[str, Reception] = {}
-        self.problems: dict[str, list[str]] = {}
-        """Stage or target -> what its own check complains about."""
-        self.checked: datetime | None = None
-        """When the stages last checked themselves; `None` while they have not."""
+        self.checks = StageChecks()
         self.on_disk = OnDisk()
         """What became of the configuration on disk when a reload read it."""
         self.metrics = Metrics()
@@ -145,7 +140,7 @@ class Daemon:
                 runners = await self._start_runners(self.settings)
                 self._use(self.settings, runners)
                 await asyncio.to_thread(self.scheduler.redirect)
-                self._spawn("checks", self._check_stages(runners))
+                self._spawn("checks", self.checks.run(self.settings, runners))
                 self._open_desks(self.settings)
                 self._spawn("scheduler", self.scheduler.run())
                 self._spawn(
@@ -267,28 +262,6 @@ class Daemon:
             settings.fairness.ageing,
         )  # fmt: skip
 
-    async def _check_stages(self, runners: Mapping[str, Runner]) -> None:
-        """Let every stage and target check itself in a child, now and again.
-
-        Complaints are shown, not fatal: a disk that is gone holds nobody else up.
-        """
-        self.checked = None
-        told: dict[str, list[str]] = {}
-        while True:
-            try:
-                self.problems = await check_all(self.settings, runners)
-                self.checked = datetime.now(UTC)
-            except (ArchivedError, OSError) as error:
-                _log.error(
-                    "the stages could not be checked", action="checks-failed", why=str(error)
-                )
-            for name, problems in self.problems.items():
-                for problem in problems:
-                    if problem not in told.get(name, ()):
-                        _log.error(problem, action="stage-problem", stage=name)
-            told = dict(self.problems)
-            await asyncio.sleep(CHECK_AGAIN)
-
     def _open_desks(self, settings: Settings) -> None:
         for name, setting in settings.hotfolders.items():
             if not setting.enabled:
@@ -328,6 +301,7 @@ class Daemon:
 
     def _step_ended(self, ended: StepEnded) -> None:
         usage = ended.usage
+        self.checks.step_ended(ended)
         self.metrics.step_ended(ended.stage, ended.ending, ended.code, usage.wall, usage.cpu)
         if ended.ending == Ending.FINISHED:
             self.metrics.told(ended.stage, ended.facts, ended.tools)
@@ -466,4 +440,4 @@ class Daemon:
         if new.mqtt != before.mqtt:
             await self._replace_publisher(new)
         self._tasks.pop("checks").cancel()
-        self._spawn("checks", self._check_stages(runners))
+        self._spawn("checks", self.checks.run(self.settings, runners))

@@ -43,8 +43,8 @@ def live(daemon: Daemon) -> Mapping[str, Any]:
             for lane, runner in daemon.runners.items()
             if isinstance(runner, LocalRunner)
         },
-        "problems": daemon.problems,
-        "checked": daemon.checked,
+        "problems": daemon.checks.problems,
+        "checked": daemon.checks.checked,
         "store": daemon.store_audit.result,
         "stages": {name: each.options_digest for name, each in daemon.settings.stages.items()},
         "credentials": _credentials(),

@@ -101,7 +101,7 @@ def _house(daemon: Daemon) -> Mapping[str, Labelled]:
         "archived_start_time_seconds": {(): daemon.started.timestamp()},
         "archived_ready": {(): not daemon.health.not_ready()},
         "archived_stage_problems": {
-            (name,): len(daemon.problems.get(name, ())) for name in daemon.settings.stages
+            (name,): len(daemon.checks.problems.get(name, ())) for name in daemon.settings.stages
         },
         "archived_config_refused_timestamp_seconds": _refused(daemon),
         "archived_plugin_failures": dict(list(daemon.settings.plugins.failures.items())),

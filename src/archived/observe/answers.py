@@ -95,6 +95,10 @@ class Answers:
             "held_files": len(self._held_files()),
             "arriving_files": len(catalog.arrivals(states=[ArrivalState.SEEN], limit=_MOST)),
             "never_safe": catalog.count_never_safe(),
+            "waiting": [
+                {"stage": stage, "code": code, "documents": n, "reason": reason}
+                for stage, code, n, reason in catalog.waiting()
+            ],
             "further_copies": self._further_copies(),
             "balance": [_sheet(sheet) for sheet in catalog.balance()],
             "steps_due": [

@@ -34,6 +34,10 @@ from archived.storage.words import printed, query
 _SET_BACK = timedelta(minutes=1)
 """A document that was changed this far in the future tells that the clock was set back since."""
 _WAITS = "FROM document WHERE lane = :lane AND due IS NOT NULL AND running IS NULL"
+_WAITING = text("""
+SELECT json_extract(stages, '$[' || position || ']'), code, count(*), max(reason)
+FROM document WHERE due IS NOT NULL AND running IS NULL AND code IS NOT NULL GROUP BY 1, 2
+""")
 _LINES = text(f"""
 WITH RECURSIVE line(id) AS (
   SELECT * FROM (SELECT id {_WAITS} ORDER BY origin, priority, position, due LIMIT 1)
@@ -187,6 +191,14 @@ class Queries:
             t.document.c.hotfolder, t.document.c.state
         )
         return {(folder, State(state)): n for folder, state, n in self._rows(statement)}
+
+    def waiting(self) -> list[tuple[str, str, int, str]]:
+        """Stage, code, number and one reason of the documents whose next step had to wait."""
+        with self.reading() as connection:
+            return [
+                (stage or "", code, count, reason or "")
+                for stage, code, count, reason in connection.execute(_WAITING)
+            ]
 
     def count_never_safe(self) -> int:
         """Sealed documents with too few copies for which no step is due: they stay as they are."""
