@@ -95,11 +95,17 @@ def _of_plugins(plugins: Plugins) -> Iterator[str]:
 
 
 def _needs(cls: type[Stage[Any]]) -> str:
-    needs = cls.needs
+    needs, grows = cls.needs, ""
+    if needs.max_time is not None:
+        grows = (
+            f' It grows with the pages: `max_time` `"{duration_text(needs.max_time)}"`, '
+            f'`memory_per_page` `"{size_text(needs.memory_per_page_bytes)}"`, '
+            f'`max_memory` `"{size_text(needs.max_memory_bytes)}"`.'
+        )
     return (
         f'Here `timeout` is `"{duration_text(needs.timeout)}"`, `attempts` {needs.attempts}, '
         f'`lane` `"{needs.lane}"`, `memory` `"{size_text(needs.memory_bytes)}"` and '
-        f"`space` {usual_space(needs):g} by default."
+        f"`space` {usual_space(needs):g} by default.{grows}"
     )
 
 

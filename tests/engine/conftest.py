@@ -163,6 +163,29 @@ class Odd(Stage[Options]):
             except OSError:
                 pass
 
+    def page_by_page(self):
+        self.context.pages(self.options.number)
+        for page in range(1, self.options.number + 1):
+            self.context.progress((page - 1) / self.options.number, page)
+            ends = time.monotonic() + 0.2
+            while time.monotonic() < ends:
+                time.sleep(0.01)
+        return Result(facts={"remaining": self.context.remaining()})
+
+    def stuck_at_a_page(self):
+        while True:
+            self.context.progress(0.4, 713)
+            time.sleep(0.05)
+
+    def crash_at_a_page(self):
+        self.context.progress(0.4, 713)
+        ctypes.string_at(0)
+
+    def fill_pages(self):
+        self.context.pages(self.options.number)
+        kept = [bytearray(2**20) for _ in range(self.options.number)]
+        return Result(facts={"megabytes": len(kept)})
+
     def no_result(self):
         return "done"
 

@@ -141,12 +141,20 @@ class Needs:
     made once and `run` is called again and again: what it puts into `self` stays. The process is
     ended after a step that failed or was postponed, at a deadline, after some steps or some
     minutes without any, and when the configuration changes, always without warning.
+
+    For stages whose work grows with the pages of a document. `max_time`: the stage tells its
+    progress; `timeout` is then how long it may go without getting on, and this is the end, however
+    well it gets on. `memory_per_page`: added to `memory` for each page that it tells
+    (`Context.pages`), up to `max_memory`.
     """
 
     timeout: timedelta = timedelta(minutes=10)
     attempts: int = 3
     lane: str = "cpu"
     memory: int | str = "1 GiB"
+    max_time: timedelta | None = None
+    memory_per_page: int | str = 0
+    max_memory: int | str = 0
     programs: tuple[str, ...] = ()
     network: bool = False
     targets: bool = False
@@ -156,7 +164,21 @@ class Needs:
     @property
     def memory_bytes(self) -> int:
         """`memory` as a number of bytes."""
-        return parse_size(self.memory) if isinstance(self.memory, str) else self.memory
+        return _bytes(self.memory)
+
+    @property
+    def memory_per_page_bytes(self) -> int:
+        """`memory_per_page` as a number of bytes."""
+        return _bytes(self.memory_per_page)
+
+    @property
+    def max_memory_bytes(self) -> int:
+        """The most that `memory` can grow to; never less than `memory`."""
+        return max(self.memory_bytes, _bytes(self.max_memory))
+
+
+def _bytes(size: int | str) -> int:
+    return parse_size(size) if isinstance(size, str) else size
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +243,9 @@ class Context(Generic[O]):
         deadline: datetime,
         stage: str = "stage",
         targets: Mapping[str, Target[Any]] | None = None,
-        report: Callable[[float], None] | None = None,
+        report: Callable[[float, int], None] | None = None,
+        max_time: float = 0.0,
+        grow: Callable[[int], None] | None = None,
     ) -> None:
         self.options = options
         self.folder = folder
@@ -229,7 +253,12 @@ class Context(Generic[O]):
         self.log = logging.getLogger(f"archived.stage.{stage}")
         self._targets = dict(targets or {})
         self._report = report
-        self._ends = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
+        self._grow = grow
+        began = time.monotonic()
+        self._patience = (deadline - datetime.now(UTC)).total_seconds()
+        self._ends = began + self._patience
+        self._last = began + max(max_time, self._patience)
+        self._furthest = 0.0
 
     def new_file(self, name: str, *, media_type: str, role: Role = Role.METADATA) -> Artifact:
         """A path to write to, below `folder`, as an artifact to return in the `Result`.
@@ -265,10 +294,25 @@ class Context(Generic[O]):
             [os.fspath(a) for a in argv], check=check, timeout=self.remaining(), **kwargs
         )
 
-    def progress(self, fraction: float) -> None:
-        """Tell how far the work has come (0 to 1). Feeds `archivectl status` and the watchdog."""
+    def progress(self, fraction: float, page: int = 0) -> None:
+        """Tell how far the work has come (0 to 1), and at which page it is (from 1; 0: at none).
+
+        Feeds `archivectl status` and the watchdog. Where `Needs.max_time` is set, a step that gets
+        on has its `timeout` anew; one that ends without an answer is told with the page it was at.
+        """
+        fraction = min(1.0, max(0.0, fraction))
+        if fraction > self._furthest:
+            self._furthest = fraction
+            self._ends = max(self._ends, min(self._last, time.monotonic() + self._patience))
         if self._report is not None:
-            self._report(min(1.0, max(0.0, fraction)))
+            self._report(fraction, page)
+
+    def pages(self, count: int) -> None:
+        """Tell how many pages the document has, as soon as that is known: the memory that the step
+        may use grows by `Needs.memory_per_page` for each.
+        """
+        if self._grow is not None:
+            self._grow(count)
 
     def target(self, name: str) -> Target[Any]:
         """The configured place called `name`. Only for `Needs(targets=True)`."""

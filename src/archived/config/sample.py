@@ -147,9 +147,12 @@ def _stage(name: str, cls: type[Stage[Any]]) -> str:
     needs = cls.needs
     own = {
         "timeout": duration_text(needs.timeout),
+        "max_time": None if needs.max_time is None else duration_text(needs.max_time),
         "attempts": needs.attempts,
         "lane": needs.lane,
         "memory": size_text(needs.memory_bytes),
+        "memory_per_page": size_text(needs.memory_per_page_bytes),
+        "max_memory": size_text(needs.max_memory_bytes),
         "space": usual_space(needs),
     }
     before = []

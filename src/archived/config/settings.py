@@ -222,5 +222,8 @@ def _stage(stage: StageSetting) -> dict[str, Any]:
         "attempts": stage.needs.attempts,
         "lane": stage.needs.lane,
         "memory": size_text(stage.needs.memory_bytes),
+        "memory_per_page": size_text(stage.needs.memory_per_page_bytes),
+        "max_memory": size_text(stage.needs.max_memory_bytes),
+        "max_time": None if (most := stage.needs.max_time) is None else duration_text(most),
         "space": stage.space,
     }

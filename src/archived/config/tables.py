@@ -193,13 +193,21 @@ class Reserved(Options):
     """What every [stage.NAME] understands besides the stage's own options."""
 
     timeout: Wait | None = None
-    """Wall clock for one attempt; then it is killed with everything it started."""
+    """Wall clock for one attempt; then it is killed with everything it started. For a stage with
+    `max_time`: how long an attempt may go without getting on."""
+    max_time: Wait | None = None
+    """The end of an attempt that gets on. Of use to a stage that tells its progress, page by page;
+    not set: `timeout` is the end."""
     attempts: Annotated[int, Field(ge=1)] | None = None
     """How often a step that broke is tried before a person must decide."""
     lane: str | None = None
     """The lane it runs in; see [lanes]."""
     memory: Bytes | None = None
     """Address space of its process."""
+    memory_per_page: Bytes | None = None
+    """What is added to `memory` for each page of the document, once the stage has counted them."""
+    max_memory: Bytes | None = None
+    """The most that `memory` may grow to by its pages."""
     space: Annotated[float, Field(ge=0, le=10_000)] | None = None
     """How much of the disk with the spool is kept free for one attempt, in times of the document's
     size. A step for which there is no room waits. 0: none."""

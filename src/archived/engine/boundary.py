@@ -51,7 +51,8 @@ class Limits:
     `cpu_seconds`: processor time of each process. `file_size`: bytes of each file it writes.
     `open_files`: descriptors of each process. `processes`: how many processes and threads it may
     have at a time. `network`: whether it has any. `system_calls`: groups of them that it may make
-    beyond what every step may (`api.Needs`).
+    beyond what every step may (`api.Needs`). `memory_per_page`, `max_memory`: what is added to
+    `memory` for each page that the stage tells, and where that ends; 0: nothing is.
     """
 
     memory: int | None = 2**30
@@ -61,6 +62,8 @@ class Limits:
     processes: int | None = PROCESSES_LIMIT
     network: bool = False
     system_calls: tuple[str, ...] = ()
+    memory_per_page: int = 0
+    max_memory: int = 0
 
 
 def limits_from_json(limits: Json) -> Limits:
@@ -191,6 +194,9 @@ class Request:
     limits: Limits = Limits()
     kept: bool = False
     """Whether the process that does it stays for the stage's next step."""
+    max_time: float = 0.0
+    """Seconds after which it ends however well it gets on, when that is later than `deadline`: this
+    is then how long it may go without getting on."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -204,6 +210,7 @@ class Request:
             "targets": {name: dict(target) for name, target in self.targets.items()},
             "limits": asdict(self.limits),
             "kept": self.kept,
+            "max_time": self.max_time,
         }
 
     @classmethod

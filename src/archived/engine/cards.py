@@ -39,6 +39,10 @@ class StageCard:
     """Groups of system calls it may make beyond what every step may; see `api.Needs`."""
     kept: bool = False
     """One process does its steps, one after another; see `api.Needs`."""
+    max_time: timedelta | None = None
+    """The end of an attempt that gets on; `timeout` is how long it may go without."""
+    memory_per_page: int = 0
+    max_memory: int = 0
     space: float = 0.0
     """Times the document's size that is kept free on the disk for one attempt; see `room`."""
     code: Mapping[str, str] = field(default_factory=dict)

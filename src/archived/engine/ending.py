@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from archived.engine.boundary import DISOBEYED, NOT_BEGUN, PROCESSES_LIMIT
+from archived.engine.progress import STALLED
 from archived.engine.worker.protocol import Malformed, Reply, clean
 from archived.engine.worker.results import outcome_from_json
 from archived.model.outcome import Ending, Outcome, Usage
@@ -98,8 +99,15 @@ def judge(ended: Ended, reply: Reply) -> Outcome:
             notes=_noted(ended),
             usage=ended.usage,
         )
-    outcome = _judge(ended, reply)
+    outcome = _at_page(_judge(ended, reply), reply.page)
     return replace(outcome, notes=(*outcome.notes, *_noted(ended)), usage=ended.usage)
+
+
+def _at_page(outcome: Outcome, page: int) -> Outcome:
+    """The same, with the page at which it was when it ended without a result of its own."""
+    if not page or outcome.ending is not Ending.BROKE:
+        return outcome
+    return replace(outcome, message=f"{outcome.message}; it was at page {page}")
 
 
 def _noted(ended: Ended) -> tuple[str, ...]:
@@ -146,6 +154,14 @@ def _killed(why: str) -> Outcome:
             "timed-out",
             "the stage did not end within its timeout",
             "raise `timeout` for this stage, or look at what is special about the document",
+        )
+    if why == STALLED:
+        return Outcome(
+            Ending.BROKE,
+            STALLED,
+            "the stage did not get on for as long as its timeout, and was ended",
+            "look at what is special about the document; raise `timeout` for this stage when one "
+            "page of it takes that long",
         )
     if why == "too-many-processes":
         return Outcome(

@@ -22,6 +22,7 @@ from archived.engine.forkservers import Account, ForkServers
 from archived.engine.handover import closed_to_us, hand_over
 from archived.engine.kept import KeptWorker, KeptWorkers
 from archived.engine.output import check_output, taken_from_worker
+from archived.engine.progress import Progress as StepProgress
 from archived.engine.sealing import of_os_error
 from archived.engine.server import GRACE, Lost, Server
 from archived.engine.worker.pipes import Pipes
@@ -140,8 +141,19 @@ class LocalRunner:
         worker: KeptWorker | None,
     ) -> Outcome:  # fmt: skip
         patience = request.deadline - datetime.now(UTC)
+        progress = StepProgress(patience.total_seconds(), request.max_time)
+
+        def told(fraction: float) -> None:
+            progress.told(fraction)
+            if on_progress is not None:
+                on_progress(fraction)
+
+        async def end(why: str) -> None:
+            if running := self._running.get(request.step):
+                await _kill(running, why)
 
         def job() -> dict[str, Any]:  # its time runs from when it has a place
+            progress.begin()
             now = replace(request, deadline=datetime.now(UTC) + patience)
             return {
                 "kind": "run",
@@ -151,9 +163,11 @@ class LocalRunner:
                 "request": now.to_json(),
             }
 
-        done = await self._job(
-            job, patience.total_seconds(), request.document.id, on_progress, worker
-        )
+        watch = asyncio.create_task(progress.watch(end))
+        try:
+            done = await self._job(job, progress.ends, request.document.id, told, worker)
+        finally:
+            watch.cancel()
         if isinstance(done, Outcome):
             return done
         ended, pipes = done

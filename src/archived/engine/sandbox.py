@@ -224,7 +224,7 @@ def _limit(limits: Limits) -> None:
         (resource.RLIMIT_CPU, limits.cpu_seconds, 5),
         (resource.RLIMIT_FSIZE, limits.file_size, 0),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
-        (resource.RLIMIT_AS, memory, REPLY_MEMORY),
+        (resource.RLIMIT_AS, memory, _grows_by(limits) + REPLY_MEMORY),
     ):
         if soft is None:
             continue
@@ -233,6 +233,25 @@ def _limit(limits: Limits) -> None:
             soft = min(soft, ceiling)  # noqa: PLW2901 - only root may raise the ceiling
             spare = min(spare, ceiling - soft)  # noqa: PLW2901
         resource.setrlimit(kind, (soft, soft + spare))
+
+
+def _grows_by(limits: Limits) -> int:
+    """Bytes by which a step may raise its own limit of memory."""
+    return max(0, limits.max_memory - limits.memory) if limits.memory is not None else 0
+
+
+def grow_memory(limits: Limits, pages: int) -> None:
+    """In a step's own process: what it may use for so many pages. More than `max_memory` it cannot
+    give itself, for the hard limit is that.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if limits.memory is None or resource.RLIM_INFINITY in (soft, hard):
+        return
+    most = hard - REPLY_MEMORY
+    base = most - _grows_by(limits)
+    wanted = min(most, base + limits.memory_per_page * max(0, pages))
+    if wanted > soft:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
 
 
 def release_reply_memory() -> None:

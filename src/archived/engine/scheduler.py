@@ -22,13 +22,14 @@ import structlog
 
 from archived.engine import commit, masters
 from archived.engine.attempts import Active, StepEnded
-from archived.engine.boundary import DocumentCard, Limits, Request, asked_about
+from archived.engine.boundary import DocumentCard, Request, asked_about
 from archived.engine.cards import SEAL_LANE, Deck, StageCard
 from archived.engine.copies import prove
 from archived.engine.core_failures import step_failed, unreadable, unrecordable
 from archived.engine.custody import document_card
 from archived.engine.ending import runner_lost
 from archived.engine.output import check_sealed
+from archived.engine.progress import limits_of, longest
 from archived.engine.queue import AGEING, Queue
 from archived.engine.redirect import due_again, redirect
 from archived.engine.room import Room, Shortage, Wanted, wanted
@@ -363,8 +364,7 @@ class Scheduler:
                 step=step.id, stage=card.name, options=card.options, document=document,
                 folder=folder, deadline=self._clock() + card.timeout,
                 targets=self._targets(card), kept=card.kept,
-                limits=Limits(memory=card.memory, cpu_seconds=_cpu_seconds(card.timeout),
-                              network=card.network, system_calls=card.system_calls),
+                limits=limits_of(card), max_time=longest(card).total_seconds(),
             )  # fmt: skip
         except OSError as error:
             return of_os_error(error)
@@ -487,8 +487,3 @@ class Scheduler:
 
 def _is_catalog(error: OSError, catalog: Catalog) -> bool:
     return bool(error.filename == str(catalog.path))
-
-
-def _cpu_seconds(timeout: timedelta) -> int:
-    """A step may not use more processor time than wall clock: one page is one core's work."""
-    return max(1, int(timeout.total_seconds()))

@@ -36,6 +36,7 @@ CORE_CODES: Mapping[str, str] = {
     "stage-error": "The stage raised an exception it did not explain.",
     "crashed": "The stage's process died of a signal.",
     "timed-out": "The stage did not end within its timeout and was killed with its children.",
+    "stalled": "The stage did not get on for as long as its timeout and was ended.",
     "out-of-memory": "The stage asked for more memory than it is allowed.",
     "too-many-processes": "The stage started more processes and threads than it may have.",
     "bad-output": "What the stage returned is not what it says it is.",

@@ -39,7 +39,9 @@ HEAVY = frozenset(
      "pyhanko", "pypdfium2", "scipy", "tesserocr", "torch"}
 )  # fmt: skip
 """Packages that must not be loaded by importing a plug-in: the daemon imports it."""
-RESERVED = frozenset({"timeout", "attempts", "lane", "memory", "space"})
+RESERVED = frozenset(
+    {"timeout", "max_time", "attempts", "lane", "memory", "memory_per_page", "max_memory", "space"}
+)
 """Keys of `[stage.NAME]` that the core understands and the stage never sees."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

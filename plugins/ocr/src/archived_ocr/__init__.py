@@ -59,6 +59,7 @@ class Ocr(Stage[OcrOptions]):
     accepts = ("application/pdf", "image/tiff", "image/jpeg", "image/png")
     any_original = True
     needs = Needs(timeout=timedelta(minutes=30), attempts=2, lane="cpu", memory="3 GiB",
+                  max_time=timedelta(hours=24), memory_per_page="4 MiB", max_memory="12 GiB",
                   programs=("jbig2dec",))  # fmt: skip
     preload = ("archived_ocr.steps", "pyhanko.pdf_utils.reader", "pikepdf.pdfa")
 

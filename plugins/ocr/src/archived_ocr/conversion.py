@@ -15,7 +15,7 @@ from ocrmypdf.exceptions import ExitCode, PdfaConversionFailedError
 from pikepdf import pdfa
 
 from archived.api import Context
-from archived_ocr import faults, pdfa_retry, plugin, sameness, survey
+from archived_ocr import faults, page_errors, pdfa_retry, plugin, sameness, survey
 from archived_ocr.account import Account
 from archived_ocr.job import Job
 from archived_ocr.reading import Reader
@@ -110,10 +110,11 @@ class Conversion:
         """Get the text of `unread` and make no document."""
         with self._job(unread) as job:
             for page in sorted(unread):
-                job.image(source, page)
-                if self.options.turn_pages:
-                    job.facing(page)
-                job.read(page)
+                with plugin.on_page(page):
+                    job.image(source, page)
+                    if self.options.turn_pages:
+                        job.facing(page)
+                    job.read(page)
             self._looked(job)
         return job
 
@@ -125,10 +126,19 @@ class Conversion:
     def _job(self, unread: frozenset[int]) -> Iterator[Job]:
         done = 0
 
-        def tell(page: int) -> None:  # noqa: ARG001
+        def told(page: int) -> None:
+            self.context.progress(0.05 + 0.85 * done / max(1, len(unread)), page + 1)
+
+        def tell(page: int) -> None:
             nonlocal done
             done += 1
-            self.context.progress(0.05 + 0.85 * done / max(1, len(unread)))
+            told(page)
+
+        @contextmanager
+        def on_page(page: int) -> Iterator[None]:
+            told(page)
+            with page_errors.on_page(page):
+                yield
 
         job = Job(
             reader=Reader(self.options.languages, self.options.tessdata),
@@ -136,11 +146,11 @@ class Conversion:
             printed=self.account.printed,
             done=tell,
         )
-        plugin.job = job
+        plugin.job, plugin.on_page = job, on_page
         try:
             yield job
         finally:
-            plugin.job = None
+            plugin.job, plugin.on_page = None, page_errors.on_page
             job.close()
 
     def _ocrmypdf(

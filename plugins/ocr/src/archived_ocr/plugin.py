@@ -19,7 +19,9 @@ from ocrmypdf.hocrtransform import Baseline, BoundingBox, OcrClass, OcrElement
 from PIL import Image
 from pydantic import BaseModel
 
+from archived_ocr import page_errors
 from archived_ocr.job import Job
+from archived_ocr.page_errors import OnPage
 from archived_ocr.raster import turned
 from archived_ocr.reading import Line, Reading
 
@@ -29,6 +31,10 @@ SURE = 15.0
 
 job: Job | None = None
 """The document being read in this process."""
+
+
+on_page: OnPage = page_errors.on_page
+"""What surrounds the work on each page; also tells that it begins."""
 
 
 def _job() -> Job:
@@ -76,7 +82,9 @@ class Engine(OcrEngine):
     @staticmethod
     def get_orientation(input_file: Path, options: Any) -> OrientationConfidence:  # noqa: ARG004
         """Which way to turn the page; reads it on the way."""
-        angle = _job().facing(_page_of(input_file))
+        page = _page_of(input_file)
+        with on_page(page):
+            angle = _job().facing(page)
         _forget(input_file)
         return OrientationConfidence(angle=angle, confidence=SURE)
 
@@ -98,7 +106,8 @@ class Engine(OcrEngine):
     ) -> tuple[OcrElement, str]:
         """Read one page: our own image of it, on which OCRmyPDF has painted nothing over."""
         dpi = _dpi(input_file)
-        reading = _job().read(page_number)
+        with on_page(page_number):
+            reading = _job().read(page_number)
         _forget(input_file)
         return _tree(reading, dpi, page_number), reading.text
 
@@ -188,7 +197,8 @@ def rasterize_pdf_page(
     rotation: int | None,
 ) -> Path:
     """The page as an uncompressed gray image, whatever the file is called."""
-    image, dpi = _job().image(input_file, pageno - 1)
+    with on_page(pageno - 1):
+        image, dpi = _job().image(input_file, pageno - 1)
     if rotation:
         image = turned(image, rotation)
     # /UserUnit makes the page larger than its PDF units say.

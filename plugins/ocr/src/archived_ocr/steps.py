@@ -21,6 +21,7 @@ from archived_ocr import (
     images,
     limits,
     page_boxes,
+    page_errors,
     pagetext,
     pdf_actions,
     pdfa_retry,
@@ -88,9 +89,10 @@ def _blame() -> Iterator[None]:
         if fault is not None and fault is not error:
             raise OSError(fault.errno, fault.strerror, fault.filename) from error
         refusal = faults.blamed(error)
-        if refusal is None or refusal is error:
+        named = None if refusal is None else page_errors.with_page(refusal, error)
+        if named is None or named is error:
             raise
-        raise refusal from error
+        raise named from error
 
 
 class _Work:
@@ -209,6 +211,8 @@ class _Work:
         `left_out`: some originals have no pages that could be counted.
         """
         self.account.begin(pages)
+        self.context.pages(pages)
+        self.context.progress(0.05)
         claimed = self.document.given.get("pages")
         cut_out = any("part" in facts for facts in self.document.facts.values())
         if not isinstance(claimed, int) or claimed == pages or cut_out:

@@ -18,6 +18,7 @@ from pikepdf.jbig2 import get_decoder
 
 from archived.api import Refuse
 from archived_ocr import faults, limits
+from archived_ocr.stream_pages import page_of_stream
 
 _DEEP = 40
 """Levels of nested page parts; real files have fewer than ten."""
@@ -297,10 +298,13 @@ def undecodable(path: Path) -> str:
             problems = check_streams(pdf)
         except pikepdf.HifiPrintImageNotTranscodableError:
             return ""  # a picture in a spot colour, which nothing here can unpack
-    if not problems:
-        return ""
-    # The number it has is that in our copy.
-    return re.sub(r"^ERROR: stream \d+ \d+ R", "a part of it", problems[0])[:300]
+        if not problems:
+            return ""
+        # The number it has is that in our copy.
+        named = re.match(r"ERROR: stream (\d+) (\d+) R", problems[0])
+        page = page_of_stream(pdf, int(named[1]), int(named[2])) if named else None
+    part = "a part of it" if page is None else f"a part of page {page}"
+    return re.sub(r"^ERROR: stream \d+ \d+ R", part, problems[0])[:300]
 
 
 def _by_pyhanko(path: Path) -> int:

@@ -41,6 +41,7 @@ from archived.model.outcome import Ending, Outcome
 __all__ = ["Registry", "load_plugins", "serve"]
 
 _PROGRESS_EVERY = 0.25
+_PAGE_EVERY = 0.1
 _saying = threading.Lock()
 
 
@@ -149,7 +150,7 @@ def _reach(registry: Registry, job: Mapping[str, Any]) -> Reach:
 
 
 def attempt(
-    registry: Registry, request: Mapping[str, Any], report: Callable[[float], None],
+    registry: Registry, request: Mapping[str, Any], report: Callable[[float, int], None],
     stages: dict[str, Stage[Any]] | None = None,
 ) -> Outcome:  # fmt: skip
     """Run the requested stage and turn whatever happens into an outcome.
@@ -202,7 +203,7 @@ def _failure(error: BaseException) -> Outcome:
 
 
 def _prepare(
-    registry: Registry, asked: Request, report: Callable[[float], None],
+    registry: Registry, asked: Request, report: Callable[[float, int], None],
     stages: dict[str, Stage[Any]],
 ) -> tuple[Stage[Any], Context[Any]]:  # fmt: skip
     stage = registry.stages[asked.stage]
@@ -213,6 +214,8 @@ def _prepare(
         stage=asked.stage,
         targets=_targets(registry, asked.targets),
         report=report,
+        max_time=asked.max_time,
+        grow=partial(sandbox.grow_memory, asked.limits),
     )
     if asked.stage not in stages:
         stages[asked.stage] = stage()
@@ -296,18 +299,22 @@ class _Progress:
         self._reply = reply
         self._last = -_PROGRESS_EVERY
         self._done = False
+        self._page = 0
 
     def end(self) -> None:
         """Tell no more: the descriptor may become another step's."""
         self._last = math.inf
         self._done = True
 
-    def __call__(self, fraction: float) -> None:
+    def __call__(self, fraction: float, page: int = 0) -> None:
         now = time.monotonic()
         done = fraction >= 1
-        if now - self._last >= _PROGRESS_EVERY or (done and not self._done):
-            self._last, self._done = now, done
-            _say(self._reply, {"progress": round(float(fraction), 4)})
+        late = now - self._last
+        another = page != self._page and late >= _PAGE_EVERY
+        if late >= _PROGRESS_EVERY or another or (done and not self._done):
+            self._last, self._done, self._page = now, done, page
+            told: dict[str, Any] = {"progress": round(float(fraction), 4)}
+            _say(self._reply, told | {"page": page} if page else told)
 
 
 def _redirect(output: int) -> None:

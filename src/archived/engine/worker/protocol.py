@@ -45,7 +45,9 @@ _FINAL = {
 }  # fmt: skip
 """Kind of job -> how its last line begins."""
 _CONFINEMENT = b'{"confinement": '
-_PROGRESS = re.compile(rb'\{"progress": (1|0|1\.0{1,4}|0\.[0-9]{1,4})\}')
+_PROGRESS = re.compile(
+    rb'\{"progress": (1|0|1\.0{1,4}|0\.[0-9]{1,4})(?:, "page": ([1-9][0-9]{0,6}))?\}'
+)
 _VERDICT = re.compile(r"not asked|(yes|no)( \([^\n]{1,300}\))?")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -216,6 +218,8 @@ class Reply:
         """The line with the result. Only how it begins was looked at; see `parse`."""
         self.fraction = 0.0
         """The latest progress."""
+        self.page = 0
+        """The page at which the step is; 0: it did not say."""
         self.problem = ""
         self._result = _FINAL[kind]
         self._clock = clock
@@ -266,6 +270,7 @@ class Reply:
             self._lines += 1
             if self.final is None and self._lines <= PROGRESS_PER_SECOND * seconds:
                 self.fraction = float(progress[1])
+                self.page = int(progress[2] or 0)
         elif line.startswith(self._result) and self.final is None:
             self.final = line
         else:
