@@ -143,7 +143,9 @@ def mistyped(world: World) -> str:
     """A mistake in the file: the reload is refused, an alert says so, the old one stays."""
     world.edit(('timezone = "Asia/Ho_Chi_Minh"', 'timezome = "Asia/Ho_Chi_Minh"'))
     before = world.box.show("archived", "MainPID")
-    world.box.ask("systemctl", "reload", "archived")
+    status, _ = world.box.ask("systemctl", "reload", "archived")
+    if not status:
+        raise ApplianceError("the reload of a file with a mistake ended with 0")
     world.until_fires(RELOAD_REFUSED)
     scans = world.take(1)
     world.send("ftp", *scans)

@@ -15,7 +15,7 @@ OLD = (1_000_000_000, 1_000_000_000)
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
     """What systemd gave: one credential, long after its file was last changed."""
-    folder = tmp_path / "credentials"
+    folder = tmp_path / "archived.service"
     folder.mkdir()
     (folder / "signing-key").write_text("the first key")
     return folder
@@ -56,14 +56,18 @@ def test_a_file_that_was_replaced_since_the_start_takes_a_restart(
     source = Source("signing-key", key, encrypted=False)
     after, before = key.stat().st_ctime + 1, key.stat().st_ctime - 1
 
-    assert compare(live(given, after), [source]) == [Finding("signing-key", str(key), "yes")]
-    assert [f.verdict for f in compare(live(given, before), [source])] == ["yes"], "only touched"
+    assert compare(live(given, after), [source], tmp_path) == [
+        Finding("signing-key", str(key), "yes")
+    ]
+    assert [f.verdict for f in compare(live(given, before), [source], tmp_path)] == ["yes"], (
+        "only touched"
+    )
     key.write_text("the second key")
     os.utime(key, OLD)  # copied with its own times: the inode tells that it is new here
-    (found,) = compare(live(given, before), [source])
+    (found,) = compare(live(given, before), [source], tmp_path)
     assert (found.verdict, found.why) == ("no", "the file holds something else by now")
     key.unlink()
-    assert [f.verdict for f in compare(live(given, after), [source])] == ["no"]
+    assert [f.verdict for f in compare(live(given, after), [source], tmp_path)] == ["no"]
 
 
 def test_who_may_not_look_at_the_files_is_told_nothing_for_certain(
@@ -73,7 +77,19 @@ def test_who_may_not_look_at_the_files_is_told_nothing_for_certain(
     broken.write_text("")
     source = Source("signing-key", broken / "signing.p12", encrypted=False)
 
-    (found,) = compare(live(given, 0.0), [source])
+    (found,) = compare(live(given, 0.0), [source], tmp_path)
 
     assert found.verdict == "not established"
-    assert compare({}, [source]) == compare(live(given, 0.0), []) == []
+    assert compare({}, [source]) == compare(live(given, 0.0), [], tmp_path) == []
+
+
+def test_nothing_is_read_where_the_service_says_and_systemd_does_not(
+    tmp_path: Path, given: Path
+) -> None:
+    key = tmp_path / "signing.p12"
+    key.write_text("the second key")
+    source = Source("signing-key", key, encrypted=False)
+
+    assert compare(live(given, 0.0), [source]) == []
+    assert compare(live(given.with_name("elsewhere"), 0.0), [source], tmp_path) == []
+    assert [f.verdict for f in compare(live(given, 0.0), [source], tmp_path)] == ["no"]

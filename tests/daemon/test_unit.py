@@ -40,6 +40,7 @@ def test_systemd_has_nothing_to_say_about_the_unit(unit, tmp_path):
     here = str(Path(sys.executable).parent / "archived")
     for each in (UNIT, SOCKET, WORKER):
         text = each.read_text().replace("/usr/bin/archived", here)
+        text = text.replace("/usr/bin/archivectl", f"{Path(here).parent}/archivectl")
         text = text.replace("/usr/lib/archived/bin/python3", sys.executable)
         (tmp_path / each.name).write_text(text)
     name = unit.name.replace("@", "@1")

@@ -20,6 +20,8 @@ FOLDERS = (
     Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"),
 )  # fmt: skip
 """Where units are looked for, see systemd.unit(5); what stands in the first hides the others."""
+GIVEN = Path("/run/credentials")
+"""Where systemd puts the credentials of each service, in a folder of its name."""
 _LINE = re.compile(r"^LoadCredential(?P<encrypted>Encrypted)?\s*=\s*(?P<value>.*?)\s*$", re.M)
 
 
@@ -71,12 +73,20 @@ def _files(folders: Sequence[Path], unit: str) -> Iterator[Path]:
     yield from (drop_ins[name] for name in sorted(drop_ins))
 
 
-def compare(live: Mapping[str, Any], known: Iterable[Source]) -> list[Finding]:
-    """What is on the disk beside what the running service has; `live` is its own answer."""
+def compare(
+    live: Mapping[str, Any], known: Iterable[Source], within: Path = GIVEN
+) -> list[Finding]:
+    """What is on the disk beside what the running service has; `live` is its own answer.
+
+    Root asks as a rule, and the service is not root: nothing is read but what systemd put `within`.
+    """
     given: Mapping[str, Any] | None = live.get("credentials")
     if not given:
         return []
-    return [_compared(Path(given["folder"]), given["since"], source)
+    folder = Path(given["folder"])
+    if folder.parent != within or not folder.name.endswith(".service"):
+        return []
+    return [_compared(folder, given["since"], source)
             for source in known if source.name in given["names"]]  # fmt: skip
 
 
