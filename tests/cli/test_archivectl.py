@@ -118,7 +118,7 @@ def test_explain_tells_a_clerk_what_happened_why_and_what_to_do_with_the_paper(h
         assert words in told
     assert re.search(r"stamp ended well (within a second|after .+)\.", told)
     safe = house.ctl("explain", house.document("letter.txt")).stdout
-    assert "The paper may go back to its shelf." in safe
+    assert "Keep the paper until the archivist says otherwise: it has no pages." in safe
     assert 'The file "again.txt" holds the very same bytes' in safe
 
 

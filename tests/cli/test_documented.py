@@ -20,8 +20,9 @@ from archived.model.document import State
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PROGRAMS = {"archived": archived, "archivectl": archivectl}
-MAPS = {"documents", "held", "held_documents", "rules", "problems", "lanes", "facts", "fields",
-        "tools", "counts", "uncleared", "doubted_answers", "accounts", "confinement"}  # fmt: skip
+MAPS = {"documents", "stages", "held", "held_documents", "rules", "problems", "lanes", "facts",
+        "fields", "tools", "counts", "uncleared", "doubted_answers", "accounts",
+        "confinement"}  # fmt: skip
 """Objects whose keys are data; the list called `documents` is compared all the same."""
 
 

@@ -151,8 +151,8 @@ def _stage(name: str, cls: type[Stage[Any]]) -> str:
         "attempts": needs.attempts,
         "lane": needs.lane,
         "memory": size_text(needs.memory_bytes),
-        "memory_per_page": size_text(needs.memory_per_page_bytes),
-        "max_memory": size_text(needs.max_memory_bytes),
+        "memory_per_page": size_text(n) if (n := needs.memory_per_page_bytes) else None,
+        "max_memory": size_text(needs.max_memory_bytes) if needs.max_memory else None,
         "space": usual_space(needs),
     }
     before = []
