@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from archived.errors import NoSuchDocument
-from archived.locale import _, language
+from archived.locale import _, heard, language
 from archived.observe.explain import Story, Told
 from archived.observe.share.words import reason_in_words, words_for
 from archived.storage import schema as t
@@ -154,6 +154,13 @@ def _arriving(file: Arrival, folders: Sequence[Mapping[str, Any]]) -> tuple[str,
     if folder is None:
         told = _("It lies in the hot folder and was not taken in yet; the daemon does not run.")
         return told, _("Start the daemon; the file is taken in then.")
+    waits = next((each for each in folder.get("waiting", ()) if each["name"] == file.name), None)
+    if waits is not None:
+        told = _("It lies in the hot folder and was not taken in yet: {why}.")
+        return (
+            told.format(why=heard(waits["why"])),
+            _("Nothing: it is taken in as soon as that is over; archivectl status names it, too."),
+        )
     return (
         _("It lies in the hot folder and is not whole yet, or somebody still writes to it."),
         _("Nothing: it is taken in once it is whole and nothing has changed for a while."),
