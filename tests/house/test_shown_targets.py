@@ -50,6 +50,7 @@ def test_a_shown_target_takes_copies_when_its_disk_is_mounted_and_only_then(
             return re.sub("^/mnt/", f"{tmp_path}/", value) if isinstance(value, str) else value
 
         keys = {key: here(value) for key, value in table.items() if key != "kind"}
+        keys["keep_free"] = "1 MiB"  # the disks here are small
         disk = Path(here(_DISK.match(table["path"]).group()))  # type: ignore[union-attr]
         disk.mkdir(exist_ok=True)
         cls = kinds[table["kind"]]
