@@ -148,7 +148,7 @@ def test_the_first_plugin_works_as_a_file_and_as_a_package(house: House, trial: 
     assert "1 passed" in trial.run(f"{pytest_line.strip()} -p no:cacheprovider")
     note = archive_one(trial, run)
     assert re.fullmatch(r"in \d{4}-\d\d-\d\d\n", note.read_text())
-    assert "letter.txt" in trial.run(f"archivectl --config {_PLACE}/archived.toml documents")
+    assert "letter.pdf" in trial.run(f"archivectl --config {_PLACE}/archived.toml documents")
 
     trial.write(project)
     for line in commands(install):
