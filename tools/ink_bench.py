@@ -1,19 +1,22 @@
 """How well the stage `ocr` accounts for ink: marks planted on real pages, and ordinary backs.
 
-    python tools/ink_bench.py planted FOLDER [--count 300] [--seed 1] [--show OUT]
+    python tools/ink_bench.py planted FOLDER [--count 300] [--seed 1] [--kinds faded] [--show OUT]
     python tools/ink_bench.py backs FOLDER [--count 200] ...
     python tools/ink_bench.py documents FOLDER
+    python tools/ink_bench.py cost FOLDER [--count 74] [--pairs 5]
 
 `FOLDER` holds PDF files of scanned pages. `planted`: on each page a mark is printed that must be
-read or stop the document. `backs`: pages without content, which must not stop it. `documents`: the
-pages as they are, and what a person would be asked about each. Figures are of the page alone: no
-other page of its sheet is known.
+read or stop the document. `backs`: pages without content, which must not stop it; every second one
+is the page behind its front, as a scanner of both sides gives them, the others stand alone.
+`documents`: the pages as they are, and what a person would be asked about each. `cost`: the CPU
+time of the same pages with and without the account of their ink, in turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import statistics
 import time
 import unicodedata
 from collections import Counter
@@ -29,7 +32,9 @@ from archived_ocr import ink, pagetext
 from archived_ocr.colour_layers import STEP
 from archived_ocr.coverage import Examined, examine
 from archived_ocr.crop_reading import Page
+from archived_ocr.ink import Mask
 from archived_ocr.reading import Reader
+from archived_ocr.show_through import shrunk
 
 DPI = 200
 TESSDATA = Path("/usr/share/tesseract-ocr/5/tessdata")
@@ -50,17 +55,42 @@ class Case:
     kind: str
     said: str = ""
     box: Box = (0, 0, 0, 0)
+    behind: tuple[Mask, ...] = ()
+    """The marks of the page before it, where that is the other side of its sheet."""
 
 
-def scanned_pages(folder: Path, most: int = 400) -> Iterator[tuple[str, Image.Image]]:
-    """The pages of the PDF files in `folder` that are scans, in colour."""
-    for path in sorted(folder.glob("*.pdf")):
-        found = pagetext.of(path)
-        document = pdfium.PdfDocument(path)
-        for n, page in enumerate(found):
-            if page.visible < 40 and page.covered > 0.5 and most > 0:
-                most -= 1
-                yield f"{path.name}#{n + 1}", document[n].render(scale=DPI / 72).to_pil()
+Place = tuple[Path, int]
+
+
+def scanned_pages(folder: Path) -> list[Place]:
+    """The pages of the PDF files in `folder` that are scans."""
+    return [
+        (path, n)
+        for path in sorted(folder.glob("*.pdf"))
+        for n, page in enumerate(pagetext.of(path))
+        if page.visible < 40 and page.covered > 0.5
+    ]
+
+
+def drawn(place: Place) -> Image.Image:
+    """A page in colour."""
+    document = pdfium.PdfDocument(place[0])
+    try:
+        return document[place[1]].render(scale=DPI / 72).to_pil().convert("RGB")
+    finally:
+        document.close()
+
+
+def drawn_at_random(
+    folder: Path, count: int, rng: random.Random
+) -> Iterator[tuple[str, Image.Image]]:  # fmt: skip
+    """`count` pages: every one as often as the others, in an order of chance."""
+    places = scanned_pages(folder)
+    order: list[Place] = []
+    while len(order) < count:
+        order += rng.sample(places, len(places))
+    for place in order[:count]:
+        yield f"{place[0].name}#{place[1] + 1}", drawn(place)
 
 
 def font(rng: random.Random, points: float) -> ImageFont.FreeTypeFont:
@@ -183,14 +213,13 @@ PLANTS: dict[str, Callable[[Mark], None]] = {
 }  # fmt: skip
 
 
-def planted(folder: Path, count: int, seed: int) -> Iterator[Case]:
+def planted(given: argparse.Namespace) -> Iterator[Case]:
     """Real pages, each with one mark."""
-    rng = random.Random(seed)
-    pages = list(scanned_pages(folder))
-    for n in range(count):
-        name, page = pages[n % len(pages)]
-        kind = list(PLANTS)[n % len(PLANTS)]
-        image, said, box = plant(page, kind, rng)
+    rng = random.Random(given.seed)
+    kinds = given.kinds.split(",") if given.kinds else list(PLANTS)
+    for n, (name, page) in enumerate(drawn_at_random(given.folder, given.count, rng)):
+        kind = kinds[n % len(kinds)]
+        image, said, box = plant(back(page, rng) if given.on_backs else page, kind, rng)
         yield Case(name, image, kind, said, box)
 
 
@@ -204,6 +233,11 @@ def back(front: Image.Image, rng: random.Random) -> Image.Image:
     gray = np.full((front.height, front.width), float(paper))
     if rng.random() < 0.7:
         other = front.convert("L").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        # The two sides of a scanner are off from one another by a little.
+        off = rng.randrange(-16, 17), rng.randrange(-16, 17)
+        other = other.transform(
+            other.size, Image.Transform.AFFINE, (1, 0, off[0], 0, 1, off[1]), fillcolor=255
+        )
         other = other.filter(ImageFilter.GaussianBlur(rng.uniform(1.5, 4.0)))
         weight = rng.uniform(0.02, 0.16)
         gray -= (255.0 - np.asarray(other, np.float32)) * weight
@@ -238,19 +272,22 @@ def back(front: Image.Image, rng: random.Random) -> Image.Image:
     return image
 
 
-def backs(folder: Path, count: int, seed: int) -> Iterator[Case]:
+def backs(given: argparse.Namespace) -> Iterator[Case]:
     """Pages without content."""
-    rng = random.Random(seed)
-    pages = list(scanned_pages(folder))
-    for n in range(count):
-        name, front = pages[n % len(pages)]
-        yield Case(name, back(front, rng), "back")
+    rng = random.Random(given.seed)
+    for n, (name, front) in enumerate(drawn_at_random(given.folder, given.count, rng)):
+        image = back(front, rng)
+        if n % 2:
+            yield Case(name, image, "back alone")
+        else:
+            marks = ink.find(front.convert("L"), DPI)
+            yield Case(name, image, "back of its front", behind=(shrunk(marks.any),))
 
 
-def documents(folder: Path, count: int, seed: int) -> Iterator[Case]:  # noqa: ARG001
+def documents(given: argparse.Namespace) -> Iterator[Case]:
     """The pages as they are."""
-    for name, page in scanned_pages(folder):
-        yield Case(name, page, "as it is")
+    for place in scanned_pages(given.folder):
+        yield Case(f"{place[0].name}#{place[1] + 1}", drawn(place), "as it is")
 
 
 # -- trying -------------------------------------------------------------------------------------
@@ -260,12 +297,39 @@ def tried(reader: Reader, case: Case) -> tuple[Examined, float]:
     """What the stage makes of a page, and the CPU seconds of that."""
     began = time.process_time()
     gray = case.image.convert("L")
-    colour = case.image.convert("RGB") if case.image.mode == "RGB" else None
+    colour = case.image if case.image.mode == "RGB" else None
     marks = ink.find(gray, DPI)
     reading = reader.read(gray, DPI, marks)
     page = Page(gray, DPI, lambda: colour, lambda: colour.reduce(STEP) if colour else None)
-    done = examine(reader, page, reading, marks)
+    done = examine(reader, page, reading, marks, case.behind)
     return done, time.process_time() - began
+
+
+def cost(given: argparse.Namespace) -> None:
+    """Say what the account of a page's ink costs beside reading it, by pairs in turn."""
+    reader = Reader(given.languages, TESSDATA)
+    rng = random.Random(given.seed)
+    cases = [Case(name, page, "") for name, page in
+             drawn_at_random(given.folder, given.count, rng)]  # fmt: skip
+    without: list[float] = []
+    more: list[float] = []
+    for case in cases:
+        pairs = [(_read_only(reader, case), tried(reader, case)[1]) for _ in range(given.pairs)]
+        without.append(statistics.median(p[0] for p in pairs))
+        more.append(statistics.median(p[1] - p[0] for p in pairs))
+    print(f"{len(cases)} pages, {given.pairs} pairs each, CPU s a page")
+    print(f"without: median {statistics.median(without):.3f}, mean {statistics.mean(without):.3f}")
+    print(f"account: median {statistics.median(more):.3f}, mean {statistics.mean(more):.3f}, "
+          f"most {max(more):.3f}")  # fmt: skip
+    print(f"ratio of sums {1 + sum(more) / sum(without):.3f}")
+
+
+def _read_only(reader: Reader, case: Case) -> float:
+    """The CPU seconds of a page that is read, and no more is asked."""
+    began = time.process_time()
+    gray = case.image.convert("L")
+    reader.read(gray, DPI, ink.find(gray, DPI))
+    return time.process_time() - began
 
 
 def folded(text: str) -> str:
@@ -296,27 +360,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("planted", "backs", "documents"))
+    parser.add_argument("what", choices=("planted", "backs", "documents", "cost"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kinds", default="", help="of planted marks, with commas between")
+    parser.add_argument("--on-backs", action="store_true", help="plant on the backs of pages")
+    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--languages", default="vie")
     parser.add_argument(
         "--show", type=Path, help="write the pages that were missed or stopped here"
     )
     given = parser.parse_args()
+    if given.what == "cost":
+        cost(given)
+        return
     make = {"planted": planted, "backs": backs, "documents": documents}[given.what]
+    judge(given, make(given))
+
+
+def judge(given: argparse.Namespace, cases: Iterator[Case]) -> None:
+    """Try `cases`, and print what became of them."""
     reader = Reader(given.languages, TESSDATA)
     told: Counter[tuple[str, str]] = Counter()
     spent = 0.0
     number = 0
-    for number, case in enumerate(make(given.folder, given.count, given.seed), 1):
+    for number, case in enumerate(cases, 1):
         done, seconds = tried(reader, case)
         spent += seconds
         result = outcome(case, done)
         told[case.kind, result] += 1
-        bad = result == "missed" or (not case.said and result != "passed")
-        if bad:
+        if result == "missed" or (not case.said and result != "passed"):
             left = [(g.kind, g.letters, g.contrast, g.box) for g in done.ink.unread][:4]
             print(number, case.name, case.kind, case.said, result, left, flush=True)
             if given.show:
@@ -325,7 +399,7 @@ def main() -> None:
                 wide = (max(0, box[0] - 120), max(0, box[1] - 120), box[2] + 120, box[3] + 120)
                 case.image.crop(wide).save(given.show / f"{given.what}-{number}.png")
     for (kind, result), times in sorted(told.items()):
-        print(f"{kind:10} {result:24} {times}")
+        print(f"{kind:18} {result:24} {times}")
     print(f"{number} pages, {spent / max(1, number):.2f} CPU s a page")
 
 

@@ -4,78 +4,32 @@ Each is read or shown to a person. What offices put on paper every day stops not
 """
 
 import tomllib
-import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ocr_scans import BOLD, FONT, LINES, sheet
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from ocr_scans import (
+    DPI,
+    FONT,
+    RED,
+    folded,
+    font,
+    letter,
+    pattern,
+    stamped,
+    tried,
+)
+from PIL import Image, ImageChops, ImageDraw
 
 from archived.observe.old_reading import is_old
 from archived_ocr import Ocr, crop_reading, ink, letter_rows, outlines
 from archived_ocr.accepted_words import accepted
 from archived_ocr.colour_layers import STEP
-from archived_ocr.coverage import examine
-from archived_ocr.crop_reading import Page
 from archived_ocr.language import is_misspelt
 from archived_ocr.marks import groups
 from archived_ocr.merged_lines import added
 from archived_ocr.raster import Pages
-from archived_ocr.reading import Line, Reader, Reading, Word
-
-TESSDATA = Path("/usr/share/tesseract-ocr/5/tessdata")
-DPI = 200
-RED = (214, 40, 57)
-
-
-@pytest.fixture(scope="module")
-def reader():
-    made = Reader("vie", TESSDATA)
-    yield made
-    made.close()
-
-
-def tried(reader, image):
-    """What the stage makes of a page at 200 dpi."""
-    colour = image.convert("RGB")
-    gray = colour.convert("L")
-    marks = ink.find(gray, DPI)
-    page = Page(gray, DPI, lambda: colour, lambda: colour.reduce(STEP))
-    return examine(reader, page, reader.read(gray, DPI, marks), marks)
-
-
-def folded(text):
-    plain = unicodedata.normalize("NFD", text.replace("Đ", "D"))
-    return "".join(c for c in plain if not unicodedata.combining(c))
-
-
-def letter():
-    """An ordinary letter in colour, with room below its text."""
-    return sheet(lines=LINES[1:] * 2, size=(1165, 1100)).convert("RGB")
-
-
-def font(size=40, name=BOLD):
-    return ImageFont.truetype(name, size)
-
-
-def pattern(size, seed=3, cells=(9, 13)):
-    """A picture full of edges: a photograph of foliage, a patterned cover."""
-    noise = np.random.default_rng(seed).integers(0, 255, (*cells, 3), np.uint8)
-    picture = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
-    return Image.blend(picture, Image.new("RGB", size, (120, 130, 140)), 0.55)
-
-
-def stamped(image, middle, lines=8):
-    """`image` with a red stamp and strokes through it."""
-    stamp = Image.new("RGB", image.size, "white")
-    pen = ImageDraw.Draw(stamp)
-    x, y = middle
-    for radius in (120, 110, 60):
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=RED, width=4)
-    for n in range(lines):
-        pen.line((x - 200, y - 100 + n * 26, x + 200, y - 110 + n * 29), fill=RED, width=5)
-    return ImageChops.multiply(image, stamp)
+from archived_ocr.reading import Line, Reading, Word
 
 
 def seal(image, middle):

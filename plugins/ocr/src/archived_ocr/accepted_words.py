@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from archived_ocr import language
+from archived_ocr.ink import FloatBox
 from archived_ocr.reading import Line, Reading, Word
 from archived_ocr.shapes import Group
 
@@ -28,8 +30,6 @@ _CODE = re.compile(
 _CAPITALS = re.compile(r"\W*[A-ZĐ]{3,8}\W*")
 _COMPANY = 3
 """Read words that make a line one that was read."""
-
-FloatBox = tuple[float, float, float, float]
 
 
 def accepted(reading: Reading) -> list[Word]:
@@ -73,6 +73,52 @@ def _is_likely(word: Word) -> bool:
     if word.confidence < 25 or len(text) < 3:
         return False
     return bool(ADDRESS.search(text)) or (word.confidence >= 30 and language.is_syllable(text))
+
+
+def doubted(reading: Reading, words: Sequence[Word]) -> Reading:
+    """`reading` without any confidence in `words`."""
+    if not words:
+        return reading
+    those = set(map(id, words))
+
+    def line(one: Line) -> Line:
+        said = tuple(replace(w, confidence=0.0) if id(w) in those else w for w in one.words)
+        return replace(one, words=said)
+
+    return replace(reading, paragraphs=tuple(tuple(map(line, p)) for p in reading.paragraphs))
+
+
+def within(reading: Reading, boxes: Sequence[FloatBox], scale: float) -> Reading:
+    """The lines of `reading` that lie in one of `boxes` of marks."""
+    boxes = [(x1 / scale, y1 / scale, x2 / scale, y2 / scale) for x1, y1, x2, y2 in boxes]
+    kept = tuple(
+        found for p in reading.paragraphs
+        if (found := tuple(
+            n for n in p
+            if any(_across(n.box, b) > 0 and _level(n.box, b) > 0.5 for b in boxes)))
+    )  # fmt: skip
+    text = "\n\n".join("\n".join(" ".join(w.text for w in n.words) for n in p) for p in kept)
+    return replace(reading, paragraphs=kept, text=text)
+
+
+def rows_of(outlined: Sequence[Word], scale: float) -> list[Group]:
+    """`outlined` words as groups of marks, those of one line together."""
+    rows: list[list[Word]] = []
+    for word in outlined:
+        last = rows[-1][-1] if rows else word
+        if rows and _level(last.box, word.box) > 0.5 and _gap(last.box, word.box) < _tall(word):
+            rows[-1].append(word)
+        else:
+            rows.append([word])
+    return [_row(words, scale) for words in rows]
+
+
+def _row(words: Sequence[Word], scale: float) -> Group:
+    edges = [[w.box[n] * scale for w in words] for n in range(4)]
+    box = int(min(edges[0])), int(min(edges[1])), int(max(edges[2])) + 1, int(max(edges[3])) + 1
+    letters = sum(len(w.text) for w in words)
+    size = (box[2] - box[0]) * (box[3] - box[1])
+    return Group("text", box, size // 3, 255, letters, 0.7 * (box[3] - box[1]), outlined=True)
 
 
 def is_text(reading: Reading) -> bool | None:

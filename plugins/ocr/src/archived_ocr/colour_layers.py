@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from archived_ocr import ink
-from archived_ocr.accepted_words import FloatBox
-from archived_ocr.ink import Box, Marks, Mask
+from archived_ocr.ink import MM, Box, FloatBox, Marks, Mask
 from archived_ocr.marks import groups
-from archived_ocr.shapes import MM, Group
+from archived_ocr.shapes import Group
 
 COLOURED = 48
 """Difference of the channels from which a pixel is coloured."""
@@ -28,7 +27,6 @@ _TINTED = 20
 _REACH = 2
 _MARGIN, _BESIDE = 2 * MM, 8 * MM
 """Paper round coloured ink: words that it covers in part are whole there."""
-_LARGEST = 12_000_000
 
 Pixels = NDArray[np.uint8]
 
@@ -80,7 +78,7 @@ class Colours:
                     (max(0, left - beside), max(0, top - pad),
                      min(self._size[0], right + beside), min(self._size[1], bottom + pad))
                 )  # fmt: skip
-        return [b for b in found if (b[2] - b[0]) * (b[3] - b[1]) <= _LARGEST]
+        return found
 
     def layers(self, region: Box) -> Iterator[tuple[bool, Image.Image]]:
         """A region as black on white: whether it is the black layer, and the layer."""

@@ -13,12 +13,12 @@ import numpy as np
 from PIL import ImageFilter, ImageOps
 
 from archived_ocr import crop_reading, seals, second_look
-from archived_ocr.accepted_words import accepted, is_doubtful, is_text
+from archived_ocr.accepted_words import accepted, doubted, is_doubtful, is_text, rows_of, within
 from archived_ocr.crop_reading import Page
-from archived_ocr.ink import Marks, Mask
+from archived_ocr.ink import MM, Marks, Mask
 from archived_ocr.reading import Reader, Reading
 from archived_ocr.second_look import WEAK, left_over
-from archived_ocr.shapes import MM, Group
+from archived_ocr.shapes import Group
 from archived_ocr.show_through import is_blurred, is_mirrored
 
 MANY = 8
@@ -48,6 +48,7 @@ NAMES = {
     "dust": "dust",
     "seal": "seal",
     "doubtful": "doubtful-word",
+    "unexamined": "not-examined",
     "show-through": "show-through",
 }
 """Kind of a group -> how facts and reviews call it."""
@@ -90,6 +91,8 @@ def examine(
     reader: Reader, page: Page, reading: Reading, marks: Marks, behind: Sequence[Mask] = ()
 ) -> Examined:
     """Account for the ink of a page. `behind`: the marks of pages it may share a sheet with."""
+    outlined = crop_reading.outlined_words(page.image, reading)
+    reading = doubted(reading, outlined)
     known = left_over(page, reading, marks)
     left, first = known[1], reading
     lines = [g for g in left if g.kind == "text"]
@@ -103,17 +106,38 @@ def examine(
     ):
         reading, through = _reread(reader, page, reading, marks, content)
     if through:
-        reading = replace(reading, text="", paragraphs=())
-        left = [replace(g, kind="show-through") if g.kind not in _QUIET else g
-                for g in left_over(page, reading, marks)[1]]  # fmt: skip
-        if all(g.kind in _QUIET for g in left):
-            return Examined(reading, _ink(marks, left), marks)
-        return Examined(reading, _judged(reading, page, marks, left), marks)
+        return _other_side(reader, page, reading, marks, behind)
     same = known if reading is first else None
-    looked = second_look.look(reader, page, reading, marks, same)
+    looked = second_look.look(reader, page, reading, marks, same, rows_of(outlined, marks.scale))
     left = seals.named([_named(g, looked.reading, marks) for g in looked.groups])
-    left += [g for g in looked.hidden if not is_doubtful(g, looked.reading, marks.scale)]
+    left += [g for g in looked.hidden if g.kind == "unexamined"
+             or not is_doubtful(g, looked.reading, marks.scale)]  # fmt: skip
     return Examined(looked.reading, _judged(looked.reading, page, marks, left), marks)
+
+
+def _other_side(
+    reader: Reader, page: Page, reading: Reading, marks: Marks, behind: Sequence[Mask]
+) -> Examined:
+    """A page on which the sheet's other side shines through, and perhaps something of its own."""
+    nothing = replace(reading, text="", paragraphs=())
+    residue, left = left_over(page, nothing, marks)
+    own = [g for g in left if g.kind not in _QUIET and _is_own(g, page, marks, behind)]
+    kept = set(map(id, own))
+    through = [replace(g, kind="show-through") if g.kind not in _QUIET else g
+               for g in left if id(g) not in kept]  # fmt: skip
+    if not own:
+        return Examined(nothing, _ink(marks, through), marks)
+    mine = within(reading, [g.box for g in own], marks.scale)
+    looked = second_look.look(reader, page, mine, marks, (residue, own))
+    left = [*through, *(_named(g, looked.reading, marks) for g in looked.groups), *looked.hidden]
+    return Examined(looked.reading, _judged(looked.reading, page, marks, left), marks)
+
+
+def _is_own(group: Group, page: Page, marks: Marks, behind: Sequence[Mask]) -> bool:
+    """Whether marks among print that shines through are this side's: sharp, and in no mirror."""
+    if group.contrast < WEAK or _is_stain(group) or _shows_through(marks, [group], behind):
+        return False
+    return not is_blurred(page.image, page.dpi, [group], marks)
 
 
 def _ink(marks: Marks, left: Sequence[Group], *, blank: bool = False, reason: str = "") -> Ink:
@@ -174,6 +198,8 @@ def _is_held(group: Group) -> bool:
 
     Letters of one line, level and alike. A pen's strokes are neither, whatever their number.
     """
+    if group.kind == "unexamined":
+        return True
     if group.kind != "text" or group.contrast < WEAK or group.height < SMALLEST:
         return False
     if group.letters < MANY_LETTERS and not group.is_one_line:

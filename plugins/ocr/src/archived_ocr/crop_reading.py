@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from archived_ocr import ink, language, outlines
-from archived_ocr.accepted_words import ADDRESS, SURE, FloatBox
-from archived_ocr.ink import Marks
+from archived_ocr.accepted_words import ADDRESS, SURE
+from archived_ocr.ink import MM, FloatBox, Marks
 from archived_ocr.merged_lines import covers
-from archived_ocr.reading import Line, Reader, Word
-from archived_ocr.shapes import MM, Group
+from archived_ocr.reading import Line, Reader, Reading, Word
+from archived_ocr.shapes import Group
 
 LETTER = 30.0
 """Pixels. The height to which small letters are enlarged for the second look."""
@@ -24,6 +24,9 @@ LIKELY = 30.0
 """Confidence from which a syllable beside a sure word counts, and an address."""
 MOST_PIXELS = 2_000_000
 """Pixels of a page that the engine looks at again. What is left then is shown to a person."""
+MOST_SEARCHED = 40_000_000
+"""Pixels of a page's layers in which letters are looked for; so many has a page of A3 at 200 dpi
+that is a picture all over. Places beyond are shown to a person."""
 WELL = 88.0
 """Confidence from which a word counts as read on a picture."""
 EDGE = 3
@@ -49,11 +52,15 @@ class Page:
 
 
 class Limited:
-    """The engine, up to `MOST_PIXELS` of one page; beyond it says that it reads nothing."""
+    """The engine, up to `MOST_PIXELS` of one page; beyond it says that it reads nothing.
+
+    Whoever is told that it reads nothing must name the place: see `shapes.not_examined`.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.left = MOST_PIXELS
+        self._unsearched = MOST_SEARCHED
 
     def may(self, image: Image.Image) -> bool:
         """Whether so large an image is still read."""
@@ -67,6 +74,13 @@ class Limited:
         """As `Reader.read_part`."""
         return self._reader.read_part(image, dpi) if self._taken(image) else []
 
+    def may_search(self, pixels: int) -> bool:
+        """Whether letters are still looked for in a layer of so many pixels."""
+        if pixels > self._unsearched:
+            return False
+        self._unsearched -= pixels
+        return True
+
     def _taken(self, image: Image.Image) -> bool:
         if not self.may(image):
             return False
@@ -74,8 +88,10 @@ class Limited:
         return True
 
 
-def read_group(reader: Limited, image: Image.Image, marks: Marks, group: Group) -> list[Line]:
-    """The words of one group of marks, read from a crop of even contrast."""
+def read_group(
+    reader: Limited, image: Image.Image, marks: Marks, group: Group
+) -> list[Line] | None:
+    """The words of one group of marks, read from a crop of even contrast; `None` at the limit."""
     scale = marks.scale
     pad = 2 * MM
     left, top, right, bottom = group.box
@@ -101,6 +117,8 @@ def read_group(reader: Limited, image: Image.Image, marks: Marks, group: Group) 
         size = part.size
     part = part.resize(size, Image.Resampling.BICUBIC)
     rows = (bottom - top) / max(1.0, group.height)
+    if not reader.may(part):
+        return None
     lines = reader.read_lines(part, single=rows < 2.4)
     return [
         moved
@@ -168,6 +186,23 @@ def even(image: Image.Image, *, light: bool, contrast: float) -> Image.Image:
     floor = min(0.5 * full, max(0.15 * full, 1.7 * float(np.percentile(depth[::4, ::4], 40))))
     stretched = 255.0 - np.clip((depth - floor) * (255.0 / (full - floor)), 0, 255)
     return Image.fromarray(stretched.astype(np.uint8))
+
+
+def outlined_words(image: Image.Image, reading: Reading) -> list[Word]:
+    """The words whose letters are outlines: what the engine is not sure of there is a guess."""
+    return [
+        w for w in reading.words
+        if w.confidence < WELL and len(w.text) > 1 and _is_outlined(image, w.box)
+    ]  # fmt: skip
+
+
+def _is_outlined(image: Image.Image, box: FloatBox) -> bool:
+    left, top, right, bottom = box
+    crop = image.crop((int(left) - 2, int(top) - 2, int(right) + 3, int(bottom) + 3))
+    gray = np.asarray(crop, dtype=np.uint8)
+    darkest, paper = (float(v) for v in np.percentile(gray, (3, 60)))
+    strokes = gray < (darkest + paper) / 2
+    return outlines.bodies(strokes, outlines.SURELY_NOT_COMPACT) is not None
 
 
 def surer(lines: Sequence[Line], before: Sequence[Word]) -> list[Line]:

@@ -7,7 +7,7 @@ import io
 from PIL import Image, ImageDraw
 
 from archived_ocr.coverage import Ink
-from archived_ocr.shapes import MM
+from archived_ocr.ink import MM
 
 PER_PAGE = 4
 """Crops of one page; a page that has more to look at is shown whole."""

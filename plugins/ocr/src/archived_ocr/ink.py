@@ -16,6 +16,8 @@ from PIL import Image, ImageFilter
 
 DPI = 100.0
 """The resolution at which marks are looked for: a letter of 6 point is 4 pixels high."""
+MM = DPI / 25.4
+"""Pixels of a millimetre at that resolution."""
 GROUND = 25
 """Pixels. Ground is what is seen again within a square of this size (6 mm)."""
 LEAST_CONTRAST = 6
@@ -28,6 +30,7 @@ Mask = NDArray[np.bool_]
 Gray = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are outside."""
+FloatBox = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)

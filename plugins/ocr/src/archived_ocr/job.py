@@ -13,11 +13,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from archived_ocr import coverage, crops, ink
-from archived_ocr.accepted_words import FloatBox
 from archived_ocr.colour_layers import STEP
 from archived_ocr.coverage import Ink
 from archived_ocr.crop_reading import Page
-from archived_ocr.ink import Marks, Mask
+from archived_ocr.ink import FloatBox, Marks, Mask
 from archived_ocr.raster import Pages, turned
 from archived_ocr.reading import Reader, Reading
 from archived_ocr.show_through import shrunk

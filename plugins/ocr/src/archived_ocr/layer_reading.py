@@ -25,20 +25,18 @@ from archived_ocr.crop_reading import (
     surer,
     whole_words,
 )
-from archived_ocr.ink import Box, Marks
+from archived_ocr.ink import MM, Box, Marks
 from archived_ocr.reading import Line, Word
-from archived_ocr.shapes import MM, Group
+from archived_ocr.shapes import Group, not_examined
 
 SUREST = 94.0
 """Confidence from which a word counts as read though another colour lies over it."""
-MOST_COLOURED = 6
-"""Regions of coloured ink that are looked at on one page, the largest first."""
-MOST_IN_LAYER = 4
-"""Groups of a layer that are read again, each by itself."""
 PRINTED = 0.66
 """How level letters under another colour must stand to be print: a pen's strokes may seem so."""
 UNSURE = 50.0
 """Confidence from which a word on a picture is taken for one that is there."""
+LARGEST = 12_000_000
+"""Pixels of a region of coloured ink whose layers are made; larger ones are shown to a person."""
 _HIGH = 4 * MM
 
 
@@ -56,7 +54,11 @@ def under_colours(
         return below, lines, hidden
     colours = Colours(tint, page.colour, page.image.size, marks.scale)
     words = sure + [w for n in found for w in n.words]
-    for region in colours.regions(coloured)[:MOST_COLOURED]:
+    for region in colours.regions(coloured):
+        pixels = (region[2] - region[0]) * (region[3] - region[1])
+        if pixels > LARGEST or not reader.may_search(2 * pixels):
+            hidden.append(not_examined(_scaled(region, marks.scale)))
+            continue
         black, other, unread = _by_colour(reader, colours, page, marks.scale, region, words)
         below += black
         lines += other
@@ -89,7 +91,8 @@ def _by_colour(
         own = [(b[0] - x, b[1] - y, b[2] - x, b[3] - y) for b in boxes]
         # Strokes that were taken away leave gaps in letters.
         least = letter_rows.ROW - 1 if black else letter_rows.ROW
-        if letter_rows.longest(np.asarray(layer) < 140, 1 / scale, own) < least:
+        row = letter_rows.longest(np.asarray(layer) < 140, 1 / scale, own, joined=black)
+        if row < least:
             continue
         if black:
             again = (moved_to(whole_words(n, layer.width), 1.0, (x, y))
@@ -98,15 +101,19 @@ def _by_colour(
             own += [(b[0] - x, b[1] - y, b[2] - x, b[3] - y)
                     for n in lines[True] for b in (w.box for w in n.words)]  # fmt: skip
         found, left = colour_layers.text_in(layer, page.dpi, own)
-        for one in left[:MOST_IN_LAYER]:
-            moved = (moved_to(n, 1.0, (x, y)) for n in read_group(reader, layer, found, one))
+        for one in left:
+            again_lines = read_group(reader, layer, found, one)
+            moved = (moved_to(n, 1.0, (x, y)) for n in again_lines or ())
             lines[black] += [n for n in moved if n is not None]
-        if black:
-            unread += [
-                _placed(g, found.scale, (x, y), scale) for g in left
-                if not _is_cut(g, found) and g.level >= PRINTED and g.is_one_line
-            ]  # fmt: skip
+            print_like = not _is_cut(one, found) and one.level >= PRINTED and one.is_one_line
+            if print_like and (black or again_lines is None):
+                unread.append(_placed(one, found.scale, (x, y), scale))
     return lines[True], lines[False], unread
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    left, top, right, bottom = (round(v * scale) for v in box)
+    return left, top, right, bottom
 
 
 def _may_hide(group: Group) -> bool:
@@ -121,6 +128,8 @@ def on_picture(
 ) -> tuple[list[Line], list[Group]]:  # fmt: skip
     """What stands on a picture in its darkest or its lightest tone: lines, and what is unsure."""
     left, top, right, bottom = (int(v / marks.scale) for v in area)
+    if not reader.may_search(2 * (right - left) * (bottom - top)):
+        return [], [not_examined(area)]
     gray = np.asarray(page.image.crop((left, top, right, bottom)), dtype=np.uint8)
     boxes = [w.box for w in known if meet(w.box, (left, top, right, bottom))]
     own = [(b[0] - left, b[1] - top, b[2] - left, b[3] - top) for b in boxes]

@@ -10,37 +10,60 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from archived_ocr.accepted_words import FloatBox
-from archived_ocr.ink import Mask, components
-from archived_ocr.shapes import MM
+from archived_ocr.ink import MM, FloatBox, Mask, components
 
 ROW = 3
 """Letters in a row from which print is possible: "MẬT" has no more."""
+_LETTER, _WORD = 1.6, 12.0
+"""Width of a letter, and of a word whose letters touch, by its height, at most."""
 _FULL = 0.8
 """Share of a layer above which it is the ground that is drawn and not the letters."""
-_MOST = 600
-"""Parts of letters' size; a layer with more is noise or a screen of dots."""
+_AT_ONCE = 400
+"""Parts compared with one another at once. A row may be told from half as many of its neighbours:
+so many parts do not stand on one line."""
 
 
-def longest(mask: Mask, unit: float, known: Sequence[FloatBox] = ()) -> int:
+def longest(
+    mask: Mask, unit: float, known: Sequence[FloatBox] = (), *, joined: bool = False
+) -> int:
     """How many parts of `mask` stand in a row like the letters of a word, at most.
 
     `unit`: pixels of `mask` for one of `ink`. What lies in boxes of `known` words is left out.
+    `joined`: letters that touch count as well, by their width; so does a line of a pen.
     """
     if float(mask.mean()) > _FULL:
         return 0
-    mask = without(mask, known)
-    boxes, areas, _ = components(mask)
-    if not len(areas):
+    boxes, label = _chains(without(mask, known), unit, _WORD if joined else _LETTER)
+    if len(boxes) < 2 and not joined:
         return 0
+    wide = (boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])
+    letters = np.maximum(1, np.rint(wide)) if joined else None
+    return int(np.bincount(label, letters).max(initial=0))
+
+
+def rows(mask: Mask, unit: float, least: int) -> list[NDArray[np.int32]]:
+    """The boxes of the parts of each row of at least `least` letters."""
+    boxes, label = _chains(mask, unit, _LETTER)
+    many = np.flatnonzero(np.bincount(label) >= least) if len(label) else ()
+    return [boxes[label == n] for n in many]
+
+
+def _chains(
+    mask: Mask, unit: float, widest: float
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:  # fmt: skip
+    """The parts of letters' size, and by which chain of neighbours each is part of."""
+    boxes, areas, _ = components(mask)
     w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     mm = MM * unit
-    fits = (h >= 1.5 * mm) & (h <= 14 * mm) & (w <= 1.6 * h) & (w >= 0.12 * h)
+    fits = (h >= 1.5 * mm) & (h <= 14 * mm) & (w <= widest * h) & (w >= 0.12 * h)
     fits &= (areas >= 0.12 * w * h) & (areas <= 0.85 * w * h)
-    count = int(fits.sum())
-    if not 2 <= count <= _MOST:
-        return 0
-    return _longest_chain(_neighbours(boxes[fits].astype(np.float32)))
+    parts = boxes[fits]
+    parts = parts[np.argsort(parts[:, 3])]
+    pairs = [np.zeros((0, 2), np.int64)]
+    for first in range(0, max(1, len(parts) - _AT_ONCE // 2), _AT_ONCE // 2):
+        near = _neighbours(parts[first : first + _AT_ONCE].astype(np.float32))
+        pairs.append(np.argwhere(near) + first)
+    return parts, _joined(np.concatenate(pairs), len(parts))
 
 
 def without(mask: Mask, known: Sequence[FloatBox]) -> Mask:
@@ -65,11 +88,12 @@ def _neighbours(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
     return near
 
 
-def _longest_chain(near: NDArray[np.bool_]) -> int:
-    label = np.arange(len(near))
+def _joined(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """A label for each part: parts that are neighbours, and theirs, have the same."""
+    label = np.arange(count)
     while True:
-        least = np.where(near, label, len(near)).min(axis=1)
-        now = np.minimum(label, least)
+        now = label.copy()
+        np.minimum.at(now, pairs[:, 0], label[pairs[:, 1]])
         if np.array_equal(now, label):
-            return int(np.bincount(label).max())
+            return label
         label = now

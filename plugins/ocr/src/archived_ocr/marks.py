@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from archived_ocr.ink import Box, Marks, Mask, components, runs
-from archived_ocr.shapes import MM, Group, Shapes
+from archived_ocr.ink import MM, Box, Marks, Mask, components, runs
+from archived_ocr.shapes import LEAST_LETTERS, Group, Shapes, not_examined
 
 _SPECK = 0.25 * MM * MM
 _RULE_LONG, _RULE_THICK = 8 * MM, 1.3 * MM
-_MOST = 150
-"""Groups looked at on one page; a page with more is full of pictures."""
+_MOST = 2000
+"""Groups whose shapes are told on one page, the largest first. Of the others those that may be
+letters are named as not examined."""
 
 
 def groups(marks: Marks, residue: Mask, image: Image.Image) -> list[Group]:
@@ -44,19 +45,33 @@ def groups(marks: Marks, residue: Mask, image: Image.Image) -> list[Group]:
     weight = np.bincount(owner[owner >= 0], areas[owner >= 0], len(group_boxes))
     dust = int(areas[owner < 0].sum())
     shapes = Shapes(marks, image)
-    for index in np.argsort(-weight)[:_MOST]:
+    order = np.argsort(-weight)
+    for index in order[:_MOST]:
         parts = np.nonzero(owner == index)[0]
-        own = boxes[parts]
-        box = _box(np.concatenate([own[:, :2].min(axis=0), own[:, 2:].max(axis=0)]))
+        box = _around(boxes[parts])
         if weight[index] < 2 * _SPECK or max(box[2] - box[0], box[3] - box[1]) < 1.4 * MM:
             dust += int(weight[index])
             continue
         left, top, right, bottom = box
         inside = np.isin(labels[top:bottom, left:right], parts)
         found += shapes.told(box, inside, int(weight[index]))
+    rest = np.isin(owner, order[_MOST:])
+    found += _not_told(boxes[rest], owner[rest])
     if dust:
         found.append(Group("dust", (0, 0, 0, 0), dust, 0))
     return sorted(found, key=lambda g: -g.area)
+
+
+def _not_told(boxes: NDArray[np.int32], owner: NDArray[np.int32]) -> list[Group]:
+    """What the smallest groups of a page are, when there are too many: a place not examined."""
+    height = boxes[:, 3] - boxes[:, 1]
+    parts = np.bincount(owner[height >= 0.9 * MM]) if len(owner) else np.zeros(0, np.int64)
+    letters = np.isin(owner, np.flatnonzero(parts >= LEAST_LETTERS))
+    return [not_examined(_around(boxes[letters]))] if letters.any() else []
+
+
+def _around(boxes: NDArray[np.int32]) -> Box:
+    return _box(np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)]))
 
 
 def _first_pixels(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from archived_ocr.accepted_words import READ, FloatBox
+from archived_ocr.accepted_words import READ
+from archived_ocr.ink import FloatBox
 from archived_ocr.reading import Line, Reading, Word
 
 

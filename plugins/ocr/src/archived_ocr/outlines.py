@@ -16,6 +16,10 @@ _COMPACT = 0.7
 """Share of its box that the body of a letter does not fill; a form's square or ring, and the
 middle of a printed O, do."""
 
+SURELY_NOT_COMPACT = 0.58
+"""The same beside print: the ground in a printed a, b or e fills three fifths of its box or more,
+the body of a letter half."""
+
 Labels = NDArray[np.int32]
 
 
@@ -69,7 +73,7 @@ def _sides(one: Labels, other: Labels) -> list[tuple[Labels, Labels]]:
     ]  # fmt: skip
 
 
-def bodies(strokes: Mask) -> Mask | None:
+def bodies(strokes: Mask, compact: float = _COMPACT) -> Mask | None:
     """The bodies of the letters that `strokes` are the outlines of; `None` when they are none.
 
     Outlines of neighbours may touch, their bodies do not.
@@ -80,7 +84,19 @@ def bodies(strokes: Mask) -> Mask | None:
         return None
     boxes, areas, _ = components(inside)
     large = areas >= 0.2 * areas.max()
-    share = areas[large] / np.prod(boxes[large, 2:] - boxes[large, :2], axis=1)
-    if (share < _COMPACT).sum() < max(2, 0.5 * len(share)):
+    share = _shares(boxes[large], areas[large])
+    if (share < compact).sum() < max(2, 0.5 * len(share)):
         return None
     return inside
+
+
+def bodies_among(strokes: Mask) -> Mask:
+    """What may be the bodies of outlined letters, among other marks."""
+    inside = filled(strokes) & ~strokes
+    boxes, areas, labels = components(inside)
+    return np.append(_shares(boxes, areas) < _COMPACT, False)[labels]
+
+
+def _shares(boxes: NDArray[np.int32], areas: NDArray[np.int32]) -> NDArray[np.float64]:
+    share: NDArray[np.float64] = areas / np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return share

@@ -17,9 +17,9 @@ from PIL import Image
 from pypdfium2 import raw
 
 from archived_ocr import ink
-from archived_ocr.ink import Mask
+from archived_ocr.ink import MM, Mask
 from archived_ocr.marks import groups
-from archived_ocr.shapes import MM, Group
+from archived_ocr.shapes import Group
 
 _DEEP = 12
 _SEEN = 0.04

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from archived_ocr.ink import Box, Marks, Mask, components
+from archived_ocr.ink import MM, Box, Marks, Mask, components
 from archived_ocr.language import is_syllable
-from archived_ocr.shapes import MM, Group
+from archived_ocr.shapes import Group
 
 _DENSE = 0.36
 """Share of marks, averaged over 6 mm, from which an area is a picture: signatures and seals have
@@ -27,7 +27,6 @@ _BLOCK = 8
 _TILE = 60 * MM
 """The side of a piece that is looked at at once: the tones of a large picture differ."""
 _OVERLAP = 15 * MM
-_MOST_TILES = 6
 _EXTREME = 0.7
 """Percentile that is within the letters, if there are any."""
 _REST = 25.0
@@ -55,7 +54,7 @@ def areas(marks: Marks, group: Group) -> list[Box]:
             continue
         box = left + x1, top + y1, min(right, left + x2), min(bottom, top + y2)
         found += _tiles(box)
-    return found[:_MOST_TILES]
+    return found
 
 
 def _tiles(box: Box) -> Iterator[Box]:

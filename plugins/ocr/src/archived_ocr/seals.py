@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from archived_ocr.ink import Marks
-from archived_ocr.shapes import MM, Group
+from archived_ocr.ink import MM, Marks
+from archived_ocr.shapes import Group
 
 _SMALLEST, _LARGEST = 16 * MM, 60 * MM
 _FULL = 0.36

@@ -6,30 +6,33 @@ where they stand, and says what remains. Knows the engine and pixels, nothing of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from archived_ocr import language, print_on_pictures, seals
 from archived_ocr.accepted_words import CERTAIN, accepted, is_doubtful
-from archived_ocr.crop_reading import KEPT, WELL, Limited, Page, meet, read_group, surer
-from archived_ocr.ink import Marks, Mask
+from archived_ocr.crop_reading import (
+    KEPT,
+    WELL,
+    Limited,
+    Page,
+    meet,
+    read_group,
+    surer,
+)
+from archived_ocr.ink import MM, Marks, Mask
 from archived_ocr.layer_reading import on_picture, under_colours
 from archived_ocr.marks import groups
 from archived_ocr.merged_lines import added, replaced
 from archived_ocr.reading import Line, Reader, Reading, Word
-from archived_ocr.shapes import MM, Group
+from archived_ocr.shapes import Group, not_examined
 
 COVERED = 0.7
 """Share of the width of a group under another colour that words must cover for it to be read."""
 WEAK = 18
 """Contrast below which marks beside print are the other side of the sheet, or the scanner's."""
-MOST_CROPS = 12
-"""Second looks at single groups of one page; a page with more is looked at as a whole."""
-MOST_FEW = 4
-"""Groups of strokes that are tried as a word."""
-MOST_AGAIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Looked:
     groups: tuple[Group, ...]
     """What no word accounts for, by kind."""
     hidden: tuple[Group, ...]
-    """Letters on a picture or under another colour that were not read."""
+    """Letters on a picture or under another colour that were not read, and places that a limit
+    kept from being looked at."""
 
 
 def look(
@@ -49,10 +53,11 @@ def look(
     reading: Reading,
     marks: Marks,
     known: tuple[Mask, list[Group]] | None = None,
+    doubted: Sequence[Group] = (),
 ) -> Looked:
     """Look again at whatever `reading` does not account for, group by group.
 
-    `known`: what `left_over` said of the same reading.
+    `known`: what `left_over` said of the same reading. `doubted`: outlined words of it.
     """
     _, left = known or left_over(page, reading, marks)
     limited = Limited(reader)
@@ -63,25 +68,34 @@ def look(
         g for g in left
         if g.kind == "text" and g.contrast >= weakest and not is_doubtful(g, reading, marks.scale)
     ]  # fmt: skip
-    found: list[Line] = []
-    for group in rows[:MOST_CROPS]:
-        found += read_group(limited, page.image, marks, group)
-    for group in [g for g in left if _may_be_word(g, weakest)][:MOST_FEW]:
-        found += _surely(read_group(limited, page.image, marks, _as_line(group, marks)))
     # Filled outlines are a guess, and so is what is read of them: a person looks as well.
     outlined = [g for g in rows if g.outlined]
-    for group in outlined[:MOST_CROPS]:
-        found += surer(read_group(limited, page.image, marks, _widened(group, marks)), sure)
-    below, more, hidden = under_colours(limited, page, marks, left, sure, found)
+    outlined += [g for g in doubted if not any(meet(g.box, n.box) for n in outlined)]
+    tries: list[tuple[Group, Group, Callable[[list[Line]], list[Line]]]] = [
+        *((g, g, list) for g in rows),
+        *((g, _as_line(g, marks), _surely) for g in left if _may_be_word(g, weakest)),
+        *((g, _widened(g, marks), lambda lines: surer(lines, sure)) for g in outlined),
+    ]
+    found: list[Line] = []
+    hidden: list[Group] = []
+    for group, crop, kept in tries:
+        lines = read_group(limited, page.image, marks, crop)
+        if lines is None:
+            hidden.append(not_examined(group.box))
+        else:
+            found += kept(lines)
+    below, more, unread = under_colours(limited, page, marks, left, sure, found)
     reading = replaced(reading, below)
     found += more
+    hidden += unread
     read = [w for n in below for w in n.words]
     well = read + [w for n in found for w in n.words] + [w for w in sure if w.confidence >= WELL]
     for group in [g for g in left if g.kind in ("picture", "strokes")]:
         for area in print_on_pictures.areas(marks, group):
             lines, unread = on_picture(limited, page, marks, area, well)
             found += lines
-            hidden += [] if seals.is_seal(group, marks) else unread
+            seal = seals.is_seal(group, marks)
+            hidden += [g for g in unread if not seal or g.kind == "unexamined"]
     if found or read:
         reading = added(reading, found)
         left = _still_left(page, reading, marks, left, sure)
@@ -90,7 +104,7 @@ def look(
     now = accepted(reading)
     left = [g for g in left if g.kind != "text" or not _is_read(g, now, marks.scale)]
     read += [w for n in found for w in n.words] + [w for w in sure if w.confidence >= WELL]
-    hidden = [g for g in hidden if not _is_read(g, read, marks.scale)]
+    hidden = [g for g in hidden if g.kind == "unexamined" or not _is_read(g, read, marks.scale)]
     return Looked(reading, tuple(left), (*hidden, *outlined))
 
 
@@ -162,7 +176,7 @@ def _once_more(
         g for g in left
         if g.kind == "text" and g.contrast >= WEAK and not is_doubtful(g, reading, marks.scale)
     ]  # fmt: skip
-    found = [n for g in rows[:MOST_AGAIN] for n in read_group(reader, page.image, marks, g)]
+    found = [n for g in rows for n in read_group(reader, page.image, marks, g) or ()]
     if not found:
         return reading, left
     before = accepted(reading)

@@ -5,19 +5,20 @@ Letters are told from one another at the image's own resolution; everything else
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from archived_ocr import outlines
-from archived_ocr.ink import DPI, Box, Gray, Marks, Mask, components
+from archived_ocr import letter_rows, outlines
+from archived_ocr.ink import MM, Box, Gray, Marks, Mask, components
 
-MM = DPI / 25.4
-"""Pixels of a millimetre at the resolution of `ink`."""
 ONE_LINE = 2.6
 """Height of a line with its accents by that of its letters."""
+LEAST_LETTERS = 3
+"""Letters in a row from which marks may be print."""
 _LARGEST = 3_000_000
 """Pixels of a crop looked at in full; larger ones at the resolution of `ink`."""
 
@@ -52,6 +53,11 @@ class Group:
         return self.box[2] - self.box[0], self.box[3] - self.box[1]
 
 
+def not_examined(box: Box) -> Group:
+    """A place of a page that a limit kept from being looked at: nobody may take it for empty."""
+    return Group("unexamined", box, 0, 255)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """Parts of a mask that could be letters. `box`, `height` in pixels of that mask."""
@@ -67,7 +73,7 @@ class Row:
     @property
     def is_print(self) -> bool:
         """Like a printed line: three letters or more of one height on one line."""
-        return self.letters >= 3 and self.level >= 0.4 and not self.dots
+        return self.letters >= LEAST_LETTERS and self.level >= 0.4 and not self.dots
 
     @property
     def is_clearly_print(self) -> bool:
@@ -116,7 +122,8 @@ class Shapes:
         whole = Group(rest, box, area, strong, row.letters, row.height / self.unit, light)
         if max(width, height) < 6 * MM or min(width, height) < 1.8 * MM:
             return [whole]
-        return [*self._within(box, depth), whole]
+        beside = self._beside(box, own, mine, strong, light)
+        return [*self._within(box, depth), *beside, whole]
 
     def _outlined(self, box: Box, strokes: Mask, printed: int) -> Row | None:
         """The row of letters that `strokes` are the outlines of, if they are.
@@ -163,6 +170,29 @@ class Shapes:
             mine = _larger(inside.astype(np.uint8), times) > 0
         dark = np.maximum(closed, gray) - gray
         return {False: dark, True: gray - np.minimum(opened, gray)}, mine.astype(np.bool_)
+
+    def _beside(self, box: Box, own: Gray, mine: Mask, strong: int, light: bool) -> list[Group]:
+        """Rows of letters that other marks touch, or stand next to: a seal, a pen's strokes."""
+        found = []
+        least = max(1.5 * self.marks.threshold, 0.2 * strong)
+        for outlined, mask in self._masks(mine & (own >= 0.5 * strong), mine & (own >= least)):
+            for parts in letter_rows.rows(mask, self.unit, LEAST_LETTERS):
+                edges = *parts[:, :2].min(axis=0), *parts[:, 2:].max(axis=0)
+                x1, y1, x2, y2 = (int(v / self.unit) for v in edges)
+                place = box[0] + x1, box[1] + y1, box[0] + x2 + 1, box[1] + y2 + 1
+                inside = own[edges[1] : edges[3], edges[0] : edges[2]]
+                high = float(np.median(parts[:, 3] - parts[:, 1])) / self.unit
+                level = 1.0 if len(parts) > LEAST_LETTERS else 0.5
+                found.append(Group(
+                    "text", place, (x2 - x1) * (y2 - y1) // 3, int(np.percentile(inside, 85)),
+                    len(parts), high, light, level, outlined))  # fmt: skip
+        return found
+
+    @staticmethod
+    def _masks(*strokes: Mask) -> Iterator[tuple[bool, Mask]]:
+        for mask in strokes:
+            yield False, mask
+        yield True, outlines.bodies_among(strokes[0])
 
     def _within(self, box: Box, depth: dict[bool, Gray]) -> list[Group]:
         """Rows of letters that stand out of a picture, or are spared out of a dark area."""

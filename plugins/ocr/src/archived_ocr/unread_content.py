@@ -19,8 +19,9 @@ REASONS = {
 }
 """Why a page is not established -> how that is said."""
 _BOXES = 12
-"""Boxes of one page in the facts; the largest."""
+"""Boxes of one page in the facts: what a person must look at, then the largest."""
 _PAGES = 500
+"""Pages in the facts whose marks are told. A page that stops the document is told in any case."""
 _PICTURES = 60
 """Crops of one document; further regions are told without one."""
 _QUIET = {"dust", "rule", "edge-shadow"}
@@ -34,23 +35,26 @@ def facts(job: Job, *, delivered: bool) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for page, found in sorted(job.inks.items()):
         one = _page(found, _back(job, page, delivered))
-        if one and len(told) < _PAGES:
+        if one and (len(told) < _PAGES or found.reason):
             told[str(page + 1)] = one
     return {"ink": told} if told else {}
 
 
 def _page(found: Ink, angle: int) -> dict[str, Any]:
-    marks: list[dict[str, Any]] = []
-    for group in found.groups:
-        kind = NAMES[group.kind]
-        if kind not in _QUIET and len(marks) < _BOXES:
-            marks.append({"kind": kind, "box": _rounded(_shares(group, found, angle))})
     told: dict[str, Any] = {}
-    if marks:
+    if marks := marks_of(found, angle):
         told["marks"] = marks
     if found.reason:
         told |= {"reason": found.reason, "unread": round(found.share, 4)}
     return told
+
+
+def marks_of(found: Ink, angle: int = 0) -> list[dict[str, Any]]:
+    """Kind and box of the marks of one page that are worth telling."""
+    unread = set(map(id, found.unread))
+    order = sorted(found.groups, key=lambda g: id(g) not in unread)
+    told = [g for g in order if NAMES[g.kind] not in _QUIET][:_BOXES]
+    return [{"kind": NAMES[g.kind], "box": _rounded(_shares(g, found, angle))} for g in told]
 
 
 def _rounded(box: tuple[float, ...]) -> list[float]:
