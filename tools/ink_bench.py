@@ -285,9 +285,13 @@ def backs(given: argparse.Namespace) -> Iterator[Case]:
 
 
 def documents(given: argparse.Namespace) -> Iterator[Case]:
-    """The pages as they are."""
-    for place in scanned_pages(given.folder):
-        yield Case(f"{place[0].name}#{place[1] + 1}", drawn(place), "as it is")
+    """The pages as they are, each with the one before it, which may be the front of its sheet."""
+    before: tuple[Path, Mask] | None = None
+    for path, number in scanned_pages(given.folder):
+        image = drawn((path, number))
+        behind = (before[1],) if before and before[0] == path and number else ()
+        before = path, shrunk(ink.find(image.convert("L"), DPI).any)
+        yield Case(f"{path.name}#{number + 1}", image, "as it is", behind=behind)
 
 
 # -- trying -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ocr_scans import (
+    BOLD,
     DPI,
     FONT,
     RED,
@@ -132,6 +133,44 @@ def test_outlined_letters_beside_a_line_are_no_doubtful_word_of_it(reader):
     )
 
     assert tried(reader, image).ink.reason == "text"
+
+
+@pytest.mark.parametrize("italic", [False, True])
+def test_letters_that_touch_under_a_stamp_are_read_by_their_colour(reader, italic):
+    image = letter()
+    name = BOLD.replace("Bold", "Italic") if italic else BOLD
+    ImageDraw.Draw(image).text((465, 832), "MẬT", fill=20, font=font(36, name))
+    found = tried(reader, stamped(image, (500, 850)))
+
+    assert "MẬT" in found.reading.text or found.ink.reason == "text"
+
+
+@pytest.mark.parametrize("outlined", [False, True])
+def test_letters_beside_a_seal_are_no_part_of_it(reader, outlined):
+    image = seal(signed(letter(), (560, 860)), (520, 840))
+    kind = {"fill": "white", "stroke_width": 1, "stroke_fill": 20} if outlined else {"fill": 20}
+    ImageDraw.Draw(image).text((662, 930), "WXKQZV", font=font(36, FONT), **kind)
+    found = tried(reader, image)
+
+    [box] = {g.box for g in found.ink.unread if g.kind == "text"} or [(0, 0, 0, 0)]
+    assert "WXKQZV" in found.reading.text or (box[2] > 660 / 2 and box[1] < 970 / 2)
+
+
+def test_black_print_within_a_seal_is_no_print_of_the_seal(reader):
+    image = seal(letter(), (520, 840))
+    ImageDraw.Draw(image).text((470, 825), "WKXQ", fill=20, font=font(34))
+    found = tried(reader, image)
+
+    assert "WKXQ" in found.reading.text or found.ink.reason == "text"
+
+
+def test_what_is_left_of_a_row_that_was_read_in_part_stops_the_document(reader):
+    image = letter()
+    image.paste(pattern((430, 220), seed=8), (300, 700))
+    ImageDraw.Draw(image).text((350, 780), "TUYỆT XQZ", fill="white", font=font(44, FONT))
+    found = tried(reader, image)
+
+    assert "XQZ" in found.reading.text or found.ink.reason == "text"
 
 
 def test_filled_outlines_keep_the_middle_of_an_o():
@@ -271,7 +310,9 @@ def test_short_forms_codes_and_a_wrong_hook_are_words(word):
     assert [w.text for w in accepted(reading((word, 90)))] == [word]
 
 
-@pytest.mark.parametrize("words", [[("IIRIỮ", 95)], [("2>", 34)], [("CC)", 21), ("3", 40)]])
+@pytest.mark.parametrize(
+    "words", [[("MÄ", 81)], [("TIÖA", 58)], [("IIRIỮ", 95)], [("2>", 34)], [("CC)", 21), ("3", 40)]]
+)
 def test_nonsense_and_a_lone_doubtful_figure_are_no_words(words):
     assert accepted(reading(*words)) == []
 

@@ -160,6 +160,21 @@ def test_two_hidden_words_are_no_layer_of_a_page_of_text(run_stage, tmp_path):
     assert {"prior-ocr", "ocr-replaced"} <= set(done.facts["flags"])
 
 
+@pytest.mark.parametrize("left_out", [False, True])
+def test_an_earlier_layer_without_the_mark_of_secrecy_is_not_the_text_of_the_page(
+    run_stage, tmp_path, left_out
+):
+    lines = LINES[:1] + LINES[1:] * 5
+    path = scan_pdf(tmp_path / "s.pdf", sheet(lines=lines))
+    for n, line in enumerate(lines):
+        if n or not left_out:
+            printed_over(path, line, size=14, at=(43, 56 + 28.8 * n), mode=3)
+    done = run_stage(Ocr, path)
+
+    assert "TUYỆT MẬT" in text_of(done)
+    assert ("ocr-replaced" in done.facts["flags"]) == left_out
+
+
 def test_text_printed_under_the_scan_is_never_taken_for_the_page(run_stage, tmp_path):
     source = FPDF(unit="pt", format=(420, 595))
     source.add_font("T", fname=FONT)

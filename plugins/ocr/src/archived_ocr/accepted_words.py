@@ -19,6 +19,9 @@ READ = 50.0
 """Confidence from which a word of the first reading counts as read by itself."""
 CERTAIN = 80.0
 """Confidence from which a word counts as read though its letters make no syllable."""
+FOREIGN = 92.0
+"""Confidence from which a word counts as read that has letters of no Vietnamese alphabet: an Ä is
+what the engine makes of an A with strokes over it."""
 SURE = 60.0
 """Confidence from which a word of a second look counts as read."""
 ADDRESS = re.compile(r"\w@\w|\w\.(?:vn|com|gov|org|net)\b|^(?:www|https?)\b")
@@ -27,6 +30,8 @@ _FIGURES = re.compile(r"[\W_]*\d[\d\W_]*")
 _CODE = re.compile(
     r"\W*(?:\d+[/-]?)*[A-ZĐa-z]{1,8}(?:[/-][A-ZĐa-z0-9]{1,8})+\W*|(?:\d+)?/[A-ZĐ]{1,8}\W*"
 )
+_FILLED_IN = re.compile(r"\S{1,6}/[A-ZĐ]{1,8}(?:-[A-ZĐ]{1,8})+\W*")
+"""A code whose number was written by hand into the printed rest."""
 _CAPITALS = re.compile(r"\W*[A-ZĐ]{3,8}\W*")
 _COMPANY = 3
 """Read words that make a line one that was read."""
@@ -49,6 +54,8 @@ def accepted_of(line: Line) -> tuple[Word, ...]:
 
 def _is_read(word: Word) -> bool:
     text = word.text.replace("Ð", "Đ")
+    if word.confidence < FOREIGN and any(map(language.is_foreign, text)):
+        return False
     if any(map(language.is_misspelt, _LETTERS.findall(text))):
         return False
     if word.confidence >= CERTAIN or _is_figure(word, SURE):
@@ -151,7 +158,9 @@ def is_doubtful(group: Group, reading: Reading, scale: float) -> bool:
             said = [w for w in line.words if _across(w.box, box) > 0 and _stands_in(w, box)]
             if sum(_across(w.box, box) for w in said) < 0.6 * (right - left):
                 continue
-            if any(_CODE.fullmatch(w.text.replace("Ð", "Đ")) for w in said):
+            if any(
+                p.fullmatch(w.text.replace("Ð", "Đ")) for w in said for p in (_CODE, _FILLED_IN)
+            ):
                 return True
             read = accepted_of(line)
             near = [w for w in read if _gap(w.box, box) < 2.5 * max(height, 0.6 * _tall(w))]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from archived_ocr import ink
+from archived_ocr import ink, seals
 from archived_ocr.ink import MM, Box, FloatBox, Marks, Mask
 from archived_ocr.marks import groups
 from archived_ocr.shapes import Group
@@ -24,6 +24,8 @@ STEP = 8
 """Pixels for one of the small image in which coloured ink is looked for."""
 _TINTED = 20
 """The same difference there: a thin line is one of eight pixels."""
+_OWN = 0.7
+"""Share of drawn pixels that are coloured in coloured print, and in a seal's own."""
 _REACH = 2
 _MARGIN, _BESIDE = 2 * MM, 8 * MM
 """Paper round coloured ink: words that it covers in part are whole there."""
@@ -49,7 +51,10 @@ class Colours:
         small = np.asarray(tint, dtype=np.uint8)
         # Yellowed paper, and a lamp's tint, are no ink.
         self._paper = np.maximum(60, np.median(small.reshape(-1, 3), axis=0)).astype(np.float32)
-        self._tinted = _spread(self._white(small)) > _TINTED
+        white = self._white(small)
+        self._tinted = _spread(white) > _TINTED
+        self._red = self._tinted & (white.argmax(axis=2) == 0)
+        self._seals: list[Box] | None = None
 
     @property
     def _image(self) -> Image.Image:
@@ -62,6 +67,22 @@ class Colours:
             return pixels
         white: Pixels = np.minimum(255, pixels * (255.0 / self._paper)).astype(np.uint8)
         return white
+
+    def is_print_of_seal(self, box: Box) -> bool:
+        """Whether marks (a box in pixels of `ink`) are red ink within a round red seal."""
+        if self._seals is None:
+            self._seals = seals.discs(_grown(self._red, 1), STEP * self._scale)
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        if not any(s[0] < x < s[2] and s[1] < y < s[3] for s in self._seals):
+            return False
+        return self.is_coloured(box)
+
+    def is_coloured(self, box: Box) -> bool:
+        """Whether the marks in a box (in pixels of `ink`) are coloured ink."""
+        left, top, right, bottom = (round(v / self._scale) for v in box)
+        pixels = self._white(np.asarray(self._image.crop((left, top, right, bottom)), np.uint8))
+        drawn = pixels.min(axis=2) < 160
+        return drawn.any() and float((_spread(pixels)[drawn] > COLOURED).mean()) > _OWN
 
     def regions(self, among: Sequence[Group]) -> list[Box]:
         """Where coloured ink lies on or beside one of `among`: boxes in pixels of the page."""

@@ -17,24 +17,18 @@ from archived_ocr.accepted_words import accepted, doubted, is_doubtful, is_text,
 from archived_ocr.crop_reading import Page
 from archived_ocr.ink import MM, Marks, Mask
 from archived_ocr.reading import Reader, Reading
-from archived_ocr.second_look import WEAK, left_over
-from archived_ocr.shapes import Group
+from archived_ocr.second_look import left_over
+from archived_ocr.shapes import WEAK, Group, stops
 from archived_ocr.show_through import is_blurred, is_mirrored
 
 MANY = 8
 """Groups of text that were not read, from which the whole page is read once more."""
 FAINT = 90
 """Contrast below which print may be that of the other side of the sheet."""
-SMALLEST = 1.2 * MM
-"""Height of letters of 5 point. Lower parts are pieces of letters, or a pattern."""
 FIRM = 40
 """Contrast from which a lone small mark may be a letter or a figure."""
 TINY = 60 * MM
 """A side of a page below which what touches its edge is no shadow of a scanner."""
-MANY_LETTERS = 12
-"""Letters from which several lines may have grown together."""
-LEVEL = 0.68
-"""How level unread letters stand that stop a document; script and handwriting stand less so."""
 PART = 0.25
 """Share of a page that a picture may cover beside its text."""
 NAMES = {
@@ -74,7 +68,7 @@ class Ink:
         if not self.reason:
             return ()
         if self.reason == "text":
-            return tuple(g for g in self.groups if _is_held(g))
+            return tuple(g for g in self.groups if stops(g))
         return tuple(g for g in self.groups if g.kind not in _QUIET) or self.groups[:1]
 
 
@@ -109,7 +103,7 @@ def examine(
         return _other_side(reader, page, reading, marks, behind)
     same = known if reading is first else None
     looked = second_look.look(reader, page, reading, marks, same, rows_of(outlined, marks.scale))
-    left = seals.named([_named(g, looked.reading, marks) for g in looked.groups])
+    left = [_named(g, looked.reading, marks) for g in looked.groups]
     left += [g for g in looked.hidden if g.kind == "unexamined"
              or not is_doubtful(g, looked.reading, marks.scale)]  # fmt: skip
     return Examined(looked.reading, _judged(looked.reading, page, marks, left), marks)
@@ -169,7 +163,7 @@ def _judged(reading: Reading, page: Page, marks: Marks, left: Sequence[Group]) -
     told = _ink(marks, left)
     if told.share > 0.6 and sum(g.area for g in content) > 0.02 * marks.gray.size:
         return replace(told, reason="mostly-unread")
-    if any(_is_held(g) for g in left):
+    if any(stops(g) for g in left):
         return replace(told, reason="text")
     return told
 
@@ -191,23 +185,6 @@ def _is_stain(group: Group) -> bool:
         spot = group.area > 0.6 * width * height and max(width, height) < 2 * min(width, height)
         return spot or max(width, height) < 1.8 * MM or group.contrast < FIRM
     return group.contrast < 14 and group.area < 12 * MM * MM
-
-
-def _is_held(group: Group) -> bool:
-    """Whether a group of unread marks is enough text to stop a document.
-
-    Letters of one line, level and alike. A pen's strokes are neither, whatever their number.
-    """
-    if group.kind == "unexamined":
-        return True
-    if group.kind != "text" or group.contrast < WEAK or group.height < SMALLEST:
-        return False
-    if group.letters < MANY_LETTERS and not group.is_one_line:
-        return False
-    enough = group.letters >= 5
-    large = group.height >= 2.4 * MM or group.outlined
-    level = group.level >= (0.4 if group.outlined else LEVEL)
-    return level and (enough or (group.letters >= 3 and large))
 
 
 def _named(group: Group, reading: Reading, marks: Marks) -> Group:

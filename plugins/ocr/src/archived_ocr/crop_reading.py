@@ -192,11 +192,12 @@ def outlined_words(image: Image.Image, reading: Reading) -> list[Word]:
     """The words whose letters are outlines: what the engine is not sure of there is a guess."""
     return [
         w for w in reading.words
-        if w.confidence < WELL and len(w.text) > 1 and _is_outlined(image, w.box)
+        if w.confidence < WELL and len(w.text) > 1 and is_outlined(image, w.box)
     ]  # fmt: skip
 
 
-def _is_outlined(image: Image.Image, box: FloatBox) -> bool:
+def is_outlined(image: Image.Image, box: FloatBox) -> bool:
+    """Whether the letters in a box of the page are drawn as outlines."""
     left, top, right, bottom = box
     crop = image.crop((int(left) - 2, int(top) - 2, int(right) + 3, int(bottom) + 3))
     gray = np.asarray(crop, dtype=np.uint8)

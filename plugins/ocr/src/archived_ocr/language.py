@@ -46,6 +46,14 @@ def is_syllable(word: str) -> bool:
 
 
 @lru_cache(_CACHED)
+def is_foreign(sign: str) -> bool:
+    """Whether a sign is a letter that Vietnamese has not, and neither has plain Latin."""
+    if sign.isascii() or not sign.isalpha() or sign in "đĐ":
+        return False
+    return not set(unicodedata.normalize("NFD", sign.lower())[1:]) & _VIETNAMESE
+
+
+@lru_cache(_CACHED)
 def is_misspelt(word: str) -> bool:
     """Whether a word has Vietnamese letters and cannot be Vietnamese: an engine's mistake.
 

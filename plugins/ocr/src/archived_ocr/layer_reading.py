@@ -40,19 +40,21 @@ LARGEST = 12_000_000
 _HIGH = 4 * MM
 
 
+def colours_of(page: Page, marks: Marks, left: Sequence[Group]) -> Colours | None:
+    """The page in colour, where it has any and print may be hidden by it."""
+    tint = page.tint() if any(map(_may_hide, left)) else None
+    return Colours(tint, page.colour, page.image.size, marks.scale) if tint else None
+
+
 def under_colours(
-    reader: Limited, page: Page, marks: Marks, left: Sequence[Group], sure: list[Word],
-    found: Sequence[Line],
+    reader: Limited, page: Page, marks: Marks, colours: Colours, left: Sequence[Group],
+    sure: list[Word], found: Sequence[Line],
 ) -> tuple[list[Line], list[Line], list[Group]]:  # fmt: skip
     """What is read of the page's layers by colour: black print, coloured print, and not read."""
-    coloured = [g for g in left if _may_hide(g)]
-    tint = page.tint() if coloured else None
     below: list[Line] = []
     lines: list[Line] = []
     hidden: list[Group] = []
-    if tint is None:
-        return below, lines, hidden
-    colours = Colours(tint, page.colour, page.image.size, marks.scale)
+    coloured = [g for g in left if _may_hide(g)]
     words = sure + [w for n in found for w in n.words]
     for region in colours.regions(coloured):
         pixels = (region[2] - region[0]) * (region[3] - region[1])

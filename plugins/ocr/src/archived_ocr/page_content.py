@@ -19,7 +19,7 @@ from pypdfium2 import raw
 from archived_ocr import ink
 from archived_ocr.ink import MM, Mask
 from archived_ocr.marks import groups
-from archived_ocr.shapes import Group
+from archived_ocr.shapes import Group, stops
 
 _DEEP = 12
 _SEEN = 0.04
@@ -169,7 +169,9 @@ def _rest(
     letters = sum(g.letters for g in left if g.kind == "text")
     missing = sum(g.letters for g in after if g.kind == "text" and g.letters >= 4)
     share = float(rest.sum()) / float(max(1, marks.any.sum()))
-    return left, picture, missing <= max(3, 0.03 * letters) and share < 0.5
+    fits = missing <= max(3, 0.03 * letters) and share < 0.5
+    # A mark of secrecy is eight letters: what would stop a page that was read makes it be read.
+    return left, picture, fits and not any(map(stops, after))
 
 
 def _sideways(bare: NDArray[np.uint8], dpi: float, left: Sequence[Group]) -> tuple[Group, ...]:

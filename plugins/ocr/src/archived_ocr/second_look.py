@@ -18,21 +18,20 @@ from archived_ocr.crop_reading import (
     WELL,
     Limited,
     Page,
+    is_outlined,
     meet,
     read_group,
     surer,
 )
 from archived_ocr.ink import MM, Marks, Mask
-from archived_ocr.layer_reading import on_picture, under_colours
+from archived_ocr.layer_reading import colours_of, on_picture, under_colours
 from archived_ocr.marks import groups
 from archived_ocr.merged_lines import added, replaced
 from archived_ocr.reading import Line, Reader, Reading, Word
-from archived_ocr.shapes import Group, not_examined
+from archived_ocr.shapes import LEAST_LETTERS, WEAK, Group, not_examined, stops
 
 COVERED = 0.7
 """Share of the width of a group under another colour that words must cover for it to be read."""
-WEAK = 18
-"""Contrast below which marks beside print are the other side of the sheet, or the scanner's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,7 @@ def look(
         g for g in left
         if g.kind == "text" and g.contrast >= weakest and not is_doubtful(g, reading, marks.scale)
     ]  # fmt: skip
+    rows = [replace(g, outlined=True) if _looks_outlined(page, marks, g) else g for g in rows]
     # Filled outlines are a guess, and so is what is read of them: a person looks as well.
     outlined = [g for g in rows if g.outlined]
     outlined += [g for g in doubted if not any(meet(g.box, n.box) for n in outlined)]
@@ -84,10 +84,13 @@ def look(
             hidden.append(not_examined(group.box))
         else:
             found += kept(lines)
-    below, more, unread = under_colours(limited, page, marks, left, sure, found)
+    below: list[Line] = []
+    colours = colours_of(page, marks, left)
+    if colours is not None:
+        below, more, unread = under_colours(limited, page, marks, colours, left, sure, found)
+        found += more
+        hidden += unread
     reading = replaced(reading, below)
-    found += more
-    hidden += unread
     read = [w for n in below for w in n.words]
     well = read + [w for n in found for w in n.words] + [w for w in sure if w.confidence >= WELL]
     for group in [g for g in left if g.kind in ("picture", "strokes")]:
@@ -103,9 +106,42 @@ def look(
     # Letters on a picture are found by their contrast, read or not.
     now = accepted(reading)
     left = [g for g in left if g.kind != "text" or not _is_read(g, now, marks.scale)]
+    left = _with_rests(left, [g for g in rows if stops(g)], now, marks.scale)
+    if colours is not None:
+        left = [replace(g, kind="seal") if g.kind == "text" and colours.is_print_of_seal(g.box)
+                else g for g in left]  # fmt: skip
     read += [w for n in found for w in n.words] + [w for w in sure if w.confidence >= WELL]
     hidden = [g for g in hidden if g.kind == "unexamined" or not _is_read(g, read, marks.scale)]
+    left = seals.named(left, colours.is_coloured if colours else None)
     return Looked(reading, tuple(left), (*hidden, *outlined))
+
+
+def _with_rests(
+    left: Sequence[Group], rows: Sequence[Group], words: Sequence[Word], scale: float
+) -> list[Group]:
+    """`left` with what stopped the document before words were read, as far as it was not read.
+
+    What is left of a row is as much part of it as the rest: two letters, or a word between marks
+    that were taken for others afterwards.
+    """
+    now = [g for g in left if g.kind == "text"]
+    rest: list[Group] = []
+    for row in rows:
+        if _is_read(row, words, scale):
+            continue
+        pieces = [g for g in now if meet(g.box, row.box)]
+        if not pieces:
+            rest.append(row)
+        rest += [replace(g, level=1.0) for g in pieces if g.letters >= LEAST_LETTERS]
+    changed = [g.box for g in rest]
+    return [*(g for g in left if g.kind != "text" or g.box not in changed), *rest]
+
+
+def _looks_outlined(page: Page, marks: Marks, group: Group) -> bool:
+    """Whether a row is one of outlines: those that touch are seen by the ground in them."""
+    x1, y1, x2, y2 = group.box
+    box = x1 / marks.scale, y1 / marks.scale, x2 / marks.scale, y2 / marks.scale
+    return group.outlined or (group.is_one_line and is_outlined(page.image, box))
 
 
 def _still_left(

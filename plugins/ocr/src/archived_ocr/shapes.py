@@ -19,6 +19,16 @@ ONE_LINE = 2.6
 """Height of a line with its accents by that of its letters."""
 LEAST_LETTERS = 3
 """Letters in a row from which marks may be print."""
+WEAK = 18
+"""Contrast below which marks beside print are the other side of the sheet, or the scanner's."""
+SMALLEST = 1.2 * MM
+"""Height of letters of 5 point. Lower parts are pieces of letters, or a pattern."""
+MANY_LETTERS = 12
+"""Letters from which several lines may have grown together."""
+LEVEL = 0.68
+"""How level unread letters stand that stop a document; script and handwriting stand less so."""
+_ALONE = 0.9
+"""Share of the marks of a row beside other marks that are in the boxes of its letters."""
 _LARGEST = 3_000_000
 """Pixels of a crop looked at in full; larger ones at the resolution of `ink`."""
 
@@ -56,6 +66,23 @@ class Group:
 def not_examined(box: Box) -> Group:
     """A place of a page that a limit kept from being looked at: nobody may take it for empty."""
     return Group("unexamined", box, 0, 255)
+
+
+def stops(group: Group) -> bool:
+    """Whether a group of unread marks is enough text to stop a document.
+
+    Letters of one line, level and alike. A pen's strokes are neither, whatever their number.
+    """
+    if group.kind == "unexamined":
+        return True
+    if group.kind != "text" or group.contrast < WEAK or group.height < SMALLEST:
+        return False
+    if group.letters < MANY_LETTERS and not group.is_one_line:
+        return False
+    enough = group.letters >= 5
+    large = group.height >= 2.4 * MM or group.outlined
+    level = group.level >= (0.4 if group.outlined else LEVEL)
+    return level and (enough or (group.letters >= LEAST_LETTERS and large))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +206,14 @@ class Shapes:
             for parts in letter_rows.rows(mask, self.unit, LEAST_LETTERS):
                 edges = *parts[:, :2].min(axis=0), *parts[:, 2:].max(axis=0)
                 x1, y1, x2, y2 = (int(v / self.unit) for v in edges)
+                if not _is_alone(mask, parts):
+                    continue
                 place = box[0] + x1, box[1] + y1, box[0] + x2 + 1, box[1] + y2 + 1
                 inside = own[edges[1] : edges[3], edges[0] : edges[2]]
                 high = float(np.median(parts[:, 3] - parts[:, 1])) / self.unit
-                level = 1.0 if len(parts) > LEAST_LETTERS else 0.5
                 found.append(Group(
                     "text", place, (x2 - x1) * (y2 - y1) // 3, int(np.percentile(inside, 85)),
-                    len(parts), high, light, level, outlined))  # fmt: skip
+                    len(parts), high, light, 1.0, outlined))  # fmt: skip
         return found
 
     @staticmethod
@@ -229,6 +257,14 @@ class Shapes:
         if min(width, height) < 0.8 * MM:
             return "rule" if max(width, height) > 4 * MM else "dust"
         return "dust" if max(width, height) < 2 * MM else ""
+
+
+def _is_alone(mask: Mask, parts: NDArray[np.int32]) -> bool:
+    """Whether most marks where a row stands are its own, as seldom within a seal's emblem."""
+    left, top = parts[:, :2].min(axis=0).tolist()
+    right, bottom = parts[:, 2:].max(axis=0).tolist()
+    inside = sum(int(mask[y1:y2, x1:x2].sum()) for x1, y1, x2, y2 in parts.tolist())
+    return inside > _ALONE * int(mask[top:bottom, left:right].sum())
 
 
 def _larger(values: Gray, times: int) -> Gray:
