@@ -29,6 +29,8 @@ MOST_SEARCHED = 40_000_000
 that is a picture all over. Places beyond are shown to a person."""
 WELL = 88.0
 """Confidence from which a word counts as read on a picture."""
+GUESSED = 78.0
+"""Confidence below which a word of the first reading may be a guess at outlined letters."""
 EDGE = 3
 """Pixels from the edge of a crop within which a word may be cut."""
 KEPT = 0.8
@@ -192,7 +194,7 @@ def outlined_words(image: Image.Image, reading: Reading) -> list[Word]:
     """The words whose letters are outlines: what the engine is not sure of there is a guess."""
     return [
         w for w in reading.words
-        if w.confidence < WELL and len(w.text) > 1 and is_outlined(image, w.box)
+        if w.confidence < GUESSED and len(w.text) > 1 and is_outlined(image, w.box)
     ]  # fmt: skip
 
 

@@ -28,16 +28,25 @@ def filled(strokes: Mask) -> Mask:
 
     The body of an outlined O is filled, the middle of it is not.
     """
-    height, width = strokes.shape
-    ground = np.ones((height + 2, width + 2), np.bool_)
+    _, areas, grounds = _grounds(strokes)
+    return strokes | _closed_in(strokes, grounds, len(areas))[1:-1, 1:-1]
+
+
+def _grounds(strokes: Mask) -> tuple[Labels, Labels, Labels]:
+    """The pieces of ground, with a rim of a pixel: boxes, areas and labels."""
+    ground = np.ones((strokes.shape[0] + 2, strokes.shape[1] + 2), np.bool_)
     ground[1:-1, 1:-1] = ~strokes
-    _, ground_areas, grounds = components(ground, corners=False)
-    ink = np.zeros_like(ground)
+    return components(ground, corners=False)
+
+
+def _closed_in(strokes: Mask, grounds: Labels, count: int) -> Mask:
+    """The ground (with a rim of a pixel) that an odd number of strokes closes in."""
+    ink = np.zeros(grounds.shape, np.bool_)
     ink[1:-1, 1:-1] = strokes
-    _, stroke_areas, labels = components(ink)
-    depth = _depths(grounds, labels, len(ground_areas), len(stroke_areas))
+    _, areas, labels = components(ink)
+    depth = _depths(grounds, labels, count, len(areas))
     inside: Mask = np.append(depth % 2 == 1, False)[grounds]
-    return (ink | inside)[1:-1, 1:-1]
+    return inside
 
 
 def _depths(grounds: Labels, strokes: Labels, count: int, inks: int) -> NDArray[np.int64]:
@@ -79,8 +88,15 @@ def bodies(strokes: Mask, compact: float = _COMPACT) -> Mask | None:
     Outlines of neighbours may touch, their bodies do not.
     """
     drawn = int(strokes.sum())
-    inside = filled(strokes) & ~strokes
-    if not drawn or int(inside.sum()) < _CLOSED_IN * drawn:
+    ground_boxes, ground_areas, grounds = _grounds(strokes)
+    # Most print closes in too little ground, and no body: then nobody needs to know what is within.
+    outer = int(grounds[0, 0])
+    held = np.arange(len(ground_areas)) != outer
+    open_shapes = held & (_shares(ground_boxes, ground_areas) < compact)
+    if not drawn or ground_areas[held].sum() < _CLOSED_IN * drawn or open_shapes.sum() < 2:
+        return None
+    inside = _closed_in(strokes, grounds, len(ground_areas))[1:-1, 1:-1]
+    if int(inside.sum()) < _CLOSED_IN * drawn:
         return None
     boxes, areas, _ = components(inside)
     large = areas >= 0.2 * areas.max()

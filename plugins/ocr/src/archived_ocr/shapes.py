@@ -77,7 +77,7 @@ def stops(group: Group) -> bool:
         return True
     if group.kind != "text" or group.contrast < WEAK or group.height < SMALLEST:
         return False
-    if group.letters < MANY_LETTERS and not group.is_one_line:
+    if group.letters < MANY_LETTERS and not group.is_one_line and not group.outlined:
         return False
     enough = group.letters >= 5
     large = group.height >= 2.4 * MM or group.outlined
@@ -140,9 +140,12 @@ class Shapes:
         if drawn or row.is_print:
             row = drawn or row
             tall = row.height / self.unit
-            return [
-                Group("text", box, area, strong, row.letters, tall, light, row.level, bool(drawn))
-            ]
+            text = Group(
+                "text", box, area, strong, row.letters, tall, light, row.level, bool(drawn)
+            )
+            # Of several lines that have grown together, weaker ones may hide among strong ones.
+            mixed = not text.is_one_line and row.level < LEVEL
+            return [text, *(self._beside(box, own, mine, strong, light) if mixed else ())]
         rest = "strokes" if max(width, height) > 5 * MM else "mark"
         if row.letters < 5 and self._is_along_edge(box):
             rest = "edge"
