@@ -394,6 +394,8 @@ def judge(given: argparse.Namespace, cases: Iterator[Case]) -> None:
         spent += seconds
         result = outcome(case, done)
         told[case.kind, result] += 1
+        if number % 20 == 0:
+            print(f"{number} pages", flush=True)
         if result == "missed" or (not case.said and result != "passed"):
             left = [(g.kind, g.letters, g.contrast, g.box) for g in done.ink.unread][:4]
             print(number, case.name, case.kind, case.said, result, left, flush=True)

@@ -27,6 +27,9 @@ FAINT = 90
 """Contrast below which print may be that of the other side of the sheet."""
 FIRM = 40
 """Contrast from which a lone small mark may be a letter or a figure."""
+WORD = 12 * MM
+"""The longer side from which marks that are no letters may be a word, among print that shines
+through."""
 TINY = 60 * MM
 """A side of a page below which what touches its edge is no shadow of a scanner."""
 PART = 0.25
@@ -129,6 +132,8 @@ def _other_side(
 
 def _is_own(group: Group, page: Page, marks: Marks, behind: Sequence[Mask]) -> bool:
     """Whether marks among print that shines through are this side's: sharp, and in no mirror."""
+    if group.kind != "text" and max(group.size) < WORD:  # a hole with a speck beside it
+        return False
     if group.contrast < WEAK or _is_stain(group) or _shows_through(marks, [group], behind):
         return False
     return not is_blurred(page.image, page.dpi, [group], marks)

@@ -29,7 +29,7 @@ from archived_ocr.ink import MM, Box, Marks
 from archived_ocr.reading import Line, Word
 from archived_ocr.shapes import Group, not_examined
 
-SUREST = 94.0
+SUREST = 97.0
 """Confidence from which a word counts as read though another colour lies over it."""
 PRINTED = 0.66
 """How level letters under another colour must stand to be print: a pen's strokes may seem so."""

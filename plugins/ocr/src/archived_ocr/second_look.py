@@ -88,7 +88,8 @@ def look(
     colours = colours_of(page, marks, left)
     if colours is not None:
         below, more, unread = under_colours(limited, page, marks, colours, left, sure, found)
-        found += more
+        # What was read without the other colour is surer than what was read through it.
+        found = surer(found, [w for n in below for w in n.words]) + more
         hidden += unread
     reading = replaced(reading, below)
     read = [w for n in below for w in n.words]
@@ -96,7 +97,7 @@ def look(
     for group in [g for g in left if g.kind in ("picture", "strokes")]:
         for area in print_on_pictures.areas(marks, group):
             lines, unread = on_picture(limited, page, marks, area, well)
-            found += lines
+            found += surer(lines, well)
             seal = seals.is_seal(group, marks)
             hidden += [g for g in unread if not seal or g.kind == "unexamined"]
     if found or read:
@@ -213,9 +214,10 @@ def _once_more(
         if g.kind == "text" and g.contrast >= WEAK and not is_doubtful(g, reading, marks.scale)
     ]  # fmt: skip
     found = [n for g in rows for n in read_group(reader, page.image, marks, g) or ()]
+    before = accepted(reading)
+    found = surer(found, before)
     if not found:
         return reading, left
-    before = accepted(reading)
     reading = added(reading, found)
     return reading, _still_left(page, reading, marks, left, before)
 
