@@ -5,7 +5,15 @@ import pytest
 from ocr_scans import BOLD, FONT, LINES, folded, font, letter, pattern, sheet, stamped, tried
 from PIL import Image, ImageChops, ImageDraw
 
-from archived_ocr import crop_reading, layer_reading, letter_rows, marks, unread_content
+from archived_ocr import (
+    crop_reading,
+    ink,
+    layer_reading,
+    letter_rows,
+    marks,
+    print_on_pictures,
+    unread_content,
+)
 
 A4 = (1654, 2339)
 WORDS = ("TUYỆT MẬT", "TỐI MẬT", "HỎA TỐC", "THƯỢNG KHẨN", "ĐÃ THU HỒI", "BÍ MẬT", "NỘI BỘ",
@@ -46,6 +54,19 @@ def test_print_on_every_part_of_a_large_picture_is_read_or_shown(reader):
     for said, (x, y) in zip(WORDS, places, strict=False):
         read = folded(said) in folded(found.reading.text)
         assert read or shown(found, (x, y, x + 300, y + 50)), said
+
+
+def test_the_pieces_of_a_picture_cover_all_of_it():
+    image = sheet(lines=(), size=A4).convert("RGB")
+    image.paste(pattern((1400, 1450), cells=(60, 60)), (127, 800))
+    found = ink.find(image.convert("L"), 200)
+    [group] = [g for g in marks.groups(found, found.any, image.convert("L"))
+               if min(g.size) > 400]  # fmt: skip
+    seen = np.zeros(found.gray.shape, np.bool_)
+    for left, top, right, bottom in print_on_pictures.areas(found, group):
+        seen[top:bottom, left:right] = True
+
+    assert seen[420:1110, 80:750].mean() > 0.98
 
 
 @pytest.mark.parametrize("limit", ["pixels of the engine", "pixels of layers", "a large region"])

@@ -97,7 +97,8 @@ def examine(
     content = [g for g in left if g.kind not in _QUIET and not _is_stain(g)]
     faint = bool(content) and _strength(content) <= FAINT
     unsure = sensible is not True and not any(w.confidence >= 80 for w in reading.words)
-    through = unsure and _shows_through(marks, content, behind)
+    # Of print in a mirror the engine is sure of a letter here and there, and makes no language.
+    through = (unsure or sensible is False) and _shows_through(marks, content, behind)
     if not through and (
         len(lines) > MANY or sensible is False or (content and unsure and (lines or faint))
     ):
@@ -218,7 +219,10 @@ def _reread(
         return _weightier(reading, again), False
     if not blurred or any(g.kind == "text" for g in content):
         mirrored = reader.read(ImageOps.mirror(clear), page.dpi)
-        better = mirrored.weight > 2 * max(reading.weight, again.weight, 100.0)
+        straight = max(reading.weight, again.weight)
+        better = mirrored.weight > max(2 * straight, 200.0)
+        if is_text(reading) is False and is_text(again) is not True:
+            better = better or mirrored.weight > 1.4 * straight + 100.0
         if is_text(mirrored) or better:
             return reading, True
         if again.weight > 1.5 * mirrored.weight + 300:

@@ -141,7 +141,8 @@ def on_picture(
     unsure: list[Group] = []
     for light in (False, True):
         layer = print_on_pictures.extreme(gray, light=light)
-        letters = letter_rows.longest(np.asarray(layer) < 140, 1 / marks.scale, own)
+        row = np.asarray(layer) < 140
+        letters = letter_rows.longest(row, 1 / marks.scale, own, joined=True)
         if letters < letter_rows.ROW:
             continue
         layer = layer.resize(size, Image.Resampling.BICUBIC)

@@ -16,6 +16,8 @@ ROW = 3
 """Letters in a row from which print is possible: "MẬT" has no more."""
 _LETTER, _WORD = 1.6, 12.0
 """Width of a letter, and of a word whose letters touch, by its height, at most."""
+_USUAL = 0.75
+"""Width of a letter by its height in a word whose letters touch."""
 _FULL = 0.8
 """Share of a layer above which it is the ground that is drawn and not the letters."""
 _AT_ONCE = 400
@@ -37,7 +39,7 @@ def longest(
     if len(boxes) < 2 and not joined:
         return 0
     wide = (boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])
-    letters = np.maximum(1, np.rint(wide)) if joined else None
+    letters = np.maximum(1, np.rint(wide / _USUAL)) if joined else None
     return int(np.bincount(label, letters).max(initial=0))
 
 
