@@ -27,6 +27,8 @@ FAINT = 90
 """Contrast below which print may be that of the other side of the sheet."""
 FIRM = 40
 """Contrast from which a lone small mark may be a letter or a figure."""
+OWN = 1.5
+"""By how much marks are stronger than most of what shines through, to be this side's own."""
 WORD = 12 * MM
 """The longer side from which marks that are no letters may be a word, among print that shines
 through."""
@@ -119,7 +121,10 @@ def _other_side(
     """A page on which the sheet's other side shines through, and perhaps something of its own."""
     nothing = replace(reading, text="", paragraphs=())
     residue, left = left_over(page, nothing, marks)
-    own = [g for g in left if g.kind not in _QUIET and _is_own(g, page, marks, behind)]
+    content = [g for g in left if g.kind not in _QUIET and not _is_stain(g)]
+    # Print that shines through is of one strength, and not always soft.
+    least = max(WEAK, OWN * _strength(content))
+    own = [g for g in content if g.contrast >= least and _is_own(g, page, marks, behind)]
     kept = set(map(id, own))
     through = [replace(g, kind="show-through") if g.kind not in _QUIET else g
                for g in left if id(g) not in kept]  # fmt: skip
@@ -135,7 +140,7 @@ def _is_own(group: Group, page: Page, marks: Marks, behind: Sequence[Mask]) -> b
     """Whether marks among print that shines through are this side's: sharp, and in no mirror."""
     if group.kind != "text" and max(group.size) < WORD:  # a hole with a speck beside it
         return False
-    if group.contrast < WEAK or _is_stain(group) or _shows_through(marks, [group], behind):
+    if _shows_through(marks, [group], behind):
         return False
     return not is_blurred(page.image, page.dpi, [group], marks)
 
