@@ -18,7 +18,7 @@ from archived_ocr.crop_reading import Page
 from archived_ocr.ink import MM, Marks, Mask
 from archived_ocr.reading import Reader, Reading
 from archived_ocr.second_look import left_over
-from archived_ocr.shapes import WEAK, Group, stops
+from archived_ocr.shapes import LEAST_LETTERS, WEAK, Group, stops
 from archived_ocr.show_through import is_blurred, is_mirrored
 
 MANY = 8
@@ -138,8 +138,8 @@ def _other_side(
 
 def _is_own(group: Group, page: Page, marks: Marks, behind: Sequence[Mask]) -> bool:
     """Whether marks among print that shines through are this side's: sharp, and in no mirror."""
-    if group.kind != "text" and max(group.size) < WORD:  # a hole with a speck beside it
-        return False
+    if group.kind != "text" and (max(group.size) < WORD or group.letters < LEAST_LETTERS):
+        return False  # a hole with a speck beside it, or with a line that shines through
     if _shows_through(marks, [group], behind):
         return False
     return not is_blurred(page.image, page.dpi, [group], marks)
