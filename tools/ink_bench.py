@@ -76,7 +76,8 @@ def drawn(place: Place) -> Image.Image:
     """A page in colour."""
     document = pdfium.PdfDocument(place[0])
     try:
-        return document[place[1]].render(scale=DPI / 72).to_pil().convert("RGB")
+        page: Image.Image = document[place[1]].render(scale=DPI / 72).to_pil()
+        return page.convert("RGB")
     finally:
         document.close()
 
