@@ -152,6 +152,10 @@ ROWS: Sequence[tuple[str, Sequence[Shown]]] = (
         Shown("Documents by state", {"sum by (state) (archived_documents@)": "{{state}}"},
               stacked=True),
         Shown("Copies read back", {"sum by (target) (archived_copies@)": "{{target}}"}),
+        Shown("Copies that are missing", {
+            "sum(archived_never_safe_documents@)": "sealed, and nothing makes their copies",
+            "sum by (result) (archived_further_copies_due@)":
+            "safe, a further copy is due ({{result}})"}),
         Shown("Since the last copy", {
             "time() - max by (target) (archived_last_copy_timestamp_seconds@)": "{{target}}"}, "s"),
         Shown("What it holds", {
