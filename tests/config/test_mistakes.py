@@ -240,7 +240,8 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_files(etc, good):
     ) == [
         'archived.toml:2: plugins.enabled: plug-in "missing" is not installed (installed: '
         f"{', '.join(_installed(etc))}); install it where archived lives: archivectl "
-        f"plugins install WHEEL, or put missing.py into {etc.folder}/plugins",
+        "plugins install WHEEL, then systemctl restart archived; or put missing.py into "
+        f"{etc.folder}/plugins",
         'archived.toml:7: hotfolder.scans.pipeline: unknown pipeline "papre"; did you mean '
         '"paper"? (pipelines: paper)',
         'archived.toml:8: hotfolder.scans.mode: write "auto", "events" or "polling"; '

@@ -65,6 +65,8 @@ def eventful(box, until, elsewhere: Path) -> None:
     until(lambda: {n for n, s in box.states().items() if s == "held"} == held, "held", 60,
           box.states)  # fmt: skip
     until(lambda: box.documents()["late.txt"][1] == "not-yet", "it waits", 60, box.documents)
+    for number in range(60):  # more at once than are told of one by one
+        (box.hot() / f".hidden-{number}").write_text("x")
     (box.plugins / "up").touch()
     for what, name in (("release", "one.txt"), ("refuse", "two.txt"), ("retry", "three.txt")):
         decided(box, what, name)

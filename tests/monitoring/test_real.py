@@ -23,6 +23,7 @@ EMPTY = {
 }
 """Expression of the dashboard -> why nothing answers it here."""
 LATER = {
+    "archived_config_refused_timestamp_seconds": "once a configuration was refused",
     "archived_reconciliation_timestamp_seconds": "from a minute on",
     "archived_store_differences": "from five minutes on",
     "archived_store_compared_timestamp_seconds": "from five minutes on",

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.stem)
 def test_the_exposure_with_a_drop_in_is_the_one_it_names(drop_in, tmp_path):
     name = re.match(r"# /etc/systemd/system/(\S+)\.d/", drop_in.read_text())[1]
-    here = str(Path(sys.executable).parent / "archived")
+    here = str(Path(sys.executable).parent)
     for each in UNITS.iterdir():
         if each.is_file():
-            unit = each.read_text().replace("/usr/bin/archived", here)
+            unit = each.read_text().replace("/usr/bin/archive", f"{here}/archive")
             unit = unit.replace("/usr/lib/archived/bin/python3", sys.executable)
             (tmp_path / each.name).write_text(unit)
     # An instance cannot be judged without systemd running: the template under a plain name.

@@ -128,7 +128,7 @@ def test_slow_takes_its_time_and_reports_progress(tmp_path):
         options=options(fault="slow", duration="200 ms"),
         folder=tmp_path,
         deadline=datetime.now(UTC) + timedelta(minutes=1),
-        report=seen.append,
+        report=lambda fraction, page: seen.append(fraction),
     )
     began = time.monotonic()
 

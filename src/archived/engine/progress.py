@@ -25,6 +25,11 @@ def longest(card: StageCard) -> timedelta:
     return max(card.timeout, card.max_time or timedelta())
 
 
+def end_beyond(card: StageCard) -> float:
+    """Seconds of that end where it is later than `timeout`; else 0: the deadline says it all."""
+    return longest(card).total_seconds() if longest(card) > card.timeout else 0.0
+
+
 def limits_of(card: StageCard) -> Limits:
     """What an attempt may use. It may not use more processor time than wall clock: one page is one
     core's work.

@@ -29,7 +29,7 @@ from archived.engine.core_failures import step_failed, unreadable, unrecordable
 from archived.engine.custody import document_card
 from archived.engine.ending import runner_lost
 from archived.engine.output import check_sealed
-from archived.engine.progress import limits_of, longest
+from archived.engine.progress import end_beyond, limits_of
 from archived.engine.queue import AGEING, Queue
 from archived.engine.redirect import due_again, redirect
 from archived.engine.room import Room, Shortage, Wanted, wanted
@@ -364,7 +364,7 @@ class Scheduler:
                 step=step.id, stage=card.name, options=card.options, document=document,
                 folder=folder, deadline=self._clock() + card.timeout,
                 targets=self._targets(card), kept=card.kept,
-                limits=limits_of(card), max_time=longest(card).total_seconds(),
+                limits=limits_of(card), max_time=end_beyond(card),
             )  # fmt: skip
         except OSError as error:
             return of_os_error(error)
