@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,12 @@ ODD: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize(
     ("deed", "kind"),
-    [(deed, kind) for deed in DEEDS for kind in ("nothing", "EIO", "ValueError")]
+    # A second each: every call fails in one way, and the one that says most in all.
+    [
+        (deed, kind)
+        for deed, kind in zip(DEEDS, cycle(("nothing", "EIO", "ValueError")))
+        if deed != "stat"
+    ]
     + [("stat", kind) for kind in ODD],
 )
 def test_whatever_a_call_does_there_every_trial_has_a_verdict_in_words(

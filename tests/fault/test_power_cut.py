@@ -83,14 +83,14 @@ def test_the_power_may_go_at_any_call_of_a_documents_life(tmp_path: Path) -> Non
 
 
 def test_the_power_may_go_again_at_any_call_of_the_recovery(tmp_path: Path) -> None:
-    """A first cut in the middle of things, then one at every third call of the life after it."""
+    """A first cut in the middle of things, then one at every fifth call of the life after it."""
     for first in (12, 30, 55):
 
         def prepare(root: Path, first: int = first) -> None:
             drop(root)
             assert cut(lambda: life(root), first)
 
-        at_every_call(tmp_path / f"first-{first}", prepare, life, stride=3)
+        at_every_call(tmp_path / f"first-{first}", prepare, life, stride=5)
 
 
 def divided_life(root: Path) -> None:

@@ -17,6 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from archived.observe.measures import METRICS
 from archived.testing.ports import free_port
 
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("ARCHIVED_MONITORING"), reason="takes a minute: ./run monitoring does it"
+)
+
 DASHBOARD = json.loads((ROOT / "packaging" / "grafana" / "archived.json").read_text())
 EMPTY = {
     'sum(archived_store_differences{job="archived", instance=~".+"})': "from five minutes on",
