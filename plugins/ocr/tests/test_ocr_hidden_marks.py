@@ -23,7 +23,7 @@ from ocr_scans import (
 from PIL import Image, ImageChops, ImageDraw
 
 from archived.observe.old_reading import is_old
-from archived_ocr import Ocr, crop_reading, ink, letter_rows, outlines
+from archived_ocr import Ocr, crop_reading, ink, letter_rows, outlines, shapes
 from archived_ocr.accepted_words import accepted
 from archived_ocr.colour_layers import STEP
 from archived_ocr.language import is_misspelt
@@ -359,3 +359,17 @@ def test_the_version_tells_these_rules_from_the_old_ones():
 
     assert Ocr.version == declared["project"]["version"]
     assert not is_old(Ocr.version)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "letters"),
+    [
+        ([(0, 0, 24, 26), (30, 0, 52, 26), (58, 0, 78, 26)], True),  # MẬT
+        ([(0, 0, 20, 26), (25, 0, 46, 26), (50, 0, 56, 26)], True),  # TỐI
+        # A seal's star, a pen's stroke across it and the rim, cut where a word was read.
+        ([(0, 0, 28, 26), (32, 0, 38, 27), (44, 0, 49, 27)], False),
+        ([(0, 0, 5, 26), (9, 0, 15, 26), (20, 0, 26, 26)], False),
+    ],
+)
+def test_pieces_of_a_seal_and_of_a_pen_are_no_row_of_letters(boxes, letters):
+    assert shapes._are_letters(np.array(boxes, np.int32)) is letters

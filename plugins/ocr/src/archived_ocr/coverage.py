@@ -146,6 +146,7 @@ def _is_own(group: Group, page: Page, marks: Marks, behind: Sequence[Mask]) -> b
 
 
 def _ink(marks: Marks, left: Sequence[Group], *, blank: bool = False, reason: str = "") -> Ink:
+    left = tuple(dict.fromkeys(left))  # a row is found among weak marks and among strong ones
     total = max(1, int(marks.any.sum()))
     unread = sum(g.area for g in left if g.kind not in _QUIET | {"doubtful"}
                  and not _is_plain_picture(g, marks))  # fmt: skip

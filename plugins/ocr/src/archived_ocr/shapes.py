@@ -29,6 +29,8 @@ LEVEL = 0.68
 """How level unread letters stand that stop a document; script and handwriting stand less so."""
 _ALONE = 0.9
 """Share of the marks of a row beside other marks that are in the boxes of its letters."""
+_NARROW = 0.35
+"""Width by height below which a letter is an I, or a stroke."""
 _LARGEST = 3_000_000
 """Pixels of a crop looked at in full; larger ones at the resolution of `ink`."""
 
@@ -209,7 +211,7 @@ class Shapes:
             for parts in letter_rows.rows(mask, self.unit, LEAST_LETTERS):
                 edges = *parts[:, :2].min(axis=0), *parts[:, 2:].max(axis=0)
                 x1, y1, x2, y2 = (int(v / self.unit) for v in edges)
-                if not _is_alone(mask, parts):
+                if not (_are_letters(parts) and _is_alone(mask, parts)):
                     continue
                 place = box[0] + x1, box[1] + y1, box[0] + x2 + 1, box[1] + y2 + 1
                 inside = own[edges[1] : edges[3], edges[0] : edges[2]]
@@ -260,6 +262,13 @@ class Shapes:
         if min(width, height) < 0.8 * MM:
             return "rule" if max(width, height) > 4 * MM else "dust"
         return "dust" if max(width, height) < 2 * MM else ""
+
+
+def _are_letters(parts: NDArray[np.int32]) -> bool:
+    """Whether most parts of a row are as wide as letters: pieces of lines and rings are narrow."""
+    wide = (parts[:, 2] - parts[:, 0]) >= _NARROW * (parts[:, 3] - parts[:, 1])
+    count = int(wide.sum())
+    return count >= 2 and 2 * count >= len(parts)
 
 
 def _is_alone(mask: Mask, parts: NDArray[np.int32]) -> bool:
