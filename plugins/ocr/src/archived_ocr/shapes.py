@@ -29,6 +29,8 @@ LEVEL = 0.68
 """How level unread letters stand that stop a document; script and handwriting stand less so."""
 _ALONE = 0.9
 """Share of the marks of a row beside other marks that are in the boxes of its letters."""
+_BESIDE = 4
+"""Letters in a row beside other marks: three are there in any handwriting and in many a seal."""
 _NARROW = 0.35
 """Width by height below which a letter is an I, or a stroke."""
 _LARGEST = 3_000_000
@@ -208,7 +210,7 @@ class Shapes:
         found = []
         least = max(1.5 * self.marks.threshold, 0.2 * strong)
         for outlined, mask in self._masks(mine & (own >= 0.5 * strong), mine & (own >= least)):
-            for parts in letter_rows.rows(mask, self.unit, LEAST_LETTERS):
+            for parts in letter_rows.rows(mask, self.unit, LEAST_LETTERS if outlined else _BESIDE):
                 edges = *parts[:, :2].min(axis=0), *parts[:, 2:].max(axis=0)
                 x1, y1, x2, y2 = (int(v / self.unit) for v in edges)
                 if not (_are_letters(parts) and _is_alone(mask, parts)):
