@@ -6,6 +6,8 @@ The old set stays in force until the new one is whole; nothing here touches it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from archived.config.files import spelled
@@ -28,6 +30,20 @@ NEEDS_RESTART: tuple[Keys, ...] = (
 
 DIGITS = 12
 """Of a digest, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedConfiguration:
+    """`since` is `None` while the configuration that was read last is the one in force."""
+
+    since: datetime | None = None
+    """When a reload refused it for the first time; later ones do not move it."""
+    why: str = ""
+
+    def again(self, why: str, now: datetime) -> RefusedConfiguration:
+        """A reload refused it, for this reason."""
+        return RefusedConfiguration(self.since or now, why)
+
 
 _NAMED = ("hotfolder", "pipeline", "stage", "target", "lanes")
 

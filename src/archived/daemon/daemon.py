@@ -20,12 +20,12 @@ import structlog
 
 from archived import AGENT
 from archived.config import Settings, changes, reload
+from archived.config.reload import RefusedConfiguration
 from archived.daemon import cards, decisions, removal_retries
 from archived.daemon.checks import StageChecks
 from archived.daemon.health import Health
 from archived.daemon.house import House
 from archived.daemon.live import live
-from archived.daemon.on_disk import OnDisk
 from archived.daemon.pictures import picture
 from archived.daemon.reception import FolderStatus, Reception
 from archived.daemon.serving import no_second_history, only_one
@@ -87,7 +87,7 @@ class Daemon:
         """Lane -> who runs its steps."""
         self.receptions: dict[str, Reception] = {}
         self.checks = StageChecks()
-        self.on_disk = OnDisk()
+        self.refused = RefusedConfiguration()
         """What became of the configuration on disk when a reload read it."""
         self.metrics = Metrics()
         self.health = Health(self)
@@ -405,7 +405,7 @@ class Daemon:
                 entrance = await asyncio.to_thread(door, new.web)
                 runners = await self._start_runners(new)
             except ArchivedError as error:
-                self.on_disk = self.on_disk.refused(str(error), datetime.now(UTC))
+                self.refused = self.refused.again(str(error), datetime.now(UTC))
                 self.metrics.reloaded(ok=False)
                 _log.error(
                     "the new configuration is not used", action="reload-refused", why=str(error)
@@ -415,7 +415,7 @@ class Daemon:
                 told = changes(self.settings, new)
                 self._web.use(entrance)
                 await self._switch(new, runners)
-                self.on_disk = OnDisk()
+                self.refused = RefusedConfiguration()
                 self.metrics.reloaded(ok=True)
                 _log.info("reloaded", action="reloaded", changes=told)
                 return told

@@ -23,7 +23,7 @@ def live(daemon: Daemon) -> Mapping[str, Any]:
         "started": daemon.started,
         "config": str(daemon.settings.path),
         "not_ready": daemon.health.not_ready(),
-        "config_refused": asdict(daemon.on_disk) if daemon.on_disk.since else None,
+        "config_refused": asdict(daemon.refused) if daemon.refused.since else None,
         "metrics": f"{daemon.settings.web.address}/metrics",
         "hotfolders": [_hotfolder(r.status) for r in daemon.receptions.values()],
         "lanes": dict(daemon.scheduler.widths),

@@ -88,7 +88,7 @@ def _store(daemon: Daemon) -> Mapping[str, Labelled]:
 
 
 def _refused(daemon: Daemon) -> Labelled:
-    since = daemon.on_disk.since
+    since = daemon.refused.since
     return {} if since is None else {(): since.timestamp()}
 
 

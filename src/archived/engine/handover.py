@@ -71,13 +71,7 @@ def hand_over(job: Json, account: int) -> HandedOver:
             "document": _link_document(request["document"], folder / INPUT, readable=True),
         }
     open_to(folder, account)
-    handed = HandedOver(told)
-    try:
-        told["secrets"] = _open_secrets(told, handed.descriptors)
-    except BaseException:
-        handed.close()
-        raise
-    return handed
+    return _with_secrets(told)
 
 
 def hand_over_kept(job: Json, account: int | None, folder: Path, given: Path) -> HandedOver:
@@ -94,6 +88,11 @@ def hand_over_kept(job: Json, account: int | None, folder: Path, given: Path) ->
     if account is not None:
         told["owner"] = os.geteuid()
         open_to(folder, account)
+    return _with_secrets(told)
+
+
+def _with_secrets(told: dict[str, Any]) -> HandedOver:
+    """The job with its secrets opened; none stays open when that fails."""
     handed = HandedOver(told)
     try:
         told["secrets"] = _open_secrets(told, handed.descriptors)
