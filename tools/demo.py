@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from archived.testing.samples import sample
-from archived_sign.throwaway import make_throwaway_p12
+from archived_sign.throwaway_key import make_throwaway_p12
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ("decision-g4.tif", "dispatch-colour.pdf", "notice-gray.jpg", "party-resolution.png")
@@ -63,8 +63,13 @@ def drop_slowly(source: Path, folder: Path, pieces: int = 8) -> None:
 
 def ask(config: Path, *words: str) -> Any:
     """What `archivectl --json` answers."""
-    command = [str(Path(sys.executable).with_name("archivectl")), "--config", str(config),
-               "--json", *words]  # fmt: skip
+    command = [
+        str(Path(sys.executable).with_name("archivectl")),
+        "--config",
+        str(config),
+        "--json",
+        *words,
+    ]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
@@ -89,7 +94,7 @@ def wait_until_done(config: Path, daemon: subprocess.Popen[bytes]) -> list[dict[
         while time.monotonic() < ends and daemon.poll() is None:
             documents = ask(config, "documents")["documents"]
             live.update(progress(documents))
-            done = [d for d in documents if d["state"] in {"safe", "held", "refused"}]
+            done = [d for d in documents if d["state"] in {"safe", "held", "rejected"}]
             if len(done) == len(SAMPLES):
                 break
             time.sleep(0.25)
@@ -154,8 +159,9 @@ def main() -> int:
     with (demo / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen(
             [str(Path(sys.executable).with_name("archived")), "run", "--config", str(config)],
-            stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     try:
         wait_for(demo / "run" / "control.sock", daemon)
         for name in SAMPLES:
@@ -176,9 +182,10 @@ def main() -> int:
         status = daemon.wait(timeout=60)
     everything = len(safe) == len(SAMPLES) and all(safe) and status == 0
     console.print(
-        f"[green]all {len(safe)} samples are safe[/]" if everything
+        f"[green]all {len(safe)} samples are safe[/]"
+        if everything
         else f"[red]only {sum(safe)} of {len(SAMPLES)} samples are safe; see {demo}/daemon.log[/]"
-    )  # fmt: skip
+    )
     return 0 if everything else 1
 
 

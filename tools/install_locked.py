@@ -104,9 +104,13 @@ def _pip(python: Sequence[str | Path], *words: str | Path, lock: str, folder: Pa
         again = ["--no-cache-dir"] if attempt == 2 else []
         done = subprocess.run(
             [*map(str, python), "-m", "pip", *map(str, words), *again],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            env=environment, check=False,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            check=False,
+        )
         if done.returncode == 0:
             return
         failure = explained(done.stdout + done.stderr, lock=lock, folder=folder)
@@ -129,10 +133,23 @@ def download(python: Sequence[str | Path], lock: Path, into: Path, version: str)
         folder.mkdir(parents=True)
         platforms = [f"--platform=manylinux_2_{n}_x86_64" for n in range(36, 16, -1)]
         _pip(
-            python, "download", *QUIET, *LOCKED, "--implementation", "cp",
-            "--python-version", version, *platforms, "--platform=manylinux2014_x86_64",
-            "-r", lock, "-d", folder, lock=lock.name, folder=folder,
-        )  # fmt: skip
+            python,
+            "download",
+            *QUIET,
+            *LOCKED,
+            "--implementation",
+            "cp",
+            "--python-version",
+            version,
+            *platforms,
+            "--platform=manylinux2014_x86_64",
+            "-r",
+            lock,
+            "-d",
+            folder,
+            lock=lock.name,
+            folder=folder,
+        )
         (folder / MARK).touch()
     return folder
 
@@ -141,8 +158,11 @@ def check(pip: Sequence[str | Path], lock: str) -> None:
     """Every requirement of what `pip` sees installed is installed too, else `NotInstalled`."""
     done = subprocess.run(
         [*map(str, pip), "--disable-pip-version-check", "check"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         detail = "\n".join(f"  pip: {line}" for line in done.stdout.strip().splitlines()[:10])
         raise NotInstalled(
@@ -164,8 +184,9 @@ def _cleared(folder: Path) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     ours = not folder.is_symlink() and folder.is_dir()
-    if not ours or not ((folder / "pyvenv.cfg").exists() or not any(folder.iterdir())
-                        or (folder / "bin").is_dir()):  # fmt: skip
+    if not ours or not (
+        (folder / "pyvenv.cfg").exists() or not any(folder.iterdir()) or (folder / "bin").is_dir()
+    ):
         raise NotInstalled("not-an-environment", f"{folder} is no Python environment: move it away")
     said = _version_of(folder)
     mine = ".".join(map(str, sys.version_info[:2]))
@@ -228,9 +249,15 @@ def _make(folder: Path, locks: Sequence[Path], projects: Sequence[Path]) -> None
     if projects:
         editable = [word for project in projects for word in ("-e", str(project))]
         _pip(
-            python, "install", *QUIET, "--no-deps", "--no-build-isolation", *editable,
-            lock="the project itself", folder=folder,
-        )  # fmt: skip
+            python,
+            "install",
+            *QUIET,
+            "--no-deps",
+            "--no-build-isolation",
+            *editable,
+            lock="the project itself",
+            folder=folder,
+        )
     check([*python, "-m", "pip"], locks[-1].name)
 
 
@@ -244,8 +271,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="make no environment: only download the wheels into FOLDER, once",
     )
-    options.add_argument("--projects", type=Path, nargs="*", default=[], metavar="FOLDER",
-                         help="folders of projects that are installed editable")  # fmt: skip
+    options.add_argument(
+        "--projects",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FOLDER",
+        help="folders of projects that are installed editable",
+    )
     given = options.parse_args(argv)
     try:
         if given.wheels:
@@ -258,8 +291,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NotInstalled as failure:
         if failure.detail:
             print(failure.detail, file=sys.stderr)
-        print(f"{given.folder} could not be made: {failure}. Then run the same command again.",
-              file=sys.stderr)  # fmt: skip
+        print(
+            f"{given.folder} could not be made: {failure}. Then run the same command again.",
+            file=sys.stderr,
+        )
         return 75
     except KeyboardInterrupt:
         print(f"\n{given.folder} is unfinished; the next call makes it afresh.", file=sys.stderr)

@@ -50,13 +50,32 @@ def testing() -> list[str]:
 def resolved(needs: list[str], python: str, wanted: Path, *more: str) -> dict[str, str]:
     """Distribution -> its lines of a lock, for one version of Python on Linux."""
     command = [
-        sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--generate-hashes", "--no-header",
-        "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--no-progress",
-        "--python-version", python, "--python-platform", "x86_64-manylinux_2_36",
-        "--only-binary", ":all:", *(f"--no-binary={name}" for name in SOURCE_ONLY),
-        "--build-constraints", str(REQUIREMENTS / "build.in"), *more,
-        "-", "--output-file", str(wanted),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--generate-hashes",
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--no-progress",
+        "--python-version",
+        python,
+        "--python-platform",
+        "x86_64-manylinux_2_36",
+        "--only-binary",
+        ":all:",
+        *(f"--no-binary={name}" for name in SOURCE_ONLY),
+        "--build-constraints",
+        str(REQUIREMENTS / "build.in"),
+        *more,
+        "-",
+        "--output-file",
+        str(wanted),
+    ]
     subprocess.run(
         command, input="\n".join(needs), text=True, check=True, stdout=subprocess.DEVNULL
     )

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import clean_root
-from clean_root import SUITES, Bind, NotHere
+from tools.debian import clean_root
+from tools.debian.clean_root import SUITES, Bind, NotHere
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "matrix"
@@ -114,12 +114,15 @@ def copy_checkout(source: Path, into: Path) -> None:
     subprocess.run(
         ["git", "clone", "--quiet", "--no-checkout", "--no-hardlinks", str(source), str(into)],
         check=True,
-    )  # fmt: skip
+    )
     subprocess.run(["git", "-C", str(into), "reset", "--quiet"], check=True, capture_output=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=source, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        cwd=source,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     for name in filter(None, listed.split("\0")):
         if (source / name).is_symlink() or (source / name).exists():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
@@ -162,10 +165,13 @@ def _run_base(suite: str, tasks: Sequence[Sequence[str]], work: Path, *, cached:
             print(f"== ./run {' '.join(task)}", file=output, flush=True)
             began, from_here = time.monotonic(), output.tell()
             status = clean_root.run(
-                root, ["./run", *task], folder=CHECKOUT, output=output,
+                root,
+                ["./run", *task],
+                folder=CHECKOUT,
+                output=output,
                 binds=binds(suite, cached=cached),
                 env={**clean_root.fetching(os.environ), "PIP_CACHE_DIR": PIP_CACHE},
-            )  # fmt: skip
+            )
             output.seek(0, os.SEEK_END)
             text = log.read_bytes()[from_here:].decode(errors="replace")
             step = Step(tuple(task), status, time.monotonic() - began, counts(text))
@@ -198,12 +204,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     own, task = split(words)
     parser = argparse.ArgumentParser(
-        prog="./run matrix", description=(__doc__ or "").splitlines()[0],
+        prog="./run matrix",
+        description=(__doc__ or "").splitlines()[0],
         epilog="after -- a task of ./run and its arguments, instead of demo and test",
-    )  # fmt: skip
+    )
     parser.add_argument("--only", choices=sorted(SUITES), help="one Debian")
-    parser.add_argument("--no-cache", action="store_true",
-                        help="fetch every package again (Debian's and Python's)")  # fmt: skip
+    parser.add_argument(
+        "--no-cache", action="store_true", help="fetch every package again (Debian's and Python's)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the roots where they are")
     given = parser.parse_args(own)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays behind
@@ -213,8 +221,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         clean_root.need()
         CACHE.mkdir(parents=True, exist_ok=True)
         for suite in [given.only] if given.only else SUITES:
-            bases.append(_run_base(suite, [task] if task else USUAL, work,
-                                   cached=not given.no_cache))  # fmt: skip
+            bases.append(
+                _run_base(suite, [task] if task else USUAL, work, cached=not given.no_cache)
+            )
     except NotHere as why:
         print(f"the matrix cannot run on this machine: {why}", flush=True)
         return CANNOT

@@ -20,7 +20,8 @@ from typing import Any
 import pikepdf
 from rich.console import Console
 from rich.table import Table
-from trial import Trial
+
+from tools.trial import Trial
 
 VARIABLE = "ARCHIVED_VERAPDF"
 """Environment: the judge's command, where it is not on PATH."""
@@ -120,8 +121,10 @@ def judge(program: str, files: Sequence[Path], flavour: str = FLAVOUR) -> list[S
             for source, copy in zip(files[start:], copies, strict=False):
                 shutil.copyfile(source, copy)
             answers = _answers(program, flavour, copies)
-        told += [answers.get(copy.name, Sentence(False, "the judge says nothing of it"))
-                 for copy in copies]  # fmt: skip
+        told += [
+            answers.get(copy.name, Sentence(False, "the judge says nothing of it"))
+            for copy in copies
+        ]
     return told
 
 
@@ -175,17 +178,26 @@ def report(found: Sequence[Delivered], program: str | None, console: Console) ->
     """Print what was delivered and what the judge says; 0, 1, or `NOT_JUDGED`."""
     claimed = [one for one in found if one.pdfa]
     others = [one for one in found if not one.pdfa]
-    wrong = [(one, "says PDF/A in its metadata, and the stage does not")
-             for one in others if one.made and one.path and claims(one.path)]  # fmt: skip
-    wrong += [(one, "its bytes are neither in the store nor in the spool")
-              for one in claimed if one.path is None]  # fmt: skip
+    wrong = [
+        (one, "says PDF/A in its metadata, and the stage does not")
+        for one in others
+        if one.made and one.path and claims(one.path)
+    ]
+    wrong += [
+        (one, "its bytes are neither in the store nor in the spool")
+        for one in claimed
+        if one.path is None
+    ]
     judged = 0
     if program is not None:
         present = [one for one in claimed if one.path is not None]
         told = judge(program, [one.path for one in present if one.path is not None])
         judged = sum(sentence.conforms for sentence in told)
-        wrong += [(one, sentence.why) for one, sentence in zip(present, told, strict=True)
-                  if not sentence.conforms]  # fmt: skip
+        wrong += [
+            (one, sentence.why)
+            for one, sentence in zip(present, told, strict=True)
+            if not sentence.conforms
+        ]
     _tables(found, others, console)
     for one, why in wrong:
         console.print(

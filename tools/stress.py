@@ -9,7 +9,6 @@ wrong, and with 3 when all is well but nobody judged.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sqlite3
@@ -21,13 +20,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pdfa_judge
 from rich.console import Console
 from rich.table import Table
-from trial import HOT, Sampler, Trial, TrialError
 
 from archived.model.outcome import CORE_CODES
 from archived.testing import samples
+from archived.testing.daemon import DaemonError
+from tools import pdfa_judge
+from tools.trial import HOT, Sampler, Tables, Trial
 
 NOTES = frozenset({"MANIFEST.json", "documents.json", "texts.json", "README.md"})
 """Lists that describe a corpus; they are not part of it."""
@@ -82,7 +82,7 @@ def ending_of(row: sqlite3.Row) -> Ending:
     if row["document"] is None:
         return Ending(path, f"arrival {state}")
     document, code = row["document"], row["document_code"] or ""
-    if document in {"held", "refused"}:
+    if document in {"held", "rejected"}:
         return Ending(path, "held", code, row["reason"])
     if document != "safe":
         return Ending(path, f"document {document}", code, row["reason"])
@@ -113,8 +113,8 @@ def feed(trial: Trial, folders: Sequence[Path]) -> list[bytes]:
     dropped = []
     for folder in folders:
         for source, below in files_in(folder):
-            trial.check_alive()
-            target = trial.hot / below
+            trial.alive()
+            target = trial.hot() / below
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             dropped.append(os.fsencode(below))
@@ -126,7 +126,7 @@ def wait(trial: Trial, dropped: Sequence[bytes], seconds: float, console: Consol
     deadline = time.monotonic() + seconds
     told = 0.0
     while True:
-        trial.check_alive()
+        trial.alive()
         now = endings(trial, dropped)
         open_ones = sum(not ending.final for ending in now)
         if time.monotonic() - told > 20:
@@ -195,15 +195,15 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tables(given: argparse.Namespace) -> dict[str, dict[str, str]]:
+def tables(given: argparse.Namespace) -> Tables:
     """Shorter waits than in an archive: what fails shall fail today."""
-    timeout = json.dumps(given.timeout)
+    timeout = given.timeout
     return {
-        "intake": {"quiet": '"1 s"', "rescan": '"5 s"', "arrival_deadline": '"30 s"'},
-        "retry": {"first_wait": '"1 s"', "longest_wait": '"5 s"'},
-        "stage.ocr": {"timeout": timeout, "attempts": "2"},
-        "stage.classify": {"timeout": timeout, "attempts": "2"},
-        "stage.sign": {"timeout": timeout, "attempts": "2"},
+        "intake": {"settle_time": "1 s", "rescan": "5 s", "arrival_deadline": "30 s"},
+        "retry": {"first_wait": "1 s", "longest_wait": "5 s"},
+        "stage.ocr": {"timeout": timeout, "attempts": 2},
+        "stage.classify": {"timeout": timeout, "attempts": 2},
+        "stage.sign": {"timeout": timeout, "attempts": 2},
     }
 
 
@@ -232,9 +232,9 @@ def run(given: argparse.Namespace, console: Console) -> int:
         dropped = feed(trial, folders)
         console.print(f"{len(dropped)} files dropped from {', '.join(map(str, folders))}")
         found = wait(trial, dropped, given.deadline, console)
-        lost = round(trial.metric("archived_unaccounted_files"))
+        lost = round(trial.total("archived_unaccounted_files"))
         extra = {bytes(row["path"]) for row in trial.rows(_STATE)} - set(dropped)
-        status = trial.stop()
+        status = trial.end()
     every_file(found, console)
     totals(found, console)
     write_tsv(found, given.tsv)
@@ -272,7 +272,7 @@ def main() -> int:
     given.folder = Path(tempfile.mkdtemp(prefix="archived-stress-", dir=given.work))
     try:
         return run(given, console)
-    except TrialError as error:
+    except DaemonError as error:
         console.print(f"[bold red]FAILED:[/] {error}")
         return 1
     finally:

@@ -6,6 +6,10 @@ imported from anywhere but `api`.
 
 from __future__ import annotations
 
+from typing import Any
+
+from archived.message import Message, sequence, with_parts
+
 
 class ArchivedError(Exception):
     """Base: a sentence, a stable code, a hint that can be acted on, an exit status."""
@@ -20,6 +24,19 @@ class ArchivedError(Exception):
         if code is not None:
             self.code = code
 
+    def as_json(self) -> dict[str, Any]:
+        """Code, sentence and hint for a program, the sentence's parameters beside them."""
+        parameters = self.message.parameters if isinstance(self.message, Message) else {}
+        told: dict[str, Any] = with_parts(
+            {
+                "code": self.code,
+                "message": self.message,
+                "parameters": dict(parameters),
+                "hint": self.hint,
+            }
+        )
+        return told
+
 
 class ConfigError(ArchivedError):
     """The configuration cannot be used. `problems` holds every mistake, in the file's words."""
@@ -28,7 +45,7 @@ class ConfigError(ArchivedError):
     exit_status = 78  # EX_CONFIG of sysexits.h; systemd's RestartPreventExitStatus knows it
 
     def __init__(self, problems: list[str], *, hint: str = "") -> None:
-        super().__init__("\n".join(problems), hint=hint)
+        super().__init__(sequence(problems, "\n"), hint=hint)
         self.problems = problems
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from world import CONTENT, World
-
 from archived.engine.sealing import Sealer
 from archived.model.outcome import Ending, Made, Outcome, PartMade
-from archived.storage.records import DocumentRow
+from archived.storage.rows import DocumentRow
+from tests.fault.hand_driven_archive import CONTENT, World
 
 PARTS = 3
 

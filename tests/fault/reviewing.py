@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from world import DECK, World
-
-from archived.engine import commit
+from archived.engine import decisions
+from archived.engine.decisions import PersonDecision
 from archived.model import review
-from archived.model.document import State
+from archived.model.lifecycle import State
 from archived.model.outcome import Ending, Made, Outcome
 from archived.model.review import Region, Review
 from archived.observe.reviews import of_document
-from archived.storage.records import DocumentRow
+from archived.storage.rows import DocumentFilter, DocumentRow
+from tests.fault.hand_driven_archive import DECK, World
 
 PICTURE = b"\x89PNG\r\n\x1a\n a stamp that nobody read"
 MADE = (
@@ -19,10 +19,14 @@ MADE = (
     Made("mark.png", "mark.png", "image/png", "metadata"),
 )
 ASKED = Review(
-    "unread-content", "Marks were not read.", "Look for a stamp.",
-    (Region(1, (0.5, 0.1, 0.9, 0.2), "unread-marks", 0.25, "mark.png"),
-     Region(2, (0.0, 0.0, 1.0, 1.0), "picture")),
-)  # fmt: skip
+    "unread-content",
+    "Marks were not read.",
+    "Look for a stamp.",
+    (
+        Region(1, (0.5, 0.1, 0.9, 0.2), "unread-marks", 0.25, "mark.png"),
+        Region(2, (0.0, 0.0, 1.0, 1.0), "picture"),
+    ),
+)
 
 
 class Reviewing(World):
@@ -40,9 +44,12 @@ class Reviewing(World):
         (folder / "page.txt").write_text("bí mật của ai đó")
         (folder / "mark.png").write_bytes(PICTURE)
         return Outcome(
-            Ending.FINISHED, made=MADE, main=0, facts={"pages": 2},
+            Ending.FINISHED,
+            made=MADE,
+            main=0,
+            facts={"pages": 2},
             reviews=(ASKED,) if self.asks else (),
-        )  # fmt: skip
+        )
 
     def shown(self, document: str) -> str:
         """What a decision about the document must name."""
@@ -52,18 +59,27 @@ class Reviewing(World):
 
     def look_and_release(self) -> None:
         """A person looks at everything that waits for that, and lets it go on."""
-        for row in self.catalog.documents(states=[State.HELD], reviewed=True):
-            commit.release(
-                self.catalog, DECK, row.id, "lan", "no secret", self.now(), skip=True,
-                shown=self.shown(row.id),
-            )  # fmt: skip
+        for row in self.catalog.documents(DocumentFilter(states=[State.HELD], reviewed=True)):
+            decisions.release(
+                self.catalog,
+                DECK,
+                row.id,
+                PersonDecision("lan", "no secret", self.now(), shown=self.shown(row.id)),
+                skip=True,
+            )
 
     def retry_once(self) -> None:
         """A person has the stage run again, if nobody did before."""
-        for row in self.catalog.documents(states=[State.HELD], reviewed=True):
+        for row in self.catalog.documents(DocumentFilter(states=[State.HELD], reviewed=True)):
             kinds = {entry.kind for entry in self.catalog.ledger_of(row.id)}
             if "document-retried" not in kinds:
-                commit.release(self.catalog, DECK, row.id, "lan", "again", self.now(), skip=False)
+                decisions.release(
+                    self.catalog,
+                    DECK,
+                    row.id,
+                    PersonDecision("lan", "again", self.now()),
+                    skip=False,
+                )
 
 
 def digest(step: str, asked: Review, sha512: str) -> str:

@@ -12,9 +12,10 @@ import random
 from pathlib import Path
 
 import pytest
-from left_out import Scenario, losses, places
-from test_power_cut import drop, in_order, life
-from world import World
+
+from tests.fault.document_life import drop, in_order, life
+from tests.fault.hand_driven_archive import World
+from tests.fault.storage.left_out import Scenario, losses, places
 
 pytestmark = pytest.mark.fault
 
@@ -28,6 +29,10 @@ _ROUNDS = 8
 def lived(folder: Path, ended: bool) -> None:
     """The machine is back: start, take in, work. A document that never ends is no loop here."""
     world = World(folder)
+    if ended:
+        head = world.store.head.read()
+        assert head is not None, "a seal has returned: how far the ledger went is in the store"
+        assert [each.document for each in head.newest] == [d.id for d in world.catalog.documents()]
     world.restart()
     world.sweep()
     for _ in range(_ROUNDS):
@@ -41,25 +46,29 @@ ONE_NAME = "a folder has one name: what makes its new one durable takes the old 
 LEFTOVER = "only of use after a crash between the two calls of an earlier one; see `atomic`'s test"
 CLEARED = "what comes back lies where a start clears"
 HARMLESS = {
-    f"spool.take_in: {PUBLISHED}(staged, self.folder(document)) > fsync_folder(staged.parent)":
-        ONE_NAME,
+    f"spool.take_in: {PUBLISHED}(staged, self.folder(document)) > "
+    "fsync_folder(staged.parent)": ONE_NAME,
     f"spool.keep: {PUBLISHED}(staged, final) > fsync_folder(staged.parent)": ONE_NAME,
     f"store.seal: {PUBLISHED}(body, final) > fsync_folder(staged.parent)": ONE_NAME,
     f"store.seal: {PUBLISHED}(body, final) > make_folder(final.parent) > "
     "fsync_folder(path.parent)": LEFTOVER,
     f"spool.keep: {PUBLISHED}(staged, final) > make_folder(final.parent) > "
     "fsync_folder(path.parent)": LEFTOVER,
-    "spool.drop: atomic.fsync_folder(self.documents)":
-        "the folder of a sealed document that comes back is dropped at the next start",
-    "uncleared.clear: atomic.remove_tree(tree, seconds=seconds) > fsync_folder(folder.parent)":
-        CLEARED,
-    "removal._remove: atomic.move_file(source.here, taken) > fsync_folder(path.parent)":
-        "the source comes back under its own name, and is found to be in custody already",
-    "removal._judge: atomic.remove_file(taken.here) > fsync_folder(path.parent)":
-        "a source that comes back under either name is removed again",
-    "store.seal: atomic.fsync_folder(self._staging)":
-        "the document is sealed again into the same folders; the store's own test needs it",
-}  # fmt: skip
+    "spool.drop: atomic.fsync_folder(self.documents)": (
+        "the folder of a sealed document that comes back is dropped at the next start"
+    ),
+    "uncleared.clear: atomic.remove_tree(tree, seconds=seconds) > "
+    "fsync_folder(folder.parent)": CLEARED,
+    "source_removal._remove: atomic.move_file(source.here, taken) > fsync_folder(path.parent)": (
+        "the source comes back under its own name, and is found to be in custody already"
+    ),
+    "source_removal._judge: atomic.remove_file(taken.here) > fsync_folder(path.parent)": (
+        "a source that comes back under either name is removed again"
+    ),
+    "store.seal: atomic.fsync_folder(self._staging)": (
+        "the document is sealed again into the same folders; the store's own test needs it"
+    ),
+}
 """The fsyncs that a life could do without: where -> why nothing is lost by it."""
 
 LIFE = Scenario(drop, life, lived, HARMLESS)
@@ -81,8 +90,9 @@ def test_every_fsync_of_a_documents_life_is_needed_or_known_to_be_harmless(
         mine = random.Random(SEED + shard).sample([p for p in mine if p not in LIFE.harmless], 2)
     limit, tries = (16, 60) if ALL else (6, 24)
     harmless = {
-        place for place in mine
+        place
+        for place in mine
         if next(losses(LIFE, tmp_path / "world", place, limit=limit, tries=tries, seed=SEED), None)
         is None
-    }  # fmt: skip
+    }
     assert sorted(harmless) == sorted(LIFE.harmless.keys() & set(mine))

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from world import CONTENT, World
 
 from archived.engine.sealing import Sealer
 from archived.errors import StoreError
 from archived.model.outcome import Outcome
 from archived.storage import atomic
+from tests.fault.hand_driven_archive import CONTENT, World
 
 pytestmark = pytest.mark.fault
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")

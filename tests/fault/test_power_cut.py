@@ -11,47 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dividing import Dividing
-from ocfl_judge import judge
-from power import cut
-from reviewing import Reviewing
-from world import CONTENT, DECK, LIMITS, World
 
-from archived.model.document import State
+from archived.model.lifecycle import State
 from archived.storage.catalog import Catalog
 from archived.storage.recovery import recover
 from archived.testing.invariants import problems
+from tests.fault.dividing import Dividing
+from tests.fault.document_life import drop, in_order, life
+from tests.fault.hand_driven_archive import DECK, LIMITS, World
+from tests.fault.reviewing import Reviewing
+from tests.fault.storage.ocfl_judge import judge
+from tests.fault.storage.power import cut
 
 pytestmark = pytest.mark.fault
-
-
-def life(root: Path) -> None:
-    """A daemon's whole life: start, take in, work, until nothing is left to do."""
-    world = World(root)
-    world.restart()
-    world.sweep()
-    world.work()
-    world.catalog.close()
-
-
-def drop(root: Path) -> None:
-    World(root).catalog.close()
-    (root / "hot" / "page.pdf").write_bytes(CONTENT)
-
-
-def in_order(root: Path) -> None:
-    """One document, sealed once, with the very bytes; the hot folder is empty."""
-    assert problems(root / "state", root / "store") == []
-    assert list((root / "hot").iterdir()) == []
-    catalog = Catalog.open_to_read(root / "state" / "catalog.db")
-    (row,) = catalog.documents()
-    assert row.state is State.SEALED
-    world = World(root)
-    bytes_now = world.find_bytes(row.id)
-    assert bytes_now is not None
-    assert bytes_now.read_bytes() == CONTENT
-    assert not list((root / "state" / "spool" / "incoming").iterdir())
-    assert not list((root / "state" / "work").iterdir())
 
 
 def at_every_call(

@@ -10,19 +10,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from world import CONTENT, STAGES, World
 
-from archived.engine.marked import kill_marked
-from archived.engine.queue import Queue
-from archived.engine.server import MARK
+from archived.engine.lane_assignment import Queue
+from archived.engine.processes import kill_marked
+from archived.engine.worker.forkserver_client import MARK
 from archived.errors import CatalogError
-from archived.intake.desk import Desk, FolderCard
-from archived.intake.item import Route
-from archived.intake.scan import FolderOffline
+from archived.ingest.hotfolder import HotFolderIngest, HotFolderSpec
+from archived.ingest.scanner import FolderOffline
+from archived.ingest.submission import Route
 from archived.model.outcome import Ending, Outcome
 from archived.storage import atomic
 from archived.storage.catalog import Catalog
 from archived.testing.invariants import problems
+from tests.fault.hand_driven_archive import CONTENT, STAGES, World
 
 pytestmark = pytest.mark.fault
 
@@ -142,20 +142,23 @@ def test_an_empty_catalog_beside_sealed_objects_is_refused(world: World, tmp_pat
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 def test_what_lies_where_a_share_was_mounted_withdraws_nothing(world: World) -> None:
     route = Route("scans", "paper", STAGES, 1, "cpu")
-    desk = Desk(
-        FolderCard("scans", world.hot, route, quiet=60.0), world.catalog, world.spool, world
+    ingest = HotFolderIngest(
+        HotFolderSpec("scans", world.hot, route, settle_time=60.0),
+        world.catalog,
+        world.spool,
+        world,
     )
     subprocess.run(["mount", "-t", "tmpfs", "none", world.hot], check=True)
     try:
         (world.hot / "on the share.pdf").write_bytes(CONTENT)
-        desk.sweep()
+        ingest.sweep()
     finally:
         subprocess.run(["umount", world.hot], check=True)
 
     assert [path.name for path in world.hot.iterdir()] == ["page.pdf"]  # below the mount
     for _ in range(2):
         with pytest.raises(FolderOffline, match="mount it again"):
-            desk.sweep()
+            ingest.sweep()
     (arrival,) = world.catalog.arrivals()
     assert (arrival.name, arrival.state, arrival.present) == ("on the share.pdf", "seen", True)
 

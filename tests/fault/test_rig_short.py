@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
+from tools.fault import run as rig
+from tools.fault.machine import Skipped
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize(
     ("fault", "rounds"),
     [("power-ext4", 2), ("calls", 3), ("full-bytes", 1), ("catalog", 3)],
 )
-def test_nothing_is_lost_and_nothing_doubled_when(
-    fault: str, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    rig = importlib.import_module("fault")
-    machine = importlib.import_module("fault_machine")
+def test_nothing_is_lost_and_nothing_doubled_when(fault: str, rounds: int, tmp_path: Path) -> None:
     try:
         found = rig.run(tmp_path / "rig", only=fault, rounds=rounds, seed=20260302)
-    except machine.Skipped as why:
+    except Skipped as why:
         if os.environ.get("CI", "").lower() in {"1", "true"}:
             pytest.fail(f"{fault}: {why}")
         pytest.skip(f"{fault}: {why}")

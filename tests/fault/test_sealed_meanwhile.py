@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from world import CONTENT, World
 
-from archived.model.document import State
+from archived.model.lifecycle import State
+from tests.fault.hand_driven_archive import CONTENT, World
 
 pytestmark = pytest.mark.fault
 

@@ -83,8 +83,10 @@ def main() -> None:
             if field.value is not None:
                 sure[which][round(field.confidence, 2)][said in ("right", "near")] += 1
             if given.wrong and said not in ("right", "absent"):
-                print(f"{document['file'][:28]:28} {name:12} {said:8} {truth!r}\n{'':50}"
-                      f" {field.value!r} {field.why}")  # fmt: skip
+                print(
+                    f"{document['file'][:28]:28} {name:12} {said:8} {truth!r}\n{'':50}"
+                    f" {field.value!r} {field.why}"
+                )
     for which, rows in sorted(table.items()):
         print(f"\n{which}: {sum(rows['number'].values())} labelled documents")
         print(f"{'field':13} present right near wrong lost | absent: kept invented | precision")

@@ -16,9 +16,10 @@ from archived_classify.extraction import classify
 from archived_classify.profile import load
 from archived_classify.reading import FIELDS
 
-CORPUS = Path(
-    os.environ.get("ARCHIVED_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data")
-) / "vn"  # fmt: skip
+CORPUS = (
+    Path(os.environ.get("ARCHIVED_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
+    / "vn"
+)
 FILES = ("04.pdf", "09.pdf", "Quyết định-2858-QĐ-UBND.pdf", "vht534.signed_20250510_124908.pdf")
 ONLY_IN_SIGNATURES = {"number", "code", "issued_date"}
 """What these documents may keep from us: filled in as a signature's picture, not as text."""

@@ -63,8 +63,12 @@ def test_a_narrow_table_cell_far_from_a_stamps_place_does_not_count() -> None:
 
 def test_a_declared_level_that_nobody_knows_counts_as_none() -> None:
     assert [rank_of_declared(d, PROFILES) for d in ("", "thường", "mat", "Tối mật", "xyz")] == [
-        0, 0, 1, 2, 0,
-    ]  # fmt: skip
+        0,
+        0,
+        1,
+        2,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(

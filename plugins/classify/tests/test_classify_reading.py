@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from archived_classify import Options
@@ -83,7 +85,7 @@ def values(text: str) -> dict[str, str | None]:
     return {"profile": reading.profile, **{k: f.value for k, f in reading.found.items()}}
 
 
-EXPECTED = {
+EXPECTED: dict[str, tuple[str, dict[str, Any]]] = {
     "a state decision with merged columns": (
         STATE,
         {

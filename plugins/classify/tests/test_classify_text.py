@@ -14,12 +14,33 @@ from archived_classify.text import Page, fold, nfc
 
 PROFILES = load(Options().profiles)
 
-PIECES = st.sampled_from([
-    "Số: 12/QĐÐ-UBND ", "Hà Nội, ngày 05 tháng 3 năm 2024", "QUYẾT ĐỊNH", "QUYÉT ĐÐỊNH", "MẬT",
-    "\n", "\f", " ", "ỦY BAN NHÂN DÂN ", "CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM", "Về việc đÐo",
-    "Nơi nhận:", "KT. CHỦ TỊCH", "PHÓ CHỦ TỊCH", "Nguyễn Văn Ân", "Số 64-CV/TW", "V/v ",
-    "ĐẢNG CỘNG SẢN VIỆT NAM", "Kính gửi:", "-", "*", "\r\n", "LIÊN ĐOÀN LAO ĐỘNG - ",
-])  # fmt: skip
+PIECES = st.sampled_from(
+    [
+        "Số: 12/QĐÐ-UBND ",
+        "Hà Nội, ngày 05 tháng 3 năm 2024",
+        "QUYẾT ĐỊNH",
+        "QUYÉT ĐÐỊNH",
+        "MẬT",
+        "\n",
+        "\f",
+        " ",
+        "ỦY BAN NHÂN DÂN ",
+        "CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM",
+        "Về việc đÐo",
+        "Nơi nhận:",
+        "KT. CHỦ TỊCH",
+        "PHÓ CHỦ TỊCH",
+        "Nguyễn Văn Ân",
+        "Số 64-CV/TW",
+        "V/v ",
+        "ĐẢNG CỘNG SẢN VIỆT NAM",
+        "Kính gửi:",
+        "-",
+        "*",
+        "\r\n",
+        "LIÊN ĐOÀN LAO ĐỘNG - ",
+    ]
+)
 HEADS = st.lists(st.one_of(PIECES, st.text(max_size=6)), max_size=40).map("".join)
 
 

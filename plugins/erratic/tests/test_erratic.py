@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from archived.api import Artifact, Context, Document, Postpone, Refuse, Result, Role
 from archived.testing import StageContract
-from archived_erratic import Erratic, faults
+from archived_erratic import Erratic, injections
 from archived_erratic.options import ErraticConfig, Fault, WrongOutput
 
 SCAN = Artifact(Path("scan.tif"), "0001.tif", "image/tiff", Role.ORIGINAL)
@@ -111,8 +111,8 @@ def test_without_leave_it_does_nothing_but_wait(tmp_path):
 
 
 def test_every_fault_and_every_wrong_output_is_there():
-    assert {*faults._FAULTS, "none"} == set(get_args(Fault))
-    assert set(faults._OUTPUTS) == set(get_args(WrongOutput))
+    assert {*injections._FAULTS, "none"} == set(get_args(Fault))
+    assert set(injections._OUTPUTS) == set(get_args(WrongOutput))
 
 
 def test_none_harms_nothing(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from archived.testing import StageBroke
+from archived.testing import StageFailed
 from archived_erratic import Erratic
 
 
@@ -33,33 +33,33 @@ def drill(run_stage, sample):
     [("fail", "stage-error"), ("crash", "crashed"), ("eat-memory", "out-of-memory")],
 )
 def test_what_breaks_is_named_by_its_code(fault, code, drill):
-    with pytest.raises(StageBroke) as broke:
+    with pytest.raises(StageFailed) as failed:
         drill(fault)
 
-    assert broke.value.code == code
+    assert failed.value.code == code
 
 
 def test_a_stage_that_vanishes_is_the_stages_fault(drill):
-    with pytest.raises(StageBroke):
+    with pytest.raises(StageFailed):
         drill("vanish")
 
 
 @pytest.mark.parametrize("fault", ["hang", "slow"])
 def test_what_takes_too_long_is_stopped(fault, drill):
-    with pytest.raises(StageBroke) as broke:
+    with pytest.raises(StageFailed) as failed:
         drill(fault, timeout="500 ms", duration="10 min")
 
-    assert broke.value.code == "timed-out"
+    assert failed.value.code == "timed-out"
 
 
 @pytest.mark.parametrize(
     "output", ["outside-folder", "missing-file", "symlink", "wrong-media-type", "original"]
 )
 def test_wrong_output_is_not_taken(output, drill):
-    with pytest.raises(StageBroke) as broke:
+    with pytest.raises(StageFailed) as failed:
         drill("wrong-output", output=output)
 
-    assert broke.value.code == "bad-output"
+    assert failed.value.code == "bad-output"
 
 
 @pytest.mark.parametrize("code", ["erratic-review", "unread-content"])
@@ -75,14 +75,14 @@ def test_a_review_is_an_ending_of_its_own_with_a_picture_for_each_region(code, d
 
 
 def test_more_regions_than_a_person_can_look_at_are_not_taken(drill):
-    with pytest.raises(StageBroke, match="2000") as broke:
+    with pytest.raises(StageFailed, match="2000") as failed:
         drill("review", regions=2001, timeout="5 min")
 
-    assert broke.value.code == "bad-output"
+    assert failed.value.code == "bad-output"
 
 
 def test_facts_that_are_not_json_are_not_taken(drill):
-    with pytest.raises(StageBroke):
+    with pytest.raises(StageFailed):
         drill("wrong-output", output="facts-not-json")
 
 

@@ -1,9 +1,10 @@
 """The engine, made once for the tests of a file."""
 
 import pytest
-from ocr_scans import TESSDATA
 
 from archived_ocr.reading import Reader
+
+from .ocr_scans import TESSDATA
 
 
 @pytest.fixture(scope="module")

@@ -50,17 +50,29 @@ def scan_pdf(path, image=None, box=(0, 0, 420, 595), rotate=0, form=False, crop=
     (image or sheet()).save(data, "JPEG", quality=90)
     with pikepdf.Pdf.new() as pdf:
         left, bottom, right, top = crop or box
-        picture = pikepdf.Stream(pdf, data.getvalue(), Type=pikepdf.Name.XObject,
-                                 Subtype=pikepdf.Name.Image, Width=A5[0], Height=A5[1],
-                                 ColorSpace=pikepdf.Name.DeviceGray, BitsPerComponent=8,
-                                 Filter=pikepdf.Name.DCTDecode)  # fmt: skip
+        picture = pikepdf.Stream(
+            pdf,
+            data.getvalue(),
+            Type=pikepdf.Name.XObject,
+            Subtype=pikepdf.Name.Image,
+            Width=A5[0],
+            Height=A5[1],
+            ColorSpace=pikepdf.Name.DeviceGray,
+            BitsPerComponent=8,
+            Filter=pikepdf.Name.DCTDecode,
+        )
         place = b"%f 0 0 %f %f %f cm" % (right - left, top - bottom, left, bottom)
         resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(I=picture))
         content = b"q %s /I Do Q" % place
         if form:
-            inner = pikepdf.Stream(pdf, b"/I Do", Type=pikepdf.Name.XObject,
-                                   Subtype=pikepdf.Name.Form, BBox=[0, 0, 1, 1],
-                                   Resources=resources)  # fmt: skip
+            inner = pikepdf.Stream(
+                pdf,
+                b"/I Do",
+                Type=pikepdf.Name.XObject,
+                Subtype=pikepdf.Name.Form,
+                BBox=[0, 0, 1, 1],
+                Resources=resources,
+            )
             resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(I=inner))
         page = pdf.add_blank_page(page_size=(420, 595))
         page.obj.MediaBox = list(box)
@@ -82,7 +94,7 @@ def printed_over(path, text, size=9, at=(60, 540), mode=None):
     over.set_font("T", size=size)
     if mode is not None:
         over.text_mode = mode
-    over.text(*at, text)
+    over.text(at[0], at[1], text)
     with (
         pikepdf.open(path, allow_overwriting_input=True) as pdf,
         pikepdf.open(io.BytesIO(over.output())) as layer,

@@ -70,8 +70,10 @@ def test_a_scan_becomes_a_searchable_pdfa_with_a_text_beside_it(run_stage, sampl
 
     main = done.replace_main
     assert (main.name, main.media_type, main.role) == (
-        "document.pdf", "application/pdf", Role.ACCESS,
-    )  # fmt: skip
+        "document.pdf",
+        "application/pdf",
+        Role.ACCESS,
+    )
     assert pdfa.validate_written(main.path, "2b").passed
     text = text_of(done)
     assert "PHIẾU NHẬN SỐ" in text
@@ -370,9 +372,13 @@ def test_without_the_decoder_what_has_jbig2_in_it_waits_and_nothing_else(tmp_pat
         pdf.save(packed)
     asked = [[str(name) for name in names] for names in ([scan], [packed], [other, scan], [other])]
     told = subprocess.run(
-        [sys.executable, "-c", ALONE, json.dumps(asked)], env={"PATH": str(tmp_path / "empty")},
-        capture_output=True, text=True, check=True, timeout=240,
-    )  # fmt: skip
+        [sys.executable, "-c", ALONE, json.dumps(asked)],
+        env={"PATH": str(tmp_path / "empty")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=240,
+    )
     waits = [
         "program-missing",
         "the program 'jbig2dec' cannot be started: No such file or directory",

@@ -11,12 +11,13 @@ import pikepdf
 import pypdfium2 as pdfium
 import pytest
 import tesserocr
-from ocr_scans import A5, LINES, printed_over, scan_pdf, sheet, text_of
 from pikepdf import pdfa
 from PIL import Image
 from pypdfium2 import raw
 
 from archived_ocr import Ocr
+
+from .ocr_scans import A5, LINES, printed_over, scan_pdf, sheet, text_of
 
 TESSDATA = "/usr/share/tesseract-ocr/5/tessdata"
 
@@ -70,8 +71,12 @@ def test_the_text_layer_lies_where_the_words_are(run_stage, tmp_path, how):
 
 @pytest.mark.parametrize("way", [2, 4, 5, 7])
 def test_a_mirrored_jpeg_is_shown_upright_and_keeps_its_bytes(run_stage, tmp_path, way):
-    undo = {2: Image.Transpose.FLIP_LEFT_RIGHT, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-            5: Image.Transpose.TRANSPOSE, 7: Image.Transpose.TRANSVERSE}[way]  # fmt: skip
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        7: Image.Transpose.TRANSVERSE,
+    }[way]
     stored = sheet(lines=LINES * 3).transpose(undo)
     exif = Image.Exif()
     exif[0x0112] = way
@@ -91,7 +96,7 @@ def test_a_16_bit_tiff_whose_zero_is_white_is_shown_black_on_white(run_stage, tm
     path = tmp_path / "w.tif"
     Image.fromarray(np.uint16(65535) - pixels).save(path, dpi=(200, 200), tiffinfo={262: 0})
     with Image.open(path) as check:
-        assert check.tag_v2[262] == 0
+        assert check.tag_v2[262] == 0  # type: ignore[attr-defined]  # a TIFF's
     done = run_stage(Ocr, path)
 
     assert "TUYỆT MẬT" in text_of(done)
@@ -160,12 +165,19 @@ def test_what_leads_to_the_pages_of_a_scan_stays_in_the_copy(run_stage, tmp_path
 def test_a_hidden_note_that_pdfa_forbids_is_told_with_its_text(run_stage, tmp_path):
     path = scan_pdf(tmp_path / "n.pdf")
     with pikepdf.open(path, allow_overwriting_input=True) as pdf:
-        pdf.pages[0].obj.Annots = pikepdf.Array([
-            pdf.make_indirect(pikepdf.Dictionary(
-                Type=pikepdf.Name.Annot, Subtype=pikepdf.Name.Text, F=2, Rect=[300, 500, 320, 520],
-                Contents=pikepdf.String("xem hộp 14"),
-            ))
-        ])  # fmt: skip
+        pdf.pages[0].obj.Annots = pikepdf.Array(
+            [
+                pdf.make_indirect(
+                    pikepdf.Dictionary(
+                        Type=pikepdf.Name.Annot,
+                        Subtype=pikepdf.Name.Text,
+                        F=2,
+                        Rect=[300, 500, 320, 520],
+                        Contents=pikepdf.String("xem hộp 14"),
+                    )
+                )
+            ]
+        )
         pdf.save(path)
     done = run_stage(Ocr, path)
 
@@ -222,10 +234,17 @@ def test_a_scan_whose_pictures_cannot_be_judged_is_searchable_and_says_why(
     path = tmp_path / "jpx.pdf"
     with pikepdf.Pdf.new() as pdf:
         page = pdf.add_blank_page(page_size=(420, 595))
-        picture = pikepdf.Stream(pdf, data.getvalue(), Type=pikepdf.Name.XObject,
-                                 Subtype=pikepdf.Name.Image, Width=A5[0], Height=A5[1],
-                                 ColorSpace=pikepdf.Name.DeviceGray, BitsPerComponent=8,
-                                 Filter=pikepdf.Name.JPXDecode)  # fmt: skip
+        picture = pikepdf.Stream(
+            pdf,
+            data.getvalue(),
+            Type=pikepdf.Name.XObject,
+            Subtype=pikepdf.Name.Image,
+            Width=A5[0],
+            Height=A5[1],
+            ColorSpace=pikepdf.Name.DeviceGray,
+            BitsPerComponent=8,
+            Filter=pikepdf.Name.JPXDecode,
+        )
         if own_space:  # that of the JPEG 2000 data
             del picture.ColorSpace
         page.obj.Resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(I=picture))

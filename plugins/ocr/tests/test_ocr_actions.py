@@ -4,11 +4,12 @@ import io
 
 import pikepdf
 import pytest
-from ocr_scans import scan_pdf, sheet
 from pikepdf import Array, Dictionary, Name, String
 
 from archived.api import Refuse
 from archived_ocr import Ocr, pdf_actions
+
+from .ocr_scans import scan_pdf, sheet
 
 UNC = r"\\203.0.113.5\share\x.pdf"
 
@@ -61,7 +62,7 @@ FORBIDDEN = {
     "an address without a machine": (action("URI", URI=String(r"http:\\203.0.113.5")), "URI"),
     "a scheme that starts programs": (action("URI", URI=String("ms-msdt:/id")), "URI"),
     "an unknown one": (action("Fly", Type=Name.Action), "Fly"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
@@ -132,9 +133,16 @@ def test_what_plays_and_what_lies_on_another_machine_is_removed(pdf, tmp_path):
     pdf.Root.Extra = stream
     removed, after = cleaned(pdf, tmp_path)
     assert removed == {
-        "3D": 1, "JavaScript": 1, "Movie": 1, "RichMedia": 1, "Screen": 1, "Sound": 1, "URI": 1,
-        "XFA": 1, "file elsewhere": 1,
-    }  # fmt: skip
+        "3D": 1,
+        "JavaScript": 1,
+        "Movie": 1,
+        "RichMedia": 1,
+        "Screen": 1,
+        "Sound": 1,
+        "URI": 1,
+        "XFA": 1,
+        "file elsewhere": 1,
+    }
     with after:
         assert len(after.pages[0].obj.Annots) == 0
         assert str(after.Root.Attached.F).endswith("a.docx"), "the name of a file inside"
@@ -162,9 +170,11 @@ def with_link(path, of, target):
 
 
 def test_the_copy_of_a_scan_does_nothing_by_itself(run_stage, tmp_path):
-    scan = with_link(scan_pdf(tmp_path / "scan.pdf", sheet()),
-                     action("GoToR", F=String(UNC), D=Array([0, Name.Fit])),
-                     tmp_path / "in.pdf")  # fmt: skip
+    scan = with_link(
+        scan_pdf(tmp_path / "scan.pdf", sheet()),
+        action("GoToR", F=String(UNC), D=Array([0, Name.Fit])),
+        tmp_path / "in.pdf",
+    )
     done = run_stage(Ocr, scan)
     assert pdf_actions.of(done.replace_main.path) == {}
     assert "actions-removed" in done.facts["flags"]
@@ -176,10 +186,17 @@ def form(tmp_path):
     """It stays as it came, for a copy would lose what is filled in; and it sends it away."""
     scan = scan_pdf(tmp_path / "scan.pdf", sheet())
     with pikepdf.open(scan) as pdf:
-        field = pdf.make_indirect(Dictionary(
-            Type=Name.Annot, Subtype=Name.Widget, FT=Name.Tx, T=String("ten"), V=String("An"),
-            Rect=[20, 20, 120, 40], A=action("SubmitForm", F=String("http://203.0.113.5/")),
-        ))  # fmt: skip
+        field = pdf.make_indirect(
+            Dictionary(
+                Type=Name.Annot,
+                Subtype=Name.Widget,
+                FT=Name.Tx,
+                T=String("ten"),
+                V=String("An"),
+                Rect=[20, 20, 120, 40],
+                A=action("SubmitForm", F=String("http://203.0.113.5/")),
+            )
+        )
         pdf.pages[0].obj.Annots = pdf.make_indirect(Array([field]))
         pdf.Root.AcroForm = Dictionary(Fields=Array([field]))
         pdf.save(tmp_path / "form.pdf")
@@ -205,3 +222,114 @@ def test_a_person_may_be_asked_first(run_stage, tmp_path):
     assert "1 SubmitForm" in told.value.message
     plain = scan_pdf(tmp_path / "plain.pdf", sheet())
     assert run_stage(Ocr, plain, actions="hold").facts["pdfa"] == "2b"
+
+
+def a_stream(pdf, **more):
+    """A stream whose dictionary is read as one: PDFium and MuPDF do that."""
+    made = pdf.make_stream(b"x")
+    for key, value in more.items():
+        made.stream_dict[f"/{key}"] = value
+    return made
+
+
+def navigation(pdf):
+    pdf.pages[0].obj.PresSteps = pdf.make_indirect(
+        Dictionary(Type=Name.NavNode, NA=action("Launch", F=String("calc.exe")))
+    )
+
+
+def action_in_a_stream(pdf):
+    stream = a_stream(pdf, S=Name.Launch, F=String("calc.exe"))
+    pdf.pages[0].obj.Annots.append(link(pdf, stream))
+
+
+def opening_in_a_stream(pdf):
+    pdf.Root.OpenAction = a_stream(pdf, S=Name.JavaScript, JS=String("app.alert(1)"))
+
+
+def triggers_in_a_stream(pdf):
+    pdf.Root.AA = a_stream(pdf, WC=action("JavaScript", JS=String("1")))
+
+
+def scripts_in_a_stream(pdf):
+    names = Array([String("a"), action("JavaScript", JS=String("1"))])
+    pdf.Root.Names = Dictionary(JavaScript=a_stream(pdf, Names=names))
+
+
+def film_in_a_stream(pdf):
+    film = a_stream(pdf, Subtype=Name.Screen, Rect=Array([0, 0, 9, 9]))
+    pdf.pages[0].obj.Annots.append(film)
+
+
+def form_in_a_text(pdf):
+    pdf.Root.AcroForm = Dictionary(Fields=Array(), XFA=String("<x/>"))
+
+
+def unknown_key(pdf):
+    pdf.pages[0].obj.Annots.append(
+        Dictionary(Type=Name.Annot, Subtype=Name.Link, Mx=action("Launch", F=String(UNC)))
+    )
+
+
+def certificate_address(pdf):
+    pdf.Root.SV = Dictionary(Cert=Dictionary(URL=String(UNC)))
+
+
+PLACES = {
+    navigation: "Launch",
+    action_in_a_stream: "Launch",
+    opening_in_a_stream: "JavaScript",
+    triggers_in_a_stream: "JavaScript",
+    scripts_in_a_stream: "JavaScript",
+    film_in_a_stream: "Screen",
+    form_in_a_text: "XFA",
+    unknown_key: "Launch",
+    certificate_address: "URI",
+}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+def test_an_action_is_found_in_places_that_readers_look_at_and_few_writers_use(
+    pdf, tmp_path, place
+):
+    place(pdf)
+    removed, after = cleaned(pdf, tmp_path)
+    assert PLACES[place] in removed
+    with after:
+        after.save(tmp_path / "plain.pdf", qdf=True)
+    plain = (tmp_path / "plain.pdf").read_bytes()
+    for left in (b"/Launch", b"/JavaScript", b"/Screen", b"/XFA", b"203.0.113.5"):
+        assert left not in plain
+
+
+SPELLINGS = {
+    "two marks of byte order": b"\xfe\xff\xfe\xff" + UNC.encode("utf-16-be"),
+    "a mark of direction": b"\xef\xbb\xbf" + f"\u200f{UNC}".encode(),
+    "a NUL in front": b"\0" + UNC.encode(),
+    "UTF-16 that does not say so": UNC.encode("utf-16-be"),
+    "little-endian": b"\xff\xfe" + UNC.encode("utf-16-le"),
+    "slashes of both kinds": b"/" + UNC[1:].encode(),
+    "a path of the kernel": rb"\??\UNC\203.0.113.5\share\x.pdf",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_share_is_found_however_its_name_is_written(pdf, tmp_path, spelling):
+    name = String(SPELLINGS[spelling])
+    pdf.Root.Extra = a_stream(pdf, Ref=Dictionary(F=name))
+    removed, after = cleaned(pdf, tmp_path)
+    assert removed == {"file elsewhere": 1}
+    with after:
+        assert "/F" not in after.Root.Extra.Ref
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_share_is_no_name_of_a_file_that_says_it_is_inside(pdf, tmp_path, inside):
+    """A reader that does not find it inside looks where its name says."""
+    kept = Dictionary(F=pdf.make_stream(b"a")) if inside else Dictionary()
+    pdf.Root.Attached = Dictionary(Type=Name.Filespec, F=String(UNC), UF=String(UNC), EF=kept)
+    removed, after = cleaned(pdf, tmp_path)
+    assert removed == {"file elsewhere": 2}
+    with after:
+        left = {str(after.Root.Attached.get(key, "")) for key in ("/F", "/UF")}
+        assert left == ({"x.pdf"} if inside else {""})

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import pypdfium2 as pdfium
 import pytest
-from ocr_scans import sheet
 from PIL import Image, ImageFilter
 
 from archived.api import Refuse, Role
 from archived.testing import samples
 from archived.testing.samples.catalogue import CATALOGUE
 from archived_ocr import Ocr
+
+from .ocr_scans import sheet
 
 DPI = 100
 MM = DPI / 25.4

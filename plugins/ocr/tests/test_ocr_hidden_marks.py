@@ -8,18 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ocr_scans import (
-    BOLD,
-    DPI,
-    FONT,
-    RED,
-    folded,
-    font,
-    letter,
-    pattern,
-    stamped,
-    tried,
-)
 from PIL import Image, ImageChops, ImageDraw
 
 from archived.observe.old_reading import is_old
@@ -31,6 +19,19 @@ from archived_ocr.marks import groups
 from archived_ocr.merged_lines import added
 from archived_ocr.raster import Pages
 from archived_ocr.reading import Line, Reading, Word
+
+from .ocr_scans import (
+    BOLD,
+    DPI,
+    FONT,
+    RED,
+    folded,
+    font,
+    letter,
+    pattern,
+    stamped,
+    tried,
+)
 
 
 def seal(image, middle):
@@ -48,8 +49,11 @@ def seal(image, middle):
         where = round(x + at[0] - 20), round(y + at[1] - 20)
         turned = one.rotate(-turn, Image.Resampling.BICUBIC)
         stamp.paste(Image.new("RGB", (40, 40), RED), where, turned)
-    star = [(x + r * np.sin(np.pi * k / 5), y - r * np.cos(np.pi * k / 5))
-            for k in range(10) for r in ((40, 16)[k % 2],)]  # fmt: skip
+    star = [
+        (x + r * np.sin(np.pi * k / 5), y - r * np.cos(np.pi * k / 5))
+        for k in range(10)
+        for r in ((40, 16)[k % 2],)
+    ]
     pen.polygon(star, fill=RED)
     return ImageChops.multiply(image, stamp)
 
@@ -197,8 +201,10 @@ def test_a_page_of_one_small_sign_is_not_called_blank(reader, said):
 
 
 def test_what_fills_a_tiny_page_is_no_shadow_of_its_edge(reader):
-    found = tried(reader, alone("WXKQ", 44, page=(200, 60), at=(2, 2)).transpose(
-        Image.Transpose.FLIP_TOP_BOTTOM))  # fmt: skip
+    found = tried(
+        reader,
+        alone("WXKQ", 44, page=(200, 60), at=(2, 2)).transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    )
 
     assert not found.ink.blank and (found.reading.words or found.ink.reason)
 
@@ -261,17 +267,26 @@ def ordinary(kind):
             draw.ellipse((200 + 50 * n, 880, 240 + 50 * n, 920), outline=20, width=2)
     elif kind == "electronic signature":
         draw.rectangle((500, 760, 1000, 940), outline=RED, width=3)
-        for n, line in enumerate(("Ký bởi: Sở Nội vụ", "Cơ quan: Tỉnh Quảng Ngãi",
-                                  "Ngày ký: 19-02-2025 08:20:12")):  # fmt: skip
+        for n, line in enumerate(
+            ("Ký bởi: Sở Nội vụ", "Cơ quan: Tỉnh Quảng Ngãi", "Ngày ký: 19-02-2025 08:20:12")
+        ):
             draw.text((520, 780 + 50 * n), line, fill=RED, font=font(26, FONT))
     return image
 
 
 @pytest.mark.parametrize(
     "kind",
-    ["seal and signature", "seal over a name", "signature", "photograph", "pattern", "logo",
-     "boxes of a form", "electronic signature"],
-)  # fmt: skip
+    [
+        "seal and signature",
+        "seal over a name",
+        "signature",
+        "photograph",
+        "pattern",
+        "logo",
+        "boxes of a form",
+        "electronic signature",
+    ],
+)
 def test_what_is_on_paper_every_day_stops_nothing(reader, kind):
     found = tried(reader, ordinary(kind))
 

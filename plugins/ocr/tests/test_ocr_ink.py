@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fpdf import FPDF
-from ocr_scans import BOLD, FONT, LINES, printed_over, saved, scan_pdf, sheet, text_of
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from archived.api import Role
 from archived_ocr import Ocr, legacy_encodings
 from archived_ocr.language import is_syllable, possible_share
+
+from .ocr_scans import BOLD, FONT, LINES, printed_over, saved, scan_pdf, sheet, text_of
 
 SHARED = Path(
     os.environ.get("ARCHIVED_SHARED_DATA", Path(__file__).resolve().parents[4] / "shared" / "data")
@@ -229,7 +230,7 @@ def test_a_document_in_an_old_code_is_converted_and_that_is_said(run_stage, tmp_
         ("Coäng hoøa xaõ hoäi chuû nghóa Vieät Nam Ñoäc laäp", MOTTO),
         ("Céng hßa x· héi chñ nghÜa ViÖt Nam §éc lËp", MOTTO),
     ],
-)  # fmt: skip
+)
 def test_texts_of_before_unicode_are_recognised_by_their_letters(stored, said):
     assert legacy_encodings.converted(stored)[0] == said
     assert legacy_encodings.converted(said) == (said, "")

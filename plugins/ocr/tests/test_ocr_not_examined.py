@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from ocr_scans import BOLD, FONT, LINES, folded, font, letter, pattern, sheet, stamped, tried
 from PIL import Image, ImageChops, ImageDraw
 
 from archived_ocr import (
@@ -15,9 +14,19 @@ from archived_ocr import (
     unread_content,
 )
 
+from .ocr_scans import BOLD, FONT, LINES, folded, font, letter, pattern, sheet, stamped, tried
+
 A4 = (1654, 2339)
-WORDS = ("TUYỆT MẬT", "TỐI MẬT", "HỎA TỐC", "THƯỢNG KHẨN", "ĐÃ THU HỒI", "BÍ MẬT", "NỘI BỘ",
-         "KHÔNG SAO")  # fmt: skip
+WORDS = (
+    "TUYỆT MẬT",
+    "TỐI MẬT",
+    "HỎA TỐC",
+    "THƯỢNG KHẨN",
+    "ĐÃ THU HỒI",
+    "BÍ MẬT",
+    "NỘI BỘ",
+    "KHÔNG SAO",
+)
 
 
 def shown(found, place):
@@ -60,10 +69,9 @@ def test_the_pieces_of_a_picture_cover_all_of_it():
     image = sheet(lines=(), size=A4).convert("RGB")
     image.paste(pattern((1400, 1450), cells=(60, 60)), (127, 800))
     found = ink.find(image.convert("L"), 200)
-    [group] = [g for g in marks.groups(found, found.any, image.convert("L"))
-               if min(g.size) > 400]  # fmt: skip
+    [group] = [g for g in marks.groups(found, found.any, image.convert("L")) if min(g.size) > 400]
     seen = np.zeros(found.gray.shape, np.bool_)
-    for left, top, right, bottom in print_on_pictures.areas(found, group):
+    for (left, top, right, bottom), _ in print_on_pictures.areas(found, [group]):
         seen[top:bottom, left:right] = True
 
     assert seen[420:1110, 80:750].mean() > 0.98

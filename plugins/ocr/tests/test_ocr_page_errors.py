@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from archived.api import Postpone, Refuse
+from archived_ocr.inspect_document import undecodable
 from archived_ocr.page_errors import on_page, page_of, with_page
-from archived_ocr.survey import undecodable
 
 
 def failed(page: int, error: Exception) -> Exception:

@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from archived.api import Refuse, Role
 from archived.testing.kit import take_in
 from archived_ocr import Ocr
 
-sys.path.insert(0, str(Path(__file__).parent))
-from test_ocr_documents import signed
+from .test_ocr_documents import signed
 
 FONT = "/usr/share/fonts/truetype/croscore/Tinos-Regular.ttf"
 NAMES = ("một", "hai", "ba", "bốn", "năm", "sáu")
@@ -42,8 +40,9 @@ def scanned(path: Path, *lines: str) -> Path:
             made.append(data.getvalue())
         path.write_bytes(img2pdf.convert(made))
     elif path.suffix == ".tif":
-        pages[0].save(path, dpi=(200, 200), compression="group4", save_all=True,
-                      append_images=pages[1:])  # fmt: skip
+        pages[0].save(
+            path, dpi=(200, 200), compression="group4", save_all=True, append_images=pages[1:]
+        )
     else:
         assert len(pages) == 1
         pages[0].save(path, dpi=(200, 200))
@@ -101,10 +100,12 @@ def test_files_of_every_kind_become_one_document_in_their_order(run_stage, tmp_p
     assert facts["reading_copy"] is False
     assert facts["flags"] == []
     assert facts["originals"] == [
-        {"name": "0001.jpg", "pages": 1}, {"name": "0002.tif", "pages": 2},
-        {"name": "0003.pdf", "pages": 1}, {"name": "0004.pdf", "pages": 1},
+        {"name": "0001.jpg", "pages": 1},
+        {"name": "0002.tif", "pages": 2},
+        {"name": "0003.pdf", "pages": 1},
+        {"name": "0004.pdf", "pages": 1},
         {"name": "0005.png", "pages": 1},
-    ]  # fmt: skip
+    ]
     assert "collation" not in facts
     assert len(facts["confidence"]) == len(facts["words"]) == 6
     assert [c is None for c in facts["confidence"]] == [False] * 4 + [True, False]
@@ -149,8 +150,9 @@ def test_a_signed_original_stays_and_its_pages_are_a_reading_copy(run_stage, tmp
     assert done.facts["reading_copy"] is True
     assert done.facts["signatures"] == 1
     assert done.facts["originals"][1] == {"name": "0002.pdf", "pages": 1, "signed": True}
-    assert any(note.startswith("original 2 (0002.pdf): The document carries 1")
-               for note in done.notes)  # fmt: skip
+    assert any(
+        note.startswith("original 2 (0002.pdf): The document carries 1") for note in done.notes
+    )
     assert [a.path.read_bytes() for a in done.document.originals] == [f.read_bytes() for f in files]
     main = done.replace_main.path
     assert b"/ByteRange" not in main.read_bytes()
@@ -174,15 +176,31 @@ def filled_form(path: Path, source: Path) -> Path:
     with pikepdf.open(source) as pdf:
         look = pikepdf.Stream(pdf, b"/Tx BMC q BT /F1 14 Tf 2 5 Td (Nguyen Van A) Tj ET Q EMC")
         look.stream_dict = pikepdf.Dictionary(
-            Type=pikepdf.Name.XObject, Subtype=pikepdf.Name.Form, BBox=[0, 0, 200, 20],
-            Resources=pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=pikepdf.Dictionary(
-                Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1,
-                BaseFont=pikepdf.Name.Helvetica))),
-        )  # fmt: skip
-        field = pdf.make_indirect(pikepdf.Dictionary(
-            Type=pikepdf.Name.Annot, Subtype=pikepdf.Name.Widget, FT=pikepdf.Name.Tx, T="name",
-            V="Nguyen Van A", Rect=[40, 40, 240, 60], F=4, AP=pikepdf.Dictionary(N=look),
-        ))  # fmt: skip
+            Type=pikepdf.Name.XObject,
+            Subtype=pikepdf.Name.Form,
+            BBox=[0, 0, 200, 20],
+            Resources=pikepdf.Dictionary(
+                Font=pikepdf.Dictionary(
+                    F1=pikepdf.Dictionary(
+                        Type=pikepdf.Name.Font,
+                        Subtype=pikepdf.Name.Type1,
+                        BaseFont=pikepdf.Name.Helvetica,
+                    )
+                )
+            ),
+        )
+        field = pdf.make_indirect(
+            pikepdf.Dictionary(
+                Type=pikepdf.Name.Annot,
+                Subtype=pikepdf.Name.Widget,
+                FT=pikepdf.Name.Tx,
+                T="name",
+                V="Nguyen Van A",
+                Rect=[40, 40, 240, 60],
+                F=4,
+                AP=pikepdf.Dictionary(N=look),
+            )
+        )
         pdf.pages[0].obj["/Annots"] = pikepdf.Array([field])
         pdf.Root["/AcroForm"] = pikepdf.Dictionary(Fields=[field])
         pdf.save(path)
@@ -240,8 +258,9 @@ def test_an_earlier_text_layer_without_its_fonts_is_read_anew(run_stage, tmp_pat
     scan = scanned(tmp_path / "scan.pdf", "hai")
     layered_scan = tmp_path / "ocred.pdf"
     with pikepdf.open(scan) as pdf:
-        font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1,
-                                  BaseFont=pikepdf.Name.Helvetica)  # fmt: skip
+        font = pikepdf.Dictionary(
+            Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica
+        )
         pdf.pages[0].obj.Resources["/Font"] = pikepdf.Dictionary(F1=font)
         pdf.pages[0].contents_add(b"BT 3 Tr /F1 12 Tf 40 90 Td (To trinh so 99) Tj ET")
         pdf.save(layered_scan)
@@ -256,8 +275,9 @@ def test_an_earlier_text_layer_without_its_fonts_is_read_anew(run_stage, tmp_pat
 def test_a_stamp_in_text_does_not_hide_what_the_scan_below_it_says(run_stage, tmp_path):
     stamped = tmp_path / "stamped.pdf"
     with pikepdf.open(scanned(tmp_path / "scan.pdf", "hai")) as pdf:
-        font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1,
-                                  BaseFont=pikepdf.Name.Helvetica)  # fmt: skip
+        font = pikepdf.Dictionary(
+            Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica
+        )
         pdf.pages[0].obj.Resources["/Font"] = pikepdf.Dictionary(F1=font)
         pdf.pages[0].contents_add(b"BT /F1 9 Tf 200 20 Td (Received 1985) Tj ET")
         pdf.save(stamped)

@@ -12,7 +12,6 @@ import numpy as np
 import pikepdf
 import pytest
 from fpdf import FPDF
-from ocr_scans import FONT, LINES, printed_over, scan_pdf, sheet, text_of
 from pikepdf import Array, Dictionary, Name, String
 from PIL import Image
 
@@ -20,11 +19,13 @@ from archived.api import Refuse
 from archived_ocr import (
     Ocr,
     hidden_layers,
+    inspect_document,
     legacy_encodings,
     pagetext,
-    survey,
     trailing_data,
 )
+
+from .ocr_scans import FONT, LINES, printed_over, scan_pdf, sheet, text_of
 
 STAMP = "Sở Nội vụ - Trung tâm Lưu trữ - tr. 1"
 TYPES = {"pdf": "application/pdf", "tif": "image/tiff", "jpg": "image/jpeg", "png": "image/png"}
@@ -53,8 +54,9 @@ def changed(path, edit):
 
 def packed(kind):
     data = io.BytesIO()
-    sheet(size=(300, 400)).save(data, {"pdf": "PNG", "tif": "TIFF", "jpg": "JPEG"}.get(kind, kind),
-                                dpi=(72, 72))  # fmt: skip
+    sheet(size=(300, 400)).save(
+        data, {"pdf": "PNG", "tif": "TIFF", "jpg": "JPEG"}.get(kind, kind), dpi=(72, 72)
+    )
     return img2pdf.convert(data.getvalue()) if kind == "pdf" else data.getvalue()
 
 
@@ -89,9 +91,13 @@ def test_a_file_attached_by_a_later_revision_lies_in_the_document(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "how", [{"rotate": 90}, {"form": True, "rotate": 270},
-            {"box": (0, 0, 900, 900), "crop": (100, 100, 520, 695), "rotate": 90}]
-)  # fmt: skip
+    "how",
+    [
+        {"rotate": 90},
+        {"form": True, "rotate": 270},
+        {"box": (0, 0, 900, 900), "crop": (100, 100, 520, 695), "rotate": 90},
+    ],
+)
 def test_few_lines_of_a_sideways_scan_beside_a_stamp_are_to_be_read(tmp_path, how):
     path = printed_over(scan_pdf(tmp_path / "s.pdf", **how), STAMP)
     [page] = pagetext.of(path)
@@ -146,12 +152,14 @@ def test_text_without_a_mapping_is_read_from_the_page(run_stage, tmp_path):
     [
         ("tuyÖt mËt", "tuyệt mật"),
         ("MËt", "Mật"),
-        ("Céng hßa x· héi chñ nghÜa ViÖt Nam\nTheo đề nghị của giám đốc sở",
-         "Cộng hòa xã hội chủ nghĩa Việt Nam\nTheo đề nghị của giám đốc sở"),
+        (
+            "Céng hßa x· héi chñ nghÜa ViÖt Nam\nTheo đề nghị của giám đốc sở",
+            "Cộng hòa xã hội chủ nghĩa Việt Nam\nTheo đề nghị của giám đốc sở",
+        ),
         ("Café Noël", "Café Noël"),
         ("Tôi yêu em", "Tôi yêu em"),
     ],
-)  # fmt: skip
+)
 def test_few_words_and_single_lines_of_an_old_code_are_converted(stored, said):
     assert legacy_encodings.converted(stored)[0] == said
 
@@ -185,9 +193,14 @@ def test_what_stands_on_a_layer_that_is_switched_off_stops_the_document(run_stag
 
 def noted(pdf):
     """A note as LibreOffice writes it, and a picture with keys that PDF/A forbids."""
-    note = pdf.make_indirect(Dictionary(Type=Name.Annot, Subtype=Name.Text,
-                                        Rect=[142.25, 502, 142.3, 517],
-                                        Contents=String("xem hộp 14")))  # fmt: skip
+    note = pdf.make_indirect(
+        Dictionary(
+            Type=Name.Annot,
+            Subtype=Name.Text,
+            Rect=[142.25, 502, 142.3, 517],
+            Contents=String("xem hộp 14"),
+        )
+    )
     note.Popup = pdf.make_indirect(Dictionary(Type=Name.Annot, Subtype=Name.Popup, Parent=note))
     pdf.pages[0].obj.Annots = Array([note, note.Popup])
     picture = pdf.pages[0].obj.Resources.XObject.I
@@ -214,11 +227,19 @@ def hybrid(pdf):
 
 def pinned(pdf):
     file = Dictionary(F=pdf.make_stream(b"phu luc", Type=Name.EmbeddedFile))
-    pdf.pages[0].obj.Annots = Array([
-        pdf.make_indirect(Dictionary(Type=Name.Annot, Subtype=Name.FileAttachment, F=4,
-                                     Rect=[10, 10, 30, 30],
-                                     FS=Dictionary(Type=Name.Filespec, F=String("a"), EF=file)))
-    ])  # fmt: skip
+    pdf.pages[0].obj.Annots = Array(
+        [
+            pdf.make_indirect(
+                Dictionary(
+                    Type=Name.Annot,
+                    Subtype=Name.FileAttachment,
+                    F=4,
+                    Rect=[10, 10, 30, 30],
+                    FS=Dictionary(Type=Name.Filespec, F=String("a"), EF=file),
+                )
+            )
+        ]
+    )
 
 
 def by_name(pdf):
@@ -228,7 +249,7 @@ def by_name(pdf):
 @pytest.mark.parametrize("edit", [hybrid, pinned, by_name])
 def test_files_inside_a_document_are_counted_wherever_they_are_kept(tmp_path, edit):
     path = changed(typed(tmp_path / "a.pdf", LINES), edit)
-    seen = survey.look(path, 10, 100)
+    seen = inspect_document.look(path, 10, 100)
 
     assert seen.attachments == 1
     assert seen.lost_by_copying(scanned=False) == "it has attached files"
@@ -239,17 +260,22 @@ def test_files_inside_a_document_are_counted_wherever_they_are_kept(tmp_path, ed
 
 def spot_coloured(pdf):
     """The scan in one spot colour, as PDF/A, PDF 2.0: nothing that the judge knows."""
-    tint = pdf.make_stream(b"{ dup dup dup }", FunctionType=4, Domain=[0, 1],
-                           Range=[0, 1, 0, 1, 0, 1, 0, 1])  # fmt: skip
+    tint = pdf.make_stream(
+        b"{ dup dup dup }", FunctionType=4, Domain=[0, 1], Range=[0, 1, 0, 1, 0, 1, 0, 1]
+    )
     page = sheet(size=(840, 1190), lines=LINES[:2]).convert("1")
-    picture = pdf.make_stream(b"", Type=Name.XObject, Subtype=Name.Image, Width=840, Height=1190,
-                              BitsPerComponent=1)  # fmt: skip
+    picture = pdf.make_stream(
+        b"", Type=Name.XObject, Subtype=Name.Image, Width=840, Height=1190, BitsPerComponent=1
+    )
     data = io.BytesIO()
     page.save(data, "TIFF", compression="group4", tiffinfo={262: 0, 278: 1190})
     with Image.open(data) as tiff:
-        place, length = tiff.tag_v2[273][0], tiff.tag_v2[279][0]
-    picture.write(data.getvalue()[place : place + length], filter=Name.CCITTFaxDecode,
-                  decode_parms=Dictionary(K=-1, Columns=840, Rows=1190))  # fmt: skip
+        place, length = tiff.tag_v2[273][0], tiff.tag_v2[279][0]  # type: ignore[attr-defined]  # a TIFF's
+    picture.write(
+        data.getvalue()[place : place + length],
+        filter=Name.CCITTFaxDecode,
+        decode_parms=Dictionary(K=-1, Columns=840, Rows=1190),
+    )
     picture.ColorSpace = Array([Name.DeviceN, Array([Name.Black]), Name.DeviceCMYK, tint])
     picture.Decode = Array([1, 0])
     pdf.pages[0].obj.Resources.XObject.I = picture

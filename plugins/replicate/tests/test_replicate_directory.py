@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import secrets
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from archived.api import Postpone, check_key
 from archived_replicate.directory import DirectoryConfig
-from archived_replicate.problem import Problem
+from archived_replicate.errors import Problem
 
 
 def digest(content: bytes) -> str:
@@ -185,14 +186,21 @@ def test_a_name_that_is_not_utf8_is_reported_not_skipped(second):
     assert strange.value.errno == errno.EILSEQ
 
 
-def test_the_systems_own_disk_counts_as_not_mounted(directory, tmp_path):
+@pytest.fixture
+def on_disk():
+    """Tests may write in memory, which is another file system than these want."""
+    with tempfile.TemporaryDirectory(prefix="archived-") as folder:
+        yield Path(folder)
+
+
+def test_the_systems_own_disk_counts_as_not_mounted(directory, on_disk):
     shm = Path("/dev/shm")
-    if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:
+    if not shm.is_dir() or shm.stat().st_dev == on_disk.stat().st_dev:
         pytest.skip("/dev/shm is not another file system here")
-    if tmp_path.stat().st_dev != Path("/").stat().st_dev:
+    if on_disk.stat().st_dev != Path("/").stat().st_dev:
         pytest.skip("the temporary folder is not on the system's disk here")
 
-    [problem] = directory(tmp_path / "second").check(beside=shm)
+    [problem] = directory(on_disk / "second").check(beside=shm)
 
     assert "not mounted" in problem
     assert problem.code == "target-missing"
@@ -209,12 +217,12 @@ def test_a_plain_folder_is_missing_where_a_mount_point_is_required(directory, so
     assert not list(plain.options.path.iterdir())
 
 
-def test_another_file_system_is_fit(directory, tmp_path):
+def test_another_file_system_is_fit(directory, on_disk):
     shm = Path("/dev/shm")
-    if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:
+    if not shm.is_dir() or shm.stat().st_dev == on_disk.stat().st_dev:
         pytest.skip("/dev/shm is not another file system here")
 
-    assert list(directory(shm).check(beside=tmp_path)) == []
+    assert list(directory(shm).check(beside=on_disk)) == []
 
 
 def test_a_path_must_be_absolute():

@@ -231,6 +231,72 @@ def test_what_must_be_mounted_holds_the_path(directory, tmp_path):
         directory(tmp_path / "second", require_mount=Path("/mnt/third"))
 
 
+@pytest.mark.parametrize("way", ["itself", "a link", "a path with spaces", "a disk bound there"])
+def test_a_disk_counts_as_mounted_however_its_path_leads_there(
+    store, directory, versions, copy_to, small_disk, tmp_path, way
+):
+    mount = small_disk
+    if way != "itself":
+        mount = tmp_path / "đĩa thứ hai \\ 2"
+    if way == "a link":
+        mount.symlink_to(small_disk)
+    elif way != "itself":
+        mount.mkdir()
+        bound = ["mount", "--bind", str(small_disk), str(mount)]
+        subprocess.run(bound, check=True)
+    try:
+        copy_to(store.add(versions[0]), directory(mount, require_mount=True))
+        assert (small_disk / "ocfl").is_dir()
+    finally:
+        if mount != small_disk and not mount.is_symlink():
+            subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_link_to_a_folder_of_another_disk_is_no_mount_point(
+    store, directory, versions, copy_to, small_disk, tmp_path
+):
+    """Its disk may be away while the other is there."""
+    (small_disk / "folder").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(small_disk / "folder")
+    with pytest.raises(Postpone) as waiting:
+        copy_to(store.add(versions[0]), directory(link, require_mount=True))
+    assert waiting.value.code == "target-missing"
+    assert not list((small_disk / "folder").iterdir())
+
+
+def test_what_was_opened_before_the_disk_was_mounted_over_it_gets_nothing(
+    store, directory, versions, copy_to, small_disk, monkeypatch
+):
+    target = directory(small_disk, require_mount=True)
+    sealed = store.add(versions[0])
+    subprocess.run(["umount", str(small_disk)], check=True)
+    opened = os.open
+
+    def open_then_mount(path, *arguments, **named):
+        handle = opened(path, *arguments, **named)
+        if Path(os.fsdecode(path)) == small_disk and not small_disk.is_mount():
+            subprocess.run(["mount", "-t", "tmpfs", "none", str(small_disk)], check=True)
+        return handle
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", open_then_mount)
+        with pytest.raises(Postpone, match="was mounted at") as waiting:
+            copy_to(sealed, target)
+    assert waiting.value.code == "target-missing"
+    subprocess.run(["umount", str(small_disk)], check=True)
+    below = list(small_disk.iterdir())
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(small_disk)], check=True)
+    assert below == []
+    copy_to(sealed, target)
+
+
+def test_a_path_that_leads_up_again_holds_nothing(directory, tmp_path):
+    (tmp_path / "disk").mkdir()
+    with pytest.raises(ValueError, match="a folder that holds `path`"):
+        directory(tmp_path / "disk" / ".." / "second", require_mount=tmp_path / "disk")
+
+
 def test_keep_free_counts_as_full(store, directory, versions, copy_to, tmp_path):
     greedy = directory(
         tmp_path / "second", allow_same_filesystem=True, keep_free=parse_size("4000 TiB")

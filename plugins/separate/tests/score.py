@@ -20,11 +20,11 @@ import numpy as np
 import pypdfium2 as pdfium
 from PIL import Image, ImageFilter
 
-from archived_separate import viewing
-from archived_separate.laying import lay_out
+from archived_separate import page_scan
 from archived_separate.options import SeparateOptions
 from archived_separate.pages import Place, Rasters, Source
 from archived_separate.plan import Rules
+from archived_separate.planner import lay_out
 
 WEAR = {
     # blur in pixels at 200 dpi, ink, paper, noise, shading, share of specks, JPEG quality
@@ -33,12 +33,20 @@ WEAR = {
     "heavy": (1.0, 85, 200, 18, 20, 0.006, 30),
 }
 KINDS = {
-    "cover": ("--dossier", "H49.64.33.2001.160", "--sheets", "120", "--secrecy", "mat",
-              "--count", "3"),
+    "cover": (
+        "--dossier",
+        "H49.64.33.2001.160",
+        "--sheets",
+        "120",
+        "--secrecy",
+        "mat",
+        "--count",
+        "3",
+    ),
     "long cover": ("--dossier", "Hồ sơ số 05/QĐ-UBND ngày 12.3.2001 (tập 2)"),
     "plain": ("--plain",),
     "plain, patch": ("--plain", "--patch", "T"),
-}  # fmt: skip
+}
 CODES = ((64, 15, 62), (205, 149, 46))
 """Top, left and side of the two QR codes of a sheet, in millimetres."""
 HARM = ("erased", "blotted", "striped", "spotted", "no corners")
@@ -49,8 +57,9 @@ def printed(folder: Path, kind: str, dpi: int) -> Image.Image:
     file = folder / f"{kind}.pdf"
     if not file.exists():
         ctl = Path(sys.executable).parent / "archivectl"
-        subprocess.run([ctl, "cover-sheet", *KINDS[kind], "-o", file], check=True,
-                       capture_output=True)  # fmt: skip
+        subprocess.run(
+            [ctl, "cover-sheet", *KINDS[kind], "-o", file], check=True, capture_output=True
+        )
     page = pdfium.PdfDocument(file)[0]
     return page.render(scale=dpi / 72, grayscale=True).to_pil().convert("L")
 
@@ -63,8 +72,9 @@ def scanned(image: Image.Image, rng: np.random.Generator, dpi: int, wear: str) -
     page = Image.new("L", image.size, 255)
     small = image.resize((int(wide * scale), int(high * scale)), Image.Resampling.LANCZOS)
     shift = rng.uniform(-0.02, 0.02, 2) * wide if wear != "light" else (0, 0)
-    page.paste(small, (int(shift[0] + (wide - small.width) / 2),
-                       int(shift[1] + (high - small.height) / 2)))  # fmt: skip
+    page.paste(
+        small, (int(shift[0] + (wide - small.width) / 2), int(shift[1] + (high - small.height) / 2))
+    )
     page = page.rotate(rng.uniform(-3, 3), Image.Resampling.BICUBIC, fillcolor=255)
     page = page.filter(ImageFilter.GaussianBlur(blur * dpi / 200))
     pixels = ink + (paper - ink) * np.asarray(page).astype(np.float32) / 255
@@ -118,7 +128,7 @@ def judged(folder: Path, page: Image.Image, dpi: int, spent: list[float]) -> str
     page.save(file, dpi=(dpi, dpi))
     begun = time.process_time()
     with Rasters([Source(file, "image/tiff", [0])]) as rasters:
-        seen = viewing.view(rasters, [Place(0, 0)], SeparateOptions(), lambda _: None)
+        seen = page_scan.view(rasters, [Place(0, 0)], SeparateOptions(), lambda _: None)  # type: ignore[call-arg]  # defaults
     spent.append(time.process_time() - begun)
     plan = lay_out(seen, Rules())
     if any(suspicion.code == "separator-unread" for suspicion in plan.suspicions):
@@ -134,8 +144,11 @@ def rows(
     for kind in KINDS:
         for dpi in (150, 200, 300):
             image = printed(folder, kind, dpi)
-            found = Counter(judged(folder, scanned(image, rng, dpi, wear), dpi, spent)
-                            for wear in WEAR for _ in range(each))  # fmt: skip
+            found = Counter(
+                judged(folder, scanned(image, rng, dpi, wear), dpi, spent)
+                for wear in WEAR
+                for _ in range(each)
+            )
             yield f"{kind}, {dpi} dpi", found
     for how in HARM:
         found = Counter[str]()

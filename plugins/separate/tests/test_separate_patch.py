@@ -9,7 +9,7 @@ import pytest
 import zxingcpp
 from PIL import Image, ImageDraw, ImageFont
 
-from archived_separate import looks, patch
+from archived_separate import page_stats, patch
 
 BARS = {name: bars for bars, name in patch.PATTERNS.items()}
 WIDE, NARROW = 0.20, 0.08
@@ -31,7 +31,7 @@ def sheet(
 
 
 def found(page: Image.Image, dpi: int) -> set[str]:
-    black = looks.dark(looks.coarse(np.asarray(page), dpi))
+    black = page_stats.dark(page_stats.coarse(np.asarray(page), dpi))
     return set() if black is None else {one.name for one in patch.find(black)}
 
 
@@ -81,12 +81,12 @@ def test_text_tables_and_bar_codes_are_none(desk: Any) -> None:
 
 def test_a_page_without_contrast_is_blank_and_has_nothing(desk: Any) -> None:
     gray = Image.new("L", (1654, 2339), 90)
-    assert looks.dark(looks.coarse(np.asarray(gray), 200)) is None
-    assert looks.blank(looks.coarse(np.asarray(gray), 200))
+    assert page_stats.dark(page_stats.coarse(np.asarray(gray), 200)) is None
+    assert page_stats.blank(page_stats.coarse(np.asarray(gray), 200))
     empty = desk.worn(Image.new("L", (1654, 2339), 255), 1, 200)
-    assert looks.blank(looks.coarse(np.asarray(empty), 200))
+    assert page_stats.blank(page_stats.coarse(np.asarray(empty), 200))
     numbered = Image.new("L", (1654, 2339), 255)
     ImageDraw.Draw(numbered).text((820, 2200), "17", 0, ImageFont.load_default(40))
     page = desk.worn(numbered, 2, 200, skew=0)
-    assert not looks.blank(looks.coarse(np.asarray(page), 200))
-    assert not looks.blank(looks.coarse(np.asarray(desk.letter("x", 200)), 200))
+    assert not page_stats.blank(page_stats.coarse(np.asarray(page), 200))
+    assert not page_stats.blank(page_stats.coarse(np.asarray(desk.letter("x", 200)), 200))

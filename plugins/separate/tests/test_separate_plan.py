@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archived.api import Sheet, SheetKind
-from archived_separate.laying import lay_out
 from archived_separate.plan import HELD_CODES, Rules, Seen
+from archived_separate.planner import lay_out
 
 PAGE = Seen()
 BLANK = Seen(blank=True)
@@ -33,17 +33,36 @@ def cut(*pages: Seen, **rules: Any) -> list[tuple[int, ...]]:
 
 
 SEEN = st.one_of(
-    st.sampled_from([PAGE, PAGE, BLANK, PLAIN, MARK, Seen(unread="torn"), Seen(patches=("T",)),
-                     Seen(codes=(("qr", "https://example.org"),)),
-                     Seen(codes=(("qr", "ARCHIVED:1:C&d=../../etc&c=00000000"),))]),
-    st.builds(cover, st.sampled_from(["A", "B"]), sheets=st.sampled_from([None, 1, 3]),
-              secrecy=st.sampled_from(["", "mat"]), number=st.integers(1, 2),
-              of=st.just(2)),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            PAGE,
+            PAGE,
+            BLANK,
+            PLAIN,
+            MARK,
+            Seen(unread="torn"),
+            Seen(patches=("T",)),
+            Seen(codes=(("qr", "https://example.org"),)),
+            Seen(codes=(("qr", "ARCHIVED:1:C&d=../../etc&c=00000000"),)),
+        ]
+    ),
+    st.builds(
+        cover,
+        st.sampled_from(["A", "B"]),
+        sheets=st.sampled_from([None, 1, 3]),
+        secrecy=st.sampled_from(["", "mat"]),
+        number=st.integers(1, 2),
+        of=st.just(2),
+    ),
+)
 RULES = st.builds(
-    Rules, keep=st.booleans(), sides=st.sampled_from(["one", "two", "unknown"]),
-    every=st.integers(0, 3), blank_pages=st.booleans(), max_pages_each=st.integers(0, 4),
-)  # fmt: skip
+    Rules,
+    keep=st.booleans(),
+    sides=st.sampled_from(["one", "two", "unknown"]),
+    every=st.integers(0, 3),
+    blank_pages=st.booleans(),
+    max_pages_each=st.integers(0, 4),
+)
 
 
 @settings(max_examples=200, deadline=None)

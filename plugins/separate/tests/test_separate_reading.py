@@ -11,7 +11,7 @@ import zxingcpp
 from PIL import Image
 
 from archived.api import Sheet, SheetKind
-from archived_separate import viewing
+from archived_separate import page_scan
 from archived_separate.options import SeparateOptions
 from archived_separate.pages import Place, Rasters, Source
 from archived_separate.plan import Seen
@@ -30,7 +30,7 @@ def see(desk: Any, tmp_path: Path) -> Any:
         page.save(file, dpi=(dpi, dpi))
         with Rasters([Source(file, "image/tiff", [0])]) as rasters:
             given = SeparateOptions(**options)
-            return viewing.view(rasters, [Place(0, 0)], given, lambda _: None)[0]
+            return page_scan.view(rasters, [Place(0, 0)], given, lambda _: None)[0]
 
     return of
 

@@ -65,12 +65,25 @@ def stack(desk: Any, covers: Any, plain: Any, tmp_path_factory: Any) -> Path:
 class TestSeparate(StageContract):
     stage = Separate
     options = {"min_pages": 1}  # noqa: RUF012 - the contract's shape
-    more_codes = frozenset({
-        "secrecy-above-declared", "sheet-invalid", "sheet-newer", "sheet-conflict",
-        "separator-unread", "separators-missing", "separators-out-of-order", "dossier-differs",
-        "sheets-missing", "sheets-extra", "sheets-uneven", "segment-too-short",
-        "segment-too-long", "only-separators", "too-many-parts",
-    })  # fmt: skip
+    more_codes = frozenset(
+        {
+            "secrecy-above-declared",
+            "sheet-invalid",
+            "sheet-newer",
+            "sheet-conflict",
+            "separator-unread",
+            "separators-missing",
+            "separators-out-of-order",
+            "dossier-differs",
+            "sheets-missing",
+            "sheets-extra",
+            "sheets-uneven",
+            "segment-too-short",
+            "segment-too-long",
+            "only-separators",
+            "too-many-parts",
+        }
+    )
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -152,7 +165,7 @@ def test_a_fax_tiff_stays_a_fax_tiff(desk: Any, plain: Any, tmp_path: Path) -> N
     assert [part.file.media_type for part in made.parts] == ["image/tiff"] * 2
     for part, numbers in zip(made.parts, ([1, 2], [4]), strict=True):
         with Image.open(scan) as old, Image.open(part.file.path) as new:
-            assert new.n_frames == len(numbers)
+            assert new.n_frames == len(numbers)  # type: ignore[attr-defined]  # a TIFF's
             assert new.info["compression"] == "group4"
             for frame, number in enumerate(numbers):
                 new.seek(frame)
@@ -162,8 +175,9 @@ def test_a_fax_tiff_stays_a_fax_tiff(desk: Any, plain: Any, tmp_path: Path) -> N
 
 def test_several_originals_are_one_stack(desk: Any, plain: Any, tmp_path: Path) -> None:
     files = []
-    for number, page in enumerate([plain, desk.letter("a"), plain, desk.letter("b"),
-                                   desk.letter("c")]):  # fmt: skip
+    for number, page in enumerate(
+        [plain, desk.letter("a"), plain, desk.letter("b"), desk.letter("c")]
+    ):
         files.append(tmp_path / f"scan-{number}.jpg")
         page.save(files[-1], quality=70, dpi=(150, 150))
     made = run_stage(Separate, files)
@@ -181,9 +195,7 @@ def test_two_passes_are_put_in_order_first(desk: Any, plain: Any, tmp_path: Path
     backs = desk.pdf_of(tmp_path / "b.pdf", [desk.letter("4"), empty, desk.letter("2"), empty])
     made = run_stage(Separate, [fronts, backs], collation="two-pass", sides="two")
     front, back = images(fronts), images(backs)
-    assert [images(p.file.path) for p in made.parts] == [
-        [front[1], back[2]], [front[3], back[0]]
-    ]  # fmt: skip
+    assert [images(p.file.path) for p in made.parts] == [[front[1], back[2]], [front[3], back[0]]]
     short = desk.pdf_of(tmp_path / "c.pdf", [desk.letter(w) for w in words[:3]])
     assert refused([fronts, short], collation="two-pass").code == "sides-differ"
 
@@ -210,19 +222,28 @@ def test_a_part_holds_nothing_of_its_neighbours(desk: Any, plain: Any, tmp_path:
             name = f"/Im{number}"
             every[name] = next(iter(page.get_images().values()))
             old = next(iter(page.get_images()))
-            page.Contents = pdf.make_stream(page.Contents.read_bytes().replace(
-                old.encode(), name.encode()))  # fmt: skip
+            page.Contents = pdf.make_stream(
+                page.Contents.read_bytes().replace(old.encode(), name.encode())
+            )
         for page in pdf.pages:
             page.Resources = pikepdf.Dictionary(XObject=every)
-            page.Annots = [pikepdf.Dictionary(
-                Type=pikepdf.Name.Annot, Subtype=pikepdf.Name.Link, Rect=[0, 0, 9, 9],
-                Dest=[pdf.pages[2].obj, pikepdf.Name.Fit])]  # fmt: skip
+            page.Annots = [
+                pikepdf.Dictionary(
+                    Type=pikepdf.Name.Annot,
+                    Subtype=pikepdf.Name.Link,
+                    Rect=[0, 0, 9, 9],
+                    Dest=[pdf.pages[2].obj, pikepdf.Name.Fit],
+                )
+            ]
         pdf.save(scan)
     made = run_stage(Separate, scan)
     for part, number in zip(made.parts, (0, 2), strict=True):
         with pikepdf.open(part.file.path) as pdf:
-            found = [o for o in pdf.objects if isinstance(o, pikepdf.Stream)
-                     and o.get("/Subtype") == "/Image"]  # fmt: skip
+            found = [
+                o
+                for o in pdf.objects
+                if isinstance(o, pikepdf.Stream) and o.get("/Subtype") == "/Image"
+            ]
             assert len(found) == 1
         assert np.array_equal(shown(part.file.path, 0), shown(scan, number))
 

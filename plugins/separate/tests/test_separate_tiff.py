@@ -30,7 +30,7 @@ def strips(path: Path, frame: int) -> list[bytes]:
     data = path.read_bytes()
     with Image.open(path) as image:
         image.seek(frame)
-        places, counts = image.tag_v2[PLACES], image.tag_v2[COUNTS]
+        places, counts = image.tag_v2[PLACES], image.tag_v2[COUNTS]  # type: ignore[attr-defined]  # a TIFF's
     return [data[a : a + n] for a, n in zip(places, counts, strict=True)]
 
 
@@ -52,7 +52,7 @@ def test_the_image_data_of_every_page_is_the_same_bytes(scan: Path, tmp_path: Pa
     target = tmp_path / "part.tif"
     tiff.copy([(scan, [2, 0])], target)
     with Image.open(target) as image:
-        assert image.n_frames == 2
+        assert image.n_frames == 2  # type: ignore[attr-defined]  # a TIFF's
         assert image.info["dpi"] == (75, 75)
     for new, old in ((0, 2), (1, 0)):
         assert strips(target, new) == strips(scan, old)
@@ -69,9 +69,18 @@ def test_pages_of_several_files_become_one(desk: Any, tmp_path: Path) -> None:
 def big_endian(path: Path, *more: tuple[int, int, int]) -> Path:
     """A small gray page as another kind of machine writes it."""
     data = 122 + 12 * len(more)
-    fields = [(256, 3, 4 << 16), (257, 3, 2 << 16), (258, 3, 8 << 16), (259, 3, 1 << 16),
-              (262, 3, 1 << 16), (273, 4, data), (277, 3, 1 << 16), (278, 3, 2 << 16),
-              (279, 4, 8), *more]  # fmt: skip
+    fields = [
+        (256, 3, 4 << 16),
+        (257, 3, 2 << 16),
+        (258, 3, 8 << 16),
+        (259, 3, 1 << 16),
+        (262, 3, 1 << 16),
+        (273, 4, data),
+        (277, 3, 1 << 16),
+        (278, 3, 2 << 16),
+        (279, 4, 8),
+        *more,
+    ]
     body = struct.pack(">2sHIH", b"MM", 42, 8, len(fields))
     body += b"".join(struct.pack(">HHII", tag, kind, 1, value) for tag, kind, value in fields)
     path.write_bytes(body + struct.pack(">I", 0) + bytes(range(8)))

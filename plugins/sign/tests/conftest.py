@@ -284,7 +284,7 @@ class Cut:
         return cls(data[:length] + data[second:], _first_der(contents))
 
     @property
-    def signer_info(self) -> cms.SignerInfo:
+    def signer_info(self) -> Any:
         return cms.ContentInfo.load(self.cms)["content"]["signer_infos"][0]
 
 

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from archived.api import Postpone
 from archived_sign import Sign
 from archived_sign.appearance import find_font
-from archived_sign.throwaway import LABEL, make_throwaway_p12
+from archived_sign.throwaway_key import LABEL, make_throwaway_p12
 
 PLUGIN = Path(__file__).parents[1]
 
@@ -205,9 +205,12 @@ def test_a_mistake_in_the_options_is_told_in_words(options, words):
 def test_the_throwaway_key_is_private_labelled_and_visible_in_the_facts(make_pdfa, sign, tmp_path):
     folder = tmp_path / "demo"
     made = subprocess.run(
-        [sys.executable, "-m", "archived_sign.throwaway", str(folder)],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "archived_sign.throwaway_key", str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     p12, passphrase, root = map(Path, made.stdout.split())
     for path in (p12, passphrase, root):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -243,9 +246,13 @@ def test_importing_the_plugin_loads_no_heavy_library():
         " if m in sys.modules])"
     )
     printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={"PATH": os.environ["PATH"]}, timeout=60,
-    ).stdout  # fmt: skip
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"]},
+        timeout=60,
+    ).stdout
     assert printed.strip() == "[]"
 
 

@@ -14,7 +14,7 @@ import pytest
 from archived.api import Artifact, Document, Refuse, Role, digest_file
 from archived.testing import StageContract, run_stage
 from archived_sign import Sign
-from archived_sign.throwaway import make_throwaway_p12
+from archived_sign.throwaway_key import make_throwaway_p12
 
 
 def access_copy(folder: Path, *, encrypted: bool = False) -> Document:

@@ -38,21 +38,34 @@ def certificate(
     name: str, key: Any, use: str = SIGNS, *, days: tuple[int, int] = (-1, 300), ca: Any = None
 ) -> x509.Certificate:
     usage = dict.fromkeys(
-        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
-         "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False,
-    )  # fmt: skip
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
     usage["digital_signature"] = usage["content_commitment"] = use in {SIGNS, BOTH}
     usage["key_encipherment"] = use in {ENCRYPTS, BOTH}
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer, signer = (subject, key) if ca is None else (ca[0].subject, ca[1])
     return (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
-        .public_key(key.public_key()).serial_number(x509.random_serial_number())
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
         .not_valid_before(NOW + timedelta(days=days[0]))
         .not_valid_after(NOW + timedelta(days=days[1]))
         .add_extension(x509.KeyUsage(**usage), critical=True)
         .sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
-    )  # fmt: skip
+    )
 
 
 def rsa_key() -> rsa.RSAPrivateKey:
@@ -69,8 +82,11 @@ def packed(
         der = key.private_bytes(
             Encoding.DER, PrivateFormat.PKCS8, secret if shrouded else NoEncryption()
         )
-        kind, of = ("pkcs8_shrouded_key_bag", asn1_keys.EncryptedPrivateKeyInfo) if shrouded else (
-            "key_bag", asn1_keys.PrivateKeyInfo)  # fmt: skip
+        kind, of = (
+            ("pkcs8_shrouded_key_bag", asn1_keys.EncryptedPrivateKeyInfo)
+            if shrouded
+            else ("key_bag", asn1_keys.PrivateKeyInfo)
+        )
         bags.append(asn1_pkcs12.SafeBag({"bag_id": kind, "bag_value": of.load(der)}))
     for each in certificates:
         der = each.public_bytes(Encoding.DER)
@@ -79,23 +95,28 @@ def packed(
         )
         bags.append(asn1_pkcs12.SafeBag({"bag_id": "cert_bag", "bag_value": value}))
     safe = cms.ContentInfo(
-        {"content_type": "data",
-         "content": core.OctetString(asn1_pkcs12.SafeContents(bags).dump())}
-    )  # fmt: skip
+        {"content_type": "data", "content": core.OctetString(asn1_pkcs12.SafeContents(bags).dump())}
+    )
     content = asn1_pkcs12.AuthenticatedSafe([safe]).dump()
     salt = b"8 octets"
     digest = hashlib.sha256
     mac = hmac.new(_mac_key(passphrase, salt, 2048), content, digest).digest()
     return bytes(
         asn1_pkcs12.Pfx(
-            {"version": "v3",
-             "auth_safe": {"content_type": "data", "content": core.OctetString(content)},
-             "mac_data": {
-                 "mac": {"digest_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}),
-                         "digest": mac},
-                 "mac_salt": salt, "iterations": 2048}}
+            {
+                "version": "v3",
+                "auth_safe": {"content_type": "data", "content": core.OctetString(content)},
+                "mac_data": {
+                    "mac": {
+                        "digest_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}),
+                        "digest": mac,
+                    },
+                    "mac_salt": salt,
+                    "iterations": 2048,
+                },
+            }
         ).dump()
-    )  # fmt: skip
+    )
 
 
 def _mac_key(passphrase: str, salt: bytes, rounds: int) -> bytes:
@@ -127,8 +148,9 @@ def test_of_two_keys_the_one_whose_certificate_may_sign_signs(
 ) -> None:
     keys = [rsa_key(), rsa_key()]
     certificates = [certificate("Mã hóa", keys[0], ENCRYPTS), certificate("Chữ ký", keys[1])]
-    content = packed([keys[n] for n in order], [certificates[n] for n in order], "abc123",
-                     shrouded=shrouded)  # fmt: skip
+    content = packed(
+        [keys[n] for n in order], [certificates[n] for n in order], "abc123", shrouded=shrouded
+    )
     opened = source(tmp_path, content, b"abc123\n").open()
     assert opened.name == "Chữ ký"
     assert opened.certificate.public_key() == keys[1].public_key()
@@ -139,8 +161,10 @@ def test_of_an_expired_and_a_valid_certificate_the_valid_one_signs(
     tmp_path: Path, first: str
 ) -> None:
     keys = {"old": rsa_key(), "new": rsa_key()}
-    made = {"old": certificate("Cũ", keys["old"], days=(-900, -1)),
-            "new": certificate("Mới", keys["new"])}  # fmt: skip
+    made = {
+        "old": certificate("Cũ", keys["old"], days=(-900, -1)),
+        "new": certificate("Mới", keys["new"]),
+    }
     order = sorted(keys, key=lambda each: each != first)
     content = packed([keys[n] for n in order], [made[n] for n in order], "x")
     assert source(tmp_path, content, b"x").open().name == "Mới"
@@ -194,8 +218,11 @@ def test_a_key_of_another_kind_beside_ours_is_no_obstacle(tmp_path: Path) -> Non
 def test_the_chain_is_that_of_the_chosen_certificate(tmp_path: Path) -> None:
     keys = [rsa_key(), rsa_key(), rsa_key()]
     root = certificate("CA", keys[2])
-    made = [certificate("Mã hóa", keys[0], ENCRYPTS, ca=(root, keys[2])),
-            certificate("Chữ ký", keys[1], ca=(root, keys[2])), root]  # fmt: skip
+    made = [
+        certificate("Mã hóa", keys[0], ENCRYPTS, ca=(root, keys[2])),
+        certificate("Chữ ký", keys[1], ca=(root, keys[2])),
+        root,
+    ]
     opened = source(tmp_path, packed(keys[:2], made, "x"), b"x").open()
     assert [opened.name, *(c.subject.rfc4514_string() for c in opened.chain)] == ["Chữ ký", "CN=CA"]
 
@@ -208,13 +235,20 @@ NFC, NFD = (unicodedata.normalize(form, WORD) for form in ("NFC", "NFD"))
 @pytest.mark.parametrize(
     "written",
     [
-        NFC.encode(), NFD.encode(), NFC.encode() + b"\n", NFC.encode() + b"\r\n",
-        NFC.encode() + b"\r\n\r\n", codecs.BOM_UTF8 + NFC.encode(),
-        codecs.BOM_UTF8 + NFD.encode() + b"\r\n", NFC.encode("utf-16"),
-        codecs.BOM_UTF16_BE + (NFD + "\r\n").encode("utf-16-be"), NFC.encode() + b" ",
-        NFC.encode() + b" \t\r\n", b" " + NFD.encode(),
+        NFC.encode(),
+        NFD.encode(),
+        NFC.encode() + b"\n",
+        NFC.encode() + b"\r\n",
+        NFC.encode() + b"\r\n\r\n",
+        codecs.BOM_UTF8 + NFC.encode(),
+        codecs.BOM_UTF8 + NFD.encode() + b"\r\n",
+        NFC.encode("utf-16"),
+        codecs.BOM_UTF16_BE + (NFD + "\r\n").encode("utf-16-be"),
+        NFC.encode() + b" ",
+        NFC.encode() + b" \t\r\n",
+        b" " + NFD.encode(),
     ],
-)  # fmt: skip
+)
 def test_a_passphrase_opens_the_file_however_it_was_typed_and_saved(
     tmp_path: Path, made_with: str, written: bytes
 ) -> None:

@@ -32,9 +32,22 @@ def test_openssl_and_poppler_accept_the_signature(label, key, pki, make_pdfa, si
     signed = result.replace_main.path
     parts = cut(signed)
     judged = openssl(
-        "cms", "-verify", "-binary", "-inform", "DER", "-in", parts.cms, "-content", parts.covered,
-        "-CAfile", pki.root_pem, "-purpose", "any", "-out", "/dev/null",
-    )  # fmt: skip
+        "cms",
+        "-verify",
+        "-binary",
+        "-inform",
+        "DER",
+        "-in",
+        parts.cms,
+        "-content",
+        parts.covered,
+        "-CAfile",
+        pki.root_pem,
+        "-purpose",
+        "any",
+        "-out",
+        "/dev/null",
+    )
     assert judged.returncode == 0, judged.stderr
     assert "Signature is Valid" in pdfsig(signed)
     assert "Total document signed" in pdfsig(signed)
@@ -47,9 +60,22 @@ def test_openssl_rejects_the_signature_when_one_covered_byte_differs(
     damaged = bytearray(parts.covered)
     damaged[100] ^= 1
     judged = openssl(
-        "cms", "-verify", "-binary", "-inform", "DER", "-in", parts.cms,
-        "-content", bytes(damaged), "-CAfile", pki.root_pem, "-purpose", "any", "-out", "/dev/null",
-    )  # fmt: skip
+        "cms",
+        "-verify",
+        "-binary",
+        "-inform",
+        "DER",
+        "-in",
+        parts.cms,
+        "-content",
+        bytes(damaged),
+        "-CAfile",
+        pki.root_pem,
+        "-purpose",
+        "any",
+        "-out",
+        "/dev/null",
+    )
     assert judged.returncode != 0
 
 
@@ -60,8 +86,10 @@ def test_the_bytes_before_the_signature_stay_as_they_were(pki, make_pdfa, sign):
     assert signed.path.read_bytes().startswith(before)
     assert source.read_bytes() == before
     assert (signed.name, signed.role, signed.media_type) == (
-        "document.pdf", Role.ACCESS, "application/pdf",
-    )  # fmt: skip
+        "document.pdf",
+        Role.ACCESS,
+        "application/pdf",
+    )
 
 
 def test_the_signature_has_the_form_the_profile_asks_for(pki, make_pdfa, sign, cut):

@@ -73,9 +73,16 @@ def test_with_a_server_the_level_is_b_t_and_openssl_accepts_the_token(
     (attribute,) = info["unsigned_attrs"]
     assert attribute["type"].native == "signature_time_stamp_token"
     judged = openssl(
-        "ts", "-verify", "-data", info["signature"].native,
-        "-in", attribute["values"][0].dump(), "-token_in", "-CAfile", pki.root_pem,
-    )  # fmt: skip
+        "ts",
+        "-verify",
+        "-data",
+        info["signature"].native,
+        "-in",
+        attribute["values"][0].dump(),
+        "-token_in",
+        "-CAfile",
+        pki.root_pem,
+    )
     assert judged.returncode == 0, judged.stderr
     assert b"Verification: OK" in judged.stdout
 
@@ -119,9 +126,22 @@ def test_sign_without_makes_b_b_and_shows_b_t_as_pending(
     assert result.facts["waited"].keys() == {"tsa"}, "in vain, but waited"
     parts = cut(result.replace_main.path)
     judged = openssl(
-        "cms", "-verify", "-binary", "-inform", "DER", "-in", parts.cms, "-content", parts.covered,
-        "-CAfile", pki.root_pem, "-purpose", "any", "-out", "/dev/null",
-    )  # fmt: skip
+        "cms",
+        "-verify",
+        "-binary",
+        "-inform",
+        "DER",
+        "-in",
+        parts.cms,
+        "-content",
+        parts.covered,
+        "-CAfile",
+        pki.root_pem,
+        "-purpose",
+        "any",
+        "-out",
+        "/dev/null",
+    )
     assert judged.returncode == 0, judged.stderr
 
 

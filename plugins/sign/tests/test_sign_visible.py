@@ -53,8 +53,9 @@ def rendered(path: Path, dpi: int = 144) -> Image.Image:
     base = path.with_suffix("")
     subprocess.run(
         ["pdftoppm", "-r", str(dpi), "-gray", "-singlefile", "-png", str(path), str(base)],
-        check=True, timeout=60,
-    )  # fmt: skip
+        check=True,
+        timeout=60,
+    )
     with Image.open(base.with_suffix(".png")) as image:
         return image.convert("L")
 

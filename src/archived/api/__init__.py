@@ -1,7 +1,8 @@
-"""What plug-ins see. This package imports nothing else of `archived`; `__all__` is the contract."""
+"""What plug-ins see; `__all__` is the contract. It imports nothing of `archived` but `message`."""
 
+from archived.api.cover_sheet import Sheet, SheetError, SheetKind, check_dossier
 from archived.api.events import EVENTS, Event
-from archived.api.failures import Failure, Postpone, Refuse
+from archived.api.failures import Failure, Postpone, Refuse, Region, Review
 from archived.api.hooks import hookimpl
 from archived.api.options import (
     Duration,
@@ -12,8 +13,6 @@ from archived.api.options import (
     parse_duration,
     parse_size,
 )
-from archived.api.review import Region, Review
-from archived.api.sheet import Sheet, SheetError, SheetKind, check_dossier
 from archived.api.stage import (
     API_VERSION,
     Artifact,
@@ -28,6 +27,7 @@ from archived.api.stage import (
     digest_file,
 )
 from archived.api.target import Copy, Target, TargetConfig, check_key
+from archived.message import Message, sequence
 
 __all__ = [
     "API_VERSION",
@@ -39,6 +39,7 @@ __all__ = [
     "Duration",
     "Event",
     "Failure",
+    "Message",
     "Needs",
     "Options",
     "Part",
@@ -64,4 +65,5 @@ __all__ = [
     "hookimpl",
     "parse_duration",
     "parse_size",
+    "sequence",
 ]

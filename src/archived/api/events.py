@@ -17,13 +17,14 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "step-finished": "A stage ended well on a document.",
         "step-skipped": "A stage does not accept this document's type and was passed over.",
         "step-postponed": "A stage waits for the world; it will be tried again.",
-        "step-broke": "A stage failed; it will be tried again, or the document is held.",
+        "step-refused": "A stage decided that the document must not go on.",
+        "step-failed": "A stage failed; it will be tried again, or the document is held.",
         "document-divided": "A document was cut into parts, which are documents of their own now.",
         "review-required": "A stage ended well and asks that a person looks; the document is "
         "held, or goes on where its hot folder says so.",
         "document-held": "A person must decide about a document.",
         "document-released": "A person decided that a held document goes on.",
-        "document-refused": "A person decided that a held document is not archived.",
+        "document-rejected": "A person decided that a held document is not archived.",
         "document-retried": "A person asked for the held or waiting step to be tried again.",
         "document-sealed": "The document's OCFL object is durable in the store.",
         "document-safe": "The wanted number of copies was written and read back.",
@@ -33,6 +34,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "document-source-grew": "More was written to its file after it was taken in; "
         "what came is a new arrival.",
         "arrival-held": "A file in a hot folder cannot be taken in; a person must act.",
+        "arrivals-held": "Many files of a hot folder cannot be taken in; how many under each code.",
         "intake-paused": "Nothing is taken in for now, and why.",
         "intake-resumed": "Intake goes on.",
     }

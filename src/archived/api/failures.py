@@ -1,12 +1,16 @@
-"""The ways a stage can end without a result.
+"""The endings that a stage declares itself: refused, postponed, finished but to be reviewed.
 
-Three endings, no taxonomy: `Refuse` (the document's fault: a person decides), `Postpone` (the
-world's fault: wait and try again), and anything else (the stage's fault: retried, then held).
+`Refuse` is the document's fault: a person decides. `Postpone` is the environment's: wait, then try
+again. Any other exception is the stage's fault: it is retried, then the document is held. `Review`
+is an ending with results. The core checks limits, codes and numbers when the result leaves the
+stage's process; a violation is `bad-output`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from archived.api.options import parse_duration
@@ -18,7 +22,8 @@ class Failure(Exception):
     """What `Refuse` and `Postpone` share: a sentence, a stable `code`, a `hint` to act on.
 
     `code` is lower-case words joined by hyphens; it appears in events, metrics and the hold list,
-    and must stand in the plug-in's README under *Failures*.
+    and must stand in the plug-in's README under *Failures*. A sentence that is a `Message` is shown
+    in the reader's language, where the plug-in brings a catalogue.
     """
 
     def __init__(self, message: str, *, code: str, hint: str = "") -> None:
@@ -46,3 +51,37 @@ class Postpone(Failure):
     ) -> None:
         super().__init__(message, code=code, hint=hint)
         self.after = parse_duration(after) if isinstance(after, str) else after
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of one page of the artifact that a person should look at.
+
+    `page`: from 1, of the document's main artifact as it is after this stage. `box`: left, top,
+    right, bottom as shares (0 to 1) of the page as it is displayed, after `/Rotate` and `CropBox`;
+    left < right, top < bottom. `kind`: lower-case words joined by hyphens, such as `unread-marks`.
+    `share`: how much of the page's ink lies in it, 0 to 1. `picture`: the name of an artifact of
+    the same `Result` (in `add`, role `METADATA`, media type `image/png`) that shows the region;
+    empty when there is none.
+    """
+
+    page: int
+    box: tuple[float, float, float, float]
+    kind: str = ""
+    share: float | None = None
+    picture: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A stage finished, and a person must look before the document goes on.
+
+    `code` is stable, as a `Failure`'s, and stands in the plug-in's README under *Failures*; such as
+    `unread-content`. `message` says what was found, `hint` what to look for. At most 8 reviews with
+    2000 regions in all are taken from one step.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    regions: Sequence[Region] = ()

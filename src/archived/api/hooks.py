@@ -66,9 +66,9 @@ def register_runners(register: Callable[[str, Callable[..., Any]], None]) -> Non
 
     `factory(lane, width, sources)` returns an object with the local runner's methods (`start`,
     `run`, `stop`, `read_back`); `sources` names the enabled plug-ins, as `{"name", "entry_point" or
-    "file", "sha256"}`, for a file with its checked `"code"` (`archived.engine.registry` loads
-    them). Chosen by `[lanes.NAME] runner = "name"`; the local fork server is called `local`.
-    What a runner is given and returns is `archived.engine.boundary.Request` and
+    "file", "sha256"}`, for a file with its checked `"code"`; `archived.engine.plugin_loader`
+    loads them. Chosen by `[lanes.NAME] runner = "name"`; the local fork server is called `local`.
+    What a runner is given and returns is `archived.engine.protocol.StepRequest` and
     `archived.model.outcome.Outcome`: the one place where a plug-in needs more than `archived.api`.
 
     When: at start and reload. Process: daemon. Raises: the start stops.

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
+from archived.api.failures import Review
 from archived.api.options import StageConfig, options_type, parse_size
-from archived.api.review import Review
 from archived.api.target import Copy, Target
 
 API_VERSION = 1
@@ -231,11 +231,11 @@ class Result:
 class Context(Generic[O]):
     """A stage's surroundings: typed options, a private empty folder, a clock that runs out.
 
-    There is no back door to the core. `deadline` is the moment (UTC) after which the child and
+    There is no other way into the core. `deadline` is the moment (UTC) after which the child and
     everything it started is killed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the core and the testing kit build it, by name
         self,
         *,
         options: O,
@@ -355,6 +355,10 @@ class Stage(ABC, Generic[O]):
     with the type `Path`; it reads those, and writes only what stands here. Nothing else of the
     machine is open to it.
     """
+    signs: ClassVar[bool] = False
+    """It signs. A document whose pipeline has such a stage, and that carries no signature in the
+    end, is marked as unsigned: its facts say `"signed": True`, or that the original came signed
+    (`"reason": "original-signed"`)."""
     api: ClassVar[int] = API_VERSION
 
     @classmethod

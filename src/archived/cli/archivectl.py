@@ -7,16 +7,16 @@ import click
 from archived import __version__
 from archived.cli import (
     compare,
-    copying,
+    copy,
     cover_sheet,
     decisions,
     documents,
-    exits,
-    extending,
-    house,
+    errors,
     ledger,
+    plugins,
     report,
-    reviews,
+    review,
+    status,
 )
 from archived.cli.completion import completion
 from archived.cli.group import Ctl
@@ -29,9 +29,17 @@ def cli() -> None:
 
 
 for _noun in (
-    house, report, compare, extending, documents, reviews, decisions, copying, ledger,
+    status,
+    report,
+    compare,
+    plugins,
+    documents,
+    review,
+    decisions,
+    copy,
+    ledger,
     cover_sheet,
-):  # fmt: skip
+):
     for _command in _noun.COMMANDS:
         cli.add_command(_command)
 cli.add_command(completion)
@@ -39,4 +47,4 @@ cli.add_command(completion)
 
 def main() -> None:
     """The console script."""
-    exits.run(cli, "archivectl")
+    errors.run(cli, "archivectl")

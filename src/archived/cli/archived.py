@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from archived import __version__
-from archived.cli import place, shown
-from archived.cli.asking import Session
+from archived.cli import client, output
 from archived.cli.check import check
+from archived.cli.client import Session
 from archived.cli.completion import completion
 from archived.cli.doctor import doctor
-from archived.cli.exits import run as run_program
+from archived.cli.errors import run as run_program
 from archived.cli.group import Program
 from archived.cli.hash_password import hash_password
 from archived.cli.rebuild import rebuild
-from archived.locale import _, heard, speak_english
+from archived.locale import _, render, speak_english
 
 if TYPE_CHECKING:
     from archived.errors import PluginError
@@ -44,7 +44,7 @@ def run(session: Session) -> None:
 
     if not sys.stderr.isatty():
         speak_english()
-    settings = load(place.chosen(session.config))
+    settings = load(client.chosen(session.config))
     # Only now: a mistake in the configuration is told without waiting for all of the daemon.
     from archived.daemon import serve
     from archived.observe import logs
@@ -62,9 +62,13 @@ _NOT_FOR_USE = frozenset({"erratic", "stamp"})
 
 
 @cli.command("sample-config")
-@click.option("--plugins", metavar="NAMES", help='Whose options to show: "all" that are installed, '
-              '"enabled" in the configuration, "none", or names with commas between them. When not '
-              'given: "enabled" where a configuration is named, else "all".')  # fmt: skip
+@click.option(
+    "--plugins",
+    metavar="NAMES",
+    help='Whose options to show: "all" that are installed, '
+    '"enabled" in the configuration, "none", or names with commas between them. When not '
+    'given: "enabled" where a configuration is named, else "all".',
+)
 @click.pass_obj
 def sample_config(session: Session, plugins: str | None) -> None:
     """Print a configuration in which every setting stands with its default, as a comment.
@@ -76,14 +80,14 @@ def sample_config(session: Session, plugins: str | None) -> None:
     given = _plugins(session, plugins or _whose(session))
     if session.as_json:
         names = [info.name for info in given.catalogue()]
-        shown.as_json({"plugins": names, "text": written(given)})
+        output.as_json({"plugins": names, "text": written(given)})
     else:
         click.echo(written(given), nl=False)
 
 
 def _whose(session: Session) -> str:
-    named = session.config is not None or place.ENVIRONMENT in os.environ
-    return "enabled" if named and place.chosen(session.config).exists() else "all"
+    named = session.config is not None or client.ENVIRONMENT in os.environ
+    return "enabled" if named and client.chosen(session.config).exists() else "all"
 
 
 def _plugins(session: Session, whose: str) -> Plugins:
@@ -92,14 +96,14 @@ def _plugins(session: Session, whose: str) -> Plugins:
 
     match whose:
         case "enabled":
-            return load(place.chosen(session.config)).plugins
+            return load(client.chosen(session.config)).plugins
         case "none":
             return find(())
         case "all":
             broken: list[PluginError] = []
             given = find(_all_for_use(), errors=broken)
             for error in broken:
-                click.echo(_("note: {note}").format(note=heard(error.message)), err=True)
+                click.echo(_("note: {note}").format(note=render(error.message)), err=True)
             return given
         case _:
             return find(tuple(name.strip() for name in whose.split(",") if name.strip()))

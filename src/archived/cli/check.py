@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -18,19 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archived.cli import place, shown
-from archived.cli.asking import Session
+from archived.cli import client, output
+from archived.cli.client import Session
 from archived.cli.credentials import Finding, compare, sources
-from archived.cli.exits import BAD_CONFIG, OK, PROBLEM, ended_in_order
-from archived.cli.missing import missing
+from archived.cli.errors import BAD_CONFIG, OK, PROBLEM, ended_in_order
+from archived.cli.missing_paths import missing
 from archived.errors import ArchivedError, ConfigError
-from archived.locale import _, heard, ngettext
+from archived.locale import _, ngettext, render
+from archived.message import Message, sequence
 
 if TYPE_CHECKING:
     from archived.config import Settings
     from archived.config.settings import StageSetting
 
 _COULD_NOT = "could not be checked: "
+_LOOKING = 60.0
+"""Seconds that are waited for the first look of a service that has just been started."""
+_ASK_AGAIN = 0.2
 
 
 @click.command("check")
@@ -43,10 +48,14 @@ def check(session: Session, no_stages: bool) -> None:
     there, with the command that makes each, then what the stages and targets find when they look
     at their surroundings (ends with 1). What could not be established is told and ends with 0.
     """
-    config = place.chosen(session.config)
+    config = client.chosen(session.config)
     report: dict[str, Any] = {
-        "config": str(config), "mistakes": [], "warnings": [], "missing": [], "stages": []
-    }  # fmt: skip
+        "config": str(config),
+        "mistakes": [],
+        "warnings": [],
+        "missing": [],
+        "stages": [],
+    }
     try:
         settings = _load(config)
     except ConfigError as error:
@@ -56,7 +65,7 @@ def check(session: Session, no_stages: bool) -> None:
     report["missing"] = [dataclasses.asdict(each) for each in missing(settings)]
     if not no_stages:
         with busy(_("the stages look at their surroundings ...")), ended_in_order():
-            report["stages"] = stages(settings, running(session))
+            report["stages"] = stages(settings, judged_by_the_service(settings, session))
         for stage in report["stages"]:
             needs = settings.stages[stage["stage"]].needs
             stage |= {"system_calls": list(needs.system_calls), "worker": needs.worker}
@@ -88,6 +97,22 @@ def stages(settings: Settings, live: Mapping[str, Any] | None = None) -> list[di
     return asyncio.run(_stages(_with_a_place(settings), live or {}))
 
 
+def judged_by_the_service(settings: Settings, session: Session) -> Mapping[str, Any] | None:
+    """What the running service says of its stages. Where it alone can judge one, and began only now
+    to look, as after a restart or a reload, its verdict is waited for.
+    """
+    alone = any(_keeps_credentials(settings, stage) for stage in settings.stages.values())
+    return looked(session) if alone else running(session)
+
+
+def looked(session: Session) -> Mapping[str, Any] | None:
+    """The same as `running`, once the service has looked, or after as long as that may take."""
+    until = time.monotonic() + _LOOKING
+    while (found := running(session)) and not found.get("checked") and time.monotonic() < until:
+        time.sleep(_ASK_AGAIN)
+    return found
+
+
 def running(session: Session) -> Mapping[str, Any] | None:
     """What the running service says of its stages; `None` when it does not answer."""
     try:
@@ -106,14 +131,18 @@ def _with_a_place(settings: Settings) -> Settings:
 
 
 async def _stages(settings: Settings, live: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from archived.daemon import cards
-    from archived.daemon.checks import check_all
-    from archived.engine.runner import LocalRunner
+    from archived.daemon import wiring
+    from archived.daemon.stage_checks import check_all
+    from archived.engine.worker.forkserver_client import LaneSetup
+    from archived.engine.worker.runner import LocalRunner
 
-    lanes = cards.lanes(settings)
+    lanes = wiring.lanes(settings)
     runners = {
         lane: LocalRunner(
-            lane, width, settings.plugin_sources, environment=cards.environment(settings)
+            lane,
+            width,
+            settings.plugin_sources,
+            LaneSetup(environment=wiring.environment(settings)),
         )
         for lane, width in lanes.items()
         if settings.lanes[lane].runner == "local"
@@ -133,8 +162,10 @@ async def _stages(settings: Settings, live: Mapping[str, Any]) -> list[dict[str,
                 continue
             await runners[lane].start()
             alone = dataclasses.replace(settings, stages={name: stage})
-            problems = await check_all(alone, dict(runners))
-            found.append(_judged(name, problems.get(name, [])))
+            problems = (await check_all(alone, dict(runners))).get(name, [])
+            if problems and _is_anothers(settings):
+                problems = _as_the_service(stage, live, problems)
+            found.append(_judged(name, problems))
     finally:
         await asyncio.gather(*(runner.stop() for runner in runners.values()))
     return found
@@ -145,15 +176,23 @@ def _by_the_service(stage: StageSetting, live: Mapping[str, Any]) -> list[str]:
     files behind them were changed since it was given them.
     """
     if not live.get("checked"):
-        return [_COULD_NOT + _(
-            "its secrets are credentials, which systemd gives to the service only, and the service "
-            "does not run or has not looked yet"
-        )]  # fmt: skip
+        return [
+            _could_not(
+                Message(
+                    "its secrets are credentials, which systemd gives to the service only, and "
+                    "the service does not run or has not looked yet"
+                )
+            )
+        ]
     if (live.get("stages") or {}).get(stage.name) != stage.options_digest:
-        return [_COULD_NOT + _(
-            "its secrets are credentials, and the running service has other options for it; reload "
-            "first"
-        )]  # fmt: skip
+        return [
+            _could_not(
+                Message(
+                    "its secrets are credentials, and the running service has other options for "
+                    "it; reload first"
+                )
+            )
+        ]
     named = set(_credentials_of(json.loads(stage.options_json)))
     found = [each for each in compare(live, sources()) if each.name in named]
     return [
@@ -162,11 +201,41 @@ def _by_the_service(stage: StageSetting, live: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _is_anothers(settings: Settings) -> bool:
+    """Whether the service has another user: a step of ours may do what its steps may not, and the
+    other way round, also as root, for a step has no privileges.
+    """
+    try:
+        return settings.archive.state.stat().st_uid != os.geteuid()
+    except OSError:
+        return False
+
+
+def _as_the_service(stage: StageSetting, live: Mapping[str, Any], problems: list[str]) -> list[str]:
+    """What the running service found, whose rights count; else that ours are not the service's."""
+    if live.get("checked") and (live.get("stages") or {}).get(stage.name) == stage.options_digest:
+        return _by_the_service(stage, live)
+    real = [each for each in problems if not each.startswith(_COULD_NOT)]
+    return [
+        *(each for each in problems if each.startswith(_COULD_NOT)),
+        *(
+            _could_not(Message("tried by another user than the service's: {problem}", problem=each))
+            for each in real
+        ),
+    ]
+
+
+def _could_not(why: str) -> str:
+    return Message("could not be checked: {why}", why=why)
+
+
 def changed(finding: Finding) -> str:
     """That the service has another secret than the one on the disk, and what to do."""
-    told = _("credential {name}: {path}: {why}; the service goes on with what it was given at its "
-             "start: systemctl restart archived")  # fmt: skip
-    return told.format(name=finding.name, path=finding.path, why=heard(finding.why))
+    told = _(
+        "credential {name}: {path}: {why}; the service goes on with what it was given at its "
+        "start: systemctl restart archived"
+    )
+    return told.format(name=finding.name, path=finding.path, why=render(finding.why))
 
 
 def _credentials_of(value: object) -> Iterator[str]:
@@ -187,41 +256,55 @@ def _keeps_credentials(settings: Settings, stage: StageSetting) -> bool:
     return any(any(_credentials_of(json.loads(each))) for each in options)
 
 
+def _why_not(problem: str) -> str:
+    """Why a stage could not be checked: what stands behind the words that say so."""
+    if isinstance(problem, Message) and len(problem.parameters) == 1:
+        (why,) = problem.parameters.values()
+        return why if isinstance(why, str) else str(why)
+    return problem.removeprefix(_COULD_NOT)
+
+
 def _judged(name: str, problems: list[str]) -> dict[str, Any]:
-    could_not = [p.removeprefix(_COULD_NOT) for p in problems if p.startswith(_COULD_NOT)]
+    could_not = [_why_not(p) for p in problems if p.startswith(_COULD_NOT)]
     real = [p for p in problems if not p.startswith(_COULD_NOT)]
     verdict = "no" if real else "not established" if could_not else "yes"
-    return {"stage": name, "verdict": verdict, "problems": real, "why": "; ".join(could_not),
-            "system_calls": [], "worker": "fresh"}  # fmt: skip
+    return {
+        "stage": name,
+        "verdict": verdict,
+        "problems": real,
+        "why": sequence(could_not, "; "),
+        "system_calls": [],
+        "worker": "fresh",
+    }
 
 
 def _tell(session: Session, report: dict[str, Any], status: int) -> None:
     if session.as_json:
-        shown.as_json({"fit": status == OK, **report})
+        output.as_json({"fit": status == OK, **report})
         sys.exit(status)
     for mistake in report["mistakes"]:
-        shown.line(heard(mistake), "red")
+        output.line(render(mistake), "red")
     for warning in report["warnings"]:
-        shown.line(_("warning: {warning}").format(warning=heard(warning)), "yellow")
+        output.line(_("warning: {warning}").format(warning=render(warning)), "yellow")
     for each in report["missing"]:
-        shown.line(_("warning: {warning}").format(warning=heard(each["what"])), "yellow")
+        output.line(_("warning: {warning}").format(warning=render(each["what"])), "yellow")
         if each["command"]:
-            shown.command(each["command"])
+            output.command(each["command"])
     for stage in report["stages"]:
         if stage["system_calls"]:
             told = _("stage {stage}: may make further system calls: {groups}")
             groups = ", ".join(stage["system_calls"])
-            shown.line(told.format(stage=stage["stage"], groups=groups), "yellow")
+            output.line(told.format(stage=stage["stage"], groups=groups), "yellow")
         if stage["worker"] == "kept":
             told = _("stage {stage}: one process does its steps, one after another")
-            shown.line(told.format(stage=stage["stage"]), "yellow")
+            output.line(told.format(stage=stage["stage"]), "yellow")
         for problem in stage["problems"]:
             told = _("stage {stage}: {problem}")
-            shown.line(told.format(stage=stage["stage"], problem=heard(problem)), "red")
+            output.line(told.format(stage=stage["stage"], problem=render(problem)), "red")
         if stage["why"]:
             told = _("stage {stage}: not established: {why}")
-            shown.line(told.format(stage=stage["stage"], why=heard(stage["why"])), "yellow")
-    shown.line(_verdict(report, status), "green" if status == OK else "red")
+            output.line(told.format(stage=stage["stage"], why=render(stage["why"])), "yellow")
+    output.line(_verdict(report, status), "green" if status == OK else "red")
     sys.exit(status)
 
 

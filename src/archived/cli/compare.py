@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from archived.cli import shown
-from archived.cli.asking import Session
-from archived.cli.exits import OK, PROBLEM, DaemonDown
-from archived.locale import _, heard, ngettext
+from archived.cli import output
+from archived.cli.client import Session
+from archived.cli.errors import OK, PROBLEM, DaemonDown
+from archived.locale import _, ngettext, render
 
 
 @click.command("compare")
@@ -27,10 +27,12 @@ def compare(session: Session, now: bool) -> None:
     if found is None:
         found = {"comparison": _compared(session)}
     if session.as_json:
-        shown.as_json(found)
+        output.as_json(found)
     elif found["comparison"] is None:
-        shown.line(_("not compared yet since the daemon started; archivectl compare --now does it"),
-                   "yellow")  # fmt: skip
+        output.line(
+            _("not compared yet since the daemon started; archivectl compare --now does it"),
+            "yellow",
+        )
     else:
         _show(found["comparison"], session)
     it = found["comparison"]
@@ -49,7 +51,7 @@ def _latest(session: Session) -> dict[str, Any] | None:
 def _compared(session: Session) -> dict[str, Any]:
     from archived.observe.store_audit import compared
     from archived.storage.catalog import Catalog
-    from archived.storage.store import Store
+    from archived.storage.ocfl.store import Store
 
     store = Store(session.place.store)
     store.open()
@@ -81,39 +83,40 @@ def summary(counts: dict[str, int]) -> str:
 
 
 def _show(it: dict[str, Any], session: Session) -> None:
-    at = shown.moment(it["at"], session.place.zone, seconds=True)
+    at = output.moment(it["at"], session.place.zone, seconds=True)
     total = sum(it["counts"].values())
     if not total:
         told = _("catalog, ledger and store agree; compared at {moment}")
-        shown.line(told.format(moment=at), "green")
+        output.line(told.format(moment=at), "green")
         return
     said = meanings()
     for kind, count in it["counts"].items():
         of_kind = [each for each in it["differences"] if each["kind"] == kind]
         if not of_kind:
             continue
-        shown.heading(f"{kind}: {said[kind]} ({count})")
+        output.heading(f"{kind}: {said[kind]} ({count})")
         for each in of_kind:
             _show_one(each)
         if count > len(of_kind):
             told = _("only the first {count} are named here")
-            shown.line(told.format(count=len(of_kind)), indent=2)
+            output.line(told.format(count=len(of_kind)), indent=2)
     told = ngettext(
         "{count} difference, compared at {moment}; docs/operations.md says more",
-        "{count} differences, compared at {moment}; docs/operations.md says more", total,
-    )  # fmt: skip
-    shown.line(told.format(count=total, moment=at), "bold red")
+        "{count} differences, compared at {moment}; docs/operations.md says more",
+        total,
+    )
+    output.line(told.format(count=total, moment=at), "bold red")
 
 
 def _show_one(each: dict[str, Any]) -> None:
     whose = " ".join(part for part in (each["document"], each["name"]) if part)
-    what = heard(each["what"])
-    shown.line(f"{whose}: {what}" if whose else what, "red", indent=2)
+    what = render(each["what"])
+    output.line(f"{whose}: {what}" if whose else what, "red", indent=2)
     if each["copies"]:
         told = _("verified copies at: {targets}").format(targets=", ".join(each["copies"]))
-        shown.line(told, indent=4)
+        output.line(told, indent=4)
     for command in each["commands"]:
-        shown.line(command, indent=4)
+        output.line(command, indent=4)
 
 
 COMMANDS = (compare,)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archived.cli import shown
-from archived.cli.asking import Session
+from archived.cli.client import Session
+from archived.cli.output import as_json, line
 from archived.locale import _, ngettext
 from archived.model import secrecy as levels
 
 if TYPE_CHECKING:
-    from archived.api.sheet import Sheet
+    from archived.api.cover_sheet import Sheet
 
 _MOST = 500
 
@@ -25,18 +25,37 @@ _MOST = 500
 @click.command("cover-sheet")
 @click.option("--dossier", metavar="CODE", default="", help="Code of the dossier that begins.")
 @click.option("--plain", is_flag=True, help="Sheets that only begin the next document.")
-@click.option("--sheets", type=int, metavar="N",
-              help="Sheets of paper in the dossier; separators are not counted.")  # fmt: skip
-@click.option("--secrecy", metavar="LEVEL", default="",
-              help="open, mat, toi-mat or tuyet-mat, or as printed.")  # fmt: skip
+@click.option(
+    "--sheets",
+    type=int,
+    metavar="N",
+    help="Sheets of paper in the dossier; separators are not counted.",
+)
+@click.option(
+    "--secrecy", metavar="LEVEL", default="", help="open, mat, toi-mat or tuyet-mat, or as printed."
+)
 @click.option("--title", metavar="TEXT", default="", help="For people; not in the code.")
-@click.option("--count", type=click.IntRange(1, _MOST), default=1, show_default=True,
-              metavar="K",
-              help="That many; a dossier's are numbered, one for each document.")  # fmt: skip
-@click.option("--patch", type=click.Choice(["T", "2", "3"]), default=None,
-              help="Print this patch code too, for scanners that look for it.")  # fmt: skip
-@click.option("-o", "--output", metavar="FILE", required=True,
-              help="The PDF to write, a new file; - is standard output.")  # fmt: skip
+@click.option(
+    "--count",
+    type=click.IntRange(1, _MOST),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="That many; a dossier's are numbered, one for each document.",
+)
+@click.option(
+    "--patch",
+    type=click.Choice(["T", "2", "3"]),
+    default=None,
+    help="Print this patch code too, for scanners that look for it.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    help="The PDF to write, a new file; - is standard output.",
+)
 @click.pass_obj
 def cover_sheet(
     session: Session,
@@ -53,13 +72,13 @@ def cover_sheet(
 
     The stage `separate` cuts what was scanned with them: see the plug-in's README.
     """
-    from archived.cli.sheets import Style, draw
+    from archived.cli.cover_sheet_pdf import Style, draw
 
     if plain == bool(dossier):
         raise click.UsageError(_("say either --dossier CODE or --plain"))
     if plain and (sheets is not None or secrecy or title):
         raise click.UsageError(_("--sheets, --secrecy and --title are said of a dossier"))
-    from archived.api.sheet import Sheet, SheetKind
+    from archived.api.cover_sheet import Sheet, SheetKind
 
     made = [Sheet(SheetKind.PLAIN)] * count if plain else _covers(dossier, sheets, secrecy, count)
     _clean(title)
@@ -67,17 +86,18 @@ def cover_sheet(
     if output == "-":
         return
     if session.as_json:
-        shown.as_json({"file": output, "sheets": [sheet.text() for sheet in made]})
+        as_json({"file": output, "sheets": [sheet.text() for sheet in made]})
     else:
         told = ngettext(
             "{file}: {count} sheet, A4; print at 100 %",
-            "{file}: {count} sheets, A4; print at 100 %", count,
-        )  # fmt: skip
-        shown.line(told.format(file=output, count=count))
+            "{file}: {count} sheets, A4; print at 100 %",
+            count,
+        )
+        line(told.format(file=output, count=count))
 
 
 def _covers(dossier: str, sheets: int | None, secrecy: str, count: int) -> list[Sheet]:
-    from archived.api.sheet import LEVELS, Sheet, SheetError, SheetKind
+    from archived.api.cover_sheet import LEVELS, Sheet, SheetError, SheetKind
 
     try:
         level = LEVELS[levels.level(secrecy)] if secrecy else ""

@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from archived.message import Message
+
 UNIT = "archived.service"
 FOLDERS = (
-    Path("/etc/systemd/system"), Path("/run/systemd/system"), Path("/usr/local/lib/systemd/system"),
-    Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"),
-)  # fmt: skip
+    Path("/etc/systemd/system"),
+    Path("/run/systemd/system"),
+    Path("/usr/local/lib/systemd/system"),
+    Path("/usr/lib/systemd/system"),
+    Path("/lib/systemd/system"),
+)
 """Where units are looked for, see systemd.unit(5); what stands in the first hides the others."""
 GIVEN = Path("/run/credentials")
 """Where systemd puts the credentials of each service, in a folder of its name."""
@@ -86,8 +91,11 @@ def compare(
     folder = Path(given["folder"])
     if folder.parent != within or not folder.name.endswith(".service"):
         return []
-    return [_compared(folder, given["since"], source)
-            for source in known if source.name in given["names"]]  # fmt: skip
+    return [
+        _compared(folder, given["since"], source)
+        for source in known
+        if source.name in given["names"]
+    ]
 
 
 def _compared(folder: Path, since: float, source: Source) -> Finding:
@@ -100,10 +108,15 @@ def _compared(folder: Path, since: float, source: Source) -> Finding:
         if changed <= since:
             return found("yes")
         if source.encrypted:
-            return found("no", "the file was changed after the service started")
+            return found("no", Message("the file was changed after the service started"))
         same = source.path.read_bytes() == (folder / source.name).read_bytes()
     except FileNotFoundError as error:
-        return found("no", f"{error.filename} is not there")
+        return found("no", Message("{filename} is not there", filename=error.filename))
     except OSError as error:
-        return found("not established", f"{error.filename}: {os.strerror(error.errno or 0)}")
-    return found("yes") if same else found("no", "the file holds something else by now")
+        return found(
+            "not established",
+            Message(
+                "{filename}: {why}", filename=error.filename, why=os.strerror(error.errno or 0)
+            ),
+        )
+    return found("yes") if same else found("no", Message("the file holds something else by now"))

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
-from archived.cli import shown
-from archived.cli.asking import Session
+from archived.cli import output
+from archived.cli.client import Session
 from archived.cli.documents import DOCUMENT, complete_document
-from archived.cli.exits import NOT_NOW, OK
-from archived.cli.reviews import release_shown
+from archived.cli.errors import NOT_NOW, OK
+from archived.cli.group import Word
+from archived.cli.review import release_shown
 from archived.locale import _, language
+from archived.model.former_names import CODES
 
 
 @click.command("retry")
@@ -30,7 +32,9 @@ def retry(session: Session, document: str, note: str) -> None:
 @click.command("release")
 @click.argument("document", metavar="[DOC]", required=False, shell_complete=complete_document)
 @click.option("--note", required=True, metavar="WORDS", help="Why; kept in the ledger for ever.")
-@click.option("--code", metavar="CODE", help="Only if this is what holds it, as you saw it.")
+@click.option(
+    "--code", type=Word(CODES), metavar="CODE", help="Only if this is what holds it, as you saw it."
+)
 @click.option(
     "--reviewed",
     metavar="FOLDER",
@@ -40,9 +44,13 @@ def retry(session: Session, document: str, note: str) -> None:
 @click.option("--dossier", metavar="CODE", help="With --reviewed: only what belongs to this.")
 @click.pass_obj
 def release(
-    session: Session, document: str | None, note: str, code: str | None, reviewed: Path | None,
+    session: Session,
+    document: str | None,
+    note: str,
+    code: str | None,
+    reviewed: Path | None,
     dossier: str | None,
-) -> None:  # fmt: skip
+) -> None:
     """Let a held or waiting document go on without the stage that stopped it.
 
     DOC is its id, or enough of the beginning or end of it, or its file's name. Whatever
@@ -64,11 +72,11 @@ def release(
     decide_about(session, "release", document, note, code)
 
 
-@click.command("refuse")
+@click.command("reject")
 @DOCUMENT
 @click.option("--note", required=True, metavar="WORDS", help="Why; kept in the ledger for ever.")
 @click.pass_obj
-def refuse(session: Session, document: str, note: str) -> None:
+def reject(session: Session, document: str, note: str) -> None:
     """Decide that a held document is not archived; its bytes are kept all the same.
 
     DOC is its id, or enough of the beginning or end of it, or its file's name. archivectl
@@ -76,7 +84,7 @@ def refuse(session: Session, document: str, note: str) -> None:
     """
     if not note.strip():
         raise click.UsageError(_("--note: say why, in a few words"))
-    decide_about(session, "refuse", document, note)
+    decide_about(session, "reject", document, note)
 
 
 def decide_about(
@@ -86,18 +94,18 @@ def decide_about(
     before = session.ask_daemon("resolve", {"document": typed})
     answer = session.decide(what, before["id"], note, code)
     if session.as_json:
-        shown.as_json({"document": before["id"], "state": answer["state"], "was": before["state"]})
+        output.as_json({"document": before["id"], "state": answer["state"], "was": before["state"]})
         return
     told = session.ask(
         "explain", document=before["id"], zone=session.place.timezone, language=language() or None
     )
     outcome = (
         _("{name} is not archived; the decision is on record")
-        if what == "refuse"
+        if what == "reject"
         else _("{name} goes on; the decision is on record")
     )
-    shown.line(outcome.format(name=before["name"]))
-    shown.line(told["now"])
+    output.line(outcome.format(name=before["name"]))
+    output.line(told["now"])
 
 
-COMMANDS = (retry, release, refuse)
+COMMANDS = (retry, release, reject)

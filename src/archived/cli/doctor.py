@@ -9,23 +9,34 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archived.cli import check, place, shown
-from archived.cli.asking import Session
-from archived.cli.exits import OK, PROBLEM, ended_in_order
+from archived.cli import check, client, output
+from archived.cli.client import Session
+from archived.cli.errors import OK, PROBLEM, ended_in_order
 from archived.errors import ArchivedError
-from archived.locale import _, heard, ngettext
+from archived.locale import _, ngettext, render
+from archived.message import Message, sequence
 
 if TYPE_CHECKING:
-    from archived.cli.surroundings import Finding
+    from archived.cli.doctor_checks import Finding
     from archived.config import Settings
 
 
 @click.command("doctor")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--as", "writer", metavar="USER", help="With FOLDER, as root: who writes there, such "
-              "as the scanners' login; else whoever runs this.")  # fmt: skip
-@click.option("--daemon-user", "daemon", metavar="USER", help="With FOLDER, as root: who the "
-              "daemon runs as; else the User= of its service, else whoever runs this.")  # fmt: skip
+@click.option(
+    "--as",
+    "writer",
+    metavar="USER",
+    help="With FOLDER, as root: who writes there, such "
+    "as the scanners' login; else whoever runs this.",
+)
+@click.option(
+    "--daemon-user",
+    "daemon",
+    metavar="USER",
+    help="With FOLDER, as root: who the "
+    "daemon runs as; else the User= of its service, else whoever runs this.",
+)
 @click.pass_obj
 def doctor(session: Session, folder: Path | None, writer: str | None, daemon: str | None) -> None:
     """Look at this machine: what protects, what does not, what is missing.
@@ -40,81 +51,89 @@ def doctor(session: Session, folder: Path | None, writer: str | None, daemon: st
     daemon's user, also while it runs.
     """
     if folder is not None:
-        from archived.cli.folder import examine
+        from archived.cli.doctor_hotfolder import examine
 
         examine(session, folder, writer, daemon)
     if writer is not None or daemon is not None:
         raise click.UsageError(_("--as and --daemon-user are for a FOLDER"))
-    from archived.cli.surroundings import look
+    from archived.cli.doctor_checks import look
     from archived.config import load
 
-    settings = load(place.chosen(session.config))
+    settings = load(client.chosen(session.config))
     with check.busy(_("looking around ...")), ended_in_order():
         found = [*look(settings), *_stages(settings, session), *_daemon(session)]
     unfit = [each for each in found if each.needed and each.verdict != "yes"]
     if session.as_json:
-        shown.as_json({"fit": not unfit, "findings": [asdict(each) for each in found]})
+        output.as_json({"fit": not unfit, "findings": [asdict(each) for each in found]})
     else:
         _tell(found, unfit)
     sys.exit(PROBLEM if unfit else OK)
 
 
 def _stages(settings: Settings, session: Session) -> list[Finding]:
-    from archived.cli.surroundings import Finding
+    from archived.cli.doctor_checks import Finding
 
     found = []
     for plugin in settings.plugins.catalogue():
         named = f"{plugin.name} {plugin.version}".strip()
-        what = f"{named} is loaded"
+        what = Message("{named} is loaded", named=named)
         found.append(Finding("plug-in", what, "yes", plugin.distribution or plugin.where))
-    for stage in check.checked(settings, check.running(session)):
-        why = "; ".join(stage["problems"]) or stage["why"]
-        what = f"{stage['stage']} can work here"
+    for stage in check.checked(settings, check.judged_by_the_service(settings, session)):
+        why = sequence(stage["problems"], "; ") or stage["why"]
+        what = Message("{stage} can work here", stage=stage["stage"])
         found.append(Finding("stage", what, stage["verdict"], why))
     return found
 
 
 def _daemon(session: Session) -> list[Finding]:
-    from archived.cli.surroundings import Finding
+    from archived.cli.doctor_checks import Finding
 
-    what = "the daemon runs and is ready"
+    what = Message("the daemon runs and is ready")
     try:
         live: dict[str, Any] = session.ask_daemon("status", {})["daemon"]
     except ArchivedError as error:
         return [Finding("daemon", what, "no", error.message, needed=False)]
-    started = shown.moment(live["started"], session.place.zone, seconds=True)
-    why = "; ".join(live["not_ready"]) or _("since {moment}").format(moment=started)
+    started = output.moment(live["started"], session.place.zone, seconds=True)
+    why = sequence(live["not_ready"], "; ") or Message("since {moment}", moment=started)
     ready = Finding("daemon", what, "no" if live["not_ready"] else "yes", why, needed=False)
     return [ready, _accounts(live.get("accounts", {}))]
 
 
 def _accounts(lanes: dict[str, dict[str, int]]) -> Finding:
     """What the kernel told the daemon about its fork servers."""
-    from archived.cli.surroundings import Finding
+    from archived.cli.doctor_checks import Finding
 
-    what = "steps have accounts of their own"
+    what = Message("steps have accounts of their own")
     users = sorted({user for lane in lanes.values() for user in lane.values()})
     if not users:
-        why = "plain mode: they have the daemon's own; the package's unit gives them others"
+        why = Message(
+            "plain mode: they have the daemon's own; the package's unit gives them others"
+        )
         return Finding("daemon", what, "no", why, needed=False)
-    why = _("users {users}; stages that make copies have the daemon's own").format(
-        users=", ".join(map(str, users))
+    why = Message(
+        "users {users}; stages that make copies have the daemon's own",
+        users=", ".join(map(str, users)),
     )
     return Finding("daemon", what, "yes", why, needed=False)
 
 
 def _tell(found: list[Finding], unfit: list[Finding]) -> None:
     titles = [_("about"), _("is it so?"), _("verdict"), _("why")]
-    sheet = shown.Sheet(titles, give=_("why"), also=titles[:3])
+    sheet = output.Table(titles, give=_("why"), also=titles[:3])
     for each in found:
-        verdict = shown.verdict(each.verdict, noted=not each.needed)
-        sheet.row(heard(each.about), heard(each.what), verdict, heard(each.why) or None)
+        verdict = output.verdict(each.verdict, noted=not each.needed)
+        sheet.row(render(each.about), render(each.what), verdict, render(each.why) or None)
     sheet.show()
     if unfit:
         told = ngettext("{count} finding to see to:", "{count} findings to see to:", len(unfit))
-        shown.line(told.format(count=len(unfit)), "red")
+        output.line(told.format(count=len(unfit)), "red")
         for each in unfit:
-            parts = heard(each.about), heard(each.what), shown.word(each.verdict), heard(each.why)
-            shown.line(": ".join(parts), "red", indent=2)
+            parts = (
+                render(each.about),
+                render(each.what),
+                output.word(each.verdict),
+                render(each.why),
+            )
+            output.line(": ".join(parts), "red", indent=2)
     else:
-        shown.line(_("everything that is needed holds"), "green")
+        output.line(_("everything that is needed holds"), "green")

@@ -4,33 +4,42 @@ are only loaded when somebody may be asking for a command of theirs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from archived.cli.asking import Session
-from archived.cli.exits import CutOff
-from archived.cli.place import ENVIRONMENT
-from archived.cli.tongue import translate
+from archived.cli.client import ENVIRONMENT, Session
+from archived.cli.errors import CutOff
+from archived.cli.help_texts import translate
 from archived.errors import ArchivedError
-from archived.locale import _, heard
+from archived.locale import _, render
+from archived.model.former_names import COMMANDS
 
 
 def _config_option() -> click.Option:
     return click.Option(
-        ["--config"], type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-        expose_value=False, is_eager=True, callback=_take_config,
+        ["--config"],
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        expose_value=False,
+        is_eager=True,
+        callback=_take_config,
         help=f"The configuration (or {ENVIRONMENT} in the environment; "
         "else /etc/archived/archived.toml).",
-    )  # fmt: skip
+    )
 
 
 def _json_option() -> click.Option:
     return click.Option(
-        ["--json"], is_flag=True, expose_value=False, is_eager=True, callback=_take_json,
+        ["--json"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_take_json,
         help="Answer as JSON; docs/ has the shapes.",
-    )  # fmt: skip
+    )
 
 
 def session_of(context: click.Context) -> Session:
@@ -64,6 +73,40 @@ def give_options(command: click.Command) -> None:
 
 _SENTENCE = 500
 """Letters of a command's first sentence: as many as anybody writes."""
+
+
+def is_now_called(former: str, name: str) -> str:
+    """What somebody is told who uses a former name."""
+    return _('"{former}" is now called "{name}"').format(former=former, name=name)
+
+
+class Word(click.ParamType[str]):
+    """One word, which the archive may have called otherwise before: `former` -> name of now."""
+
+    name = "word"
+
+    def __init__(self, former: Mapping[str, str]) -> None:
+        self.former = former
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word. Raises `click.BadParameter` for a former one."""
+        if value in self.former:
+            self.fail(is_now_called(value, self.former[value]), param, ctx)
+        return str(value)
+
+
+class Choice(click.Choice[str]):
+    """One of some words; who writes a former one is told its name of now."""
+
+    def __init__(self, choices: Sequence[str], former: Mapping[str, str]) -> None:
+        super().__init__(choices)
+        self.former = former
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word, when it is one of them."""
+        if value in self.former:
+            self.fail(is_now_called(value, self.former[value]), param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Program(click.Group):
@@ -127,6 +170,8 @@ class Ctl(Program):
                 session_of(ctx).config = Path(args[index + 1])
             elif word.startswith("--config="):
                 session_of(ctx).config = Path(word.removeprefix("--config="))
+        if args and args[0] in COMMANDS and self.get_command(ctx, args[0]) is None:
+            ctx.fail(is_now_called(args[0], COMMANDS[args[0]]))
         return super().resolve_command(ctx, args)
 
     def _ask_plugins(self, context: click.Context) -> None:
@@ -137,20 +182,20 @@ class Ctl(Program):
         quiet = context.resilient_parsing
         for warning in _add_commands(self, session_of(context)):
             if not quiet:
-                click.echo(_("note: {note}").format(note=heard(warning)), err=True)
+                click.echo(_("note: {note}").format(note=render(warning)), err=True)
         for name in set(self.commands) - ours:
             translate(self.commands[name])
 
 
 def _add_commands(group: click.Group, session: Session) -> list[str]:
     """Let enabled plug-ins add their commands; what is in the way is returned, never raised."""
-    from archived.cli import place
-    from archived.config.files import read
-    from archived.config.tables import PluginTable
+    from archived.cli import client
+    from archived.config.schema import PluginTable
+    from archived.config.toml_files import read
     from archived.errors import PluginError
     from archived.plugins import find
 
-    config = place.chosen(session.config)
+    config = client.chosen(session.config)
     if not config.exists():
         return []  # who asks for help before there is a configuration needs no lecture on it
     try:
@@ -158,7 +203,7 @@ def _add_commands(group: click.Group, session: Session) -> list[str]:
         table = PluginTable.model_validate(source.tables.get("plugins", {}))
     except (ArchivedError, ValueError) as error:
         told = _("plug-ins' commands are not known: {error}")
-        return [told.format(error=heard(str(error)))]
+        return [told.format(error=render(str(error)))]
     errors: list[PluginError] = []
     plugins = find(table.enabled, table.folders, errors=errors)
     return [error.message for error in errors] + plugins.add_commands(group)

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from archived.cli import shown
-from archived.cli.asking import Session
+from archived.cli import output
+from archived.cli.client import Session
 from archived.errors import ArchivedError
 from archived.locale import _
 
@@ -22,11 +22,11 @@ def hash_password(session: Session) -> None:
     password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     if not password:
         raise ArchivedError(_("an empty password protects nothing"), code="bad-question")
-    from archived.observe.passwords import hashed
+    from archived.observe.http_auth import hashed
 
     kept = hashed(password)
     if session.as_json:
-        shown.as_json({"hash": kept})
+        output.as_json({"hash": kept})
     else:
         click.echo(kept)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from archived.cli import shown
-from archived.cli.asking import Session
-from archived.cli.exits import OK, PROBLEM, DaemonDown
+from archived.cli import output
+from archived.cli.client import Session
+from archived.cli.errors import OK, PROBLEM, DaemonDown
 from archived.cli.group import Program
 from archived.errors import ArchivedError
-from archived.locale import _, heard, ngettext
+from archived.locale import _, ngettext, render
+from archived.message import Message
 
 _LONG = 20_000
 """Entries from which on a terminal shows how far the walk has come."""
@@ -33,31 +34,34 @@ def verify(session: Session) -> None:
     """
     answer = _verified(session)
     if session.as_json:
-        shown.as_json(answer)
+        output.as_json(answer)
     elif answer["verdict"] == "yes":
         count = answer["entries"]
         told = ngettext(
             "the ledger is whole: {count} entry",
-            "the ledger is whole: {count} entries, each bound to the one before it", count,
-        )  # fmt: skip
-        shown.line(told.format(count=count), "green")
-        shown.line(_("head {hash}").format(hash=answer["head"]))
-        told = _("entries cut off at its end are found at the next start, by the store's head "
-                 "file; write the head down elsewhere, against whoever changes both")  # fmt: skip
-        shown.line(told, "dim")
+            "the ledger is whole: {count} entries, each bound to the one before it",
+            count,
+        )
+        output.line(told.format(count=count), "green")
+        output.line(_("head {hash}").format(hash=answer["head"]))
+        told = _(
+            "entries cut off at its end are found at the next start, by the store's head "
+            "file; write the head down elsewhere, against whoever changes both"
+        )
+        output.line(told, "dim")
     else:
         wrong = (
             _("the ledger is NOT whole: {why}")
             if answer["verdict"] == "no"
             else _("not established: {why}")
         )
-        shown.line(wrong.format(why=heard(answer["why"])), "red")
-        shown.line(heard(answer["hint"]))
+        output.line(wrong.format(why=render(answer["why"])), "red")
+        output.line(render(answer["hint"]))
     sys.exit(OK if answer["verdict"] == "yes" else PROBLEM)
 
 
 def _verified(session: Session) -> dict[str, Any]:
-    from archived.observe.answers import Answers
+    from archived.observe.api import QueryApi
     from archived.storage.catalog import Catalog
 
     try:
@@ -65,7 +69,7 @@ def _verified(session: Session) -> dict[str, Any]:
     except (ArchivedError, OSError) as error:
         return _asked(session, error)
     try:
-        answers = Answers(catalog, session.place.store)
+        answers = QueryApi(catalog, session.place.store)
         entries = catalog.ledger_head().sequence
         if entries < _LONG or not sys.stderr.isatty():
             return answers.verify_ledger()
@@ -85,9 +89,12 @@ def _asked(session: Session, error: ArchivedError | OSError) -> dict[str, Any]:
         answer: dict[str, Any] = session.ask_daemon("ledger-verify", {})
     except DaemonDown as down:
         return {
-            "verdict": "not established", "entries": None, "head": None,
-            "why": f"{error}; {down.message}", "hint": getattr(error, "hint", "") or down.hint,
-        }  # fmt: skip
+            "verdict": "not established",
+            "entries": None,
+            "head": None,
+            "why": Message("{error}; {message}", error=error, message=down.message),
+            "hint": getattr(error, "hint", "") or down.hint,
+        }
     return answer
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archived.cli import place, shown
-from archived.cli.asking import Session
-from archived.cli.exits import OK, PROBLEM
+from archived.cli import client, output
+from archived.cli.client import Session
+from archived.cli.errors import OK, PROBLEM
 from archived.errors import ArchivedError, CatalogError
 from archived.locale import _, ngettext
+from archived.message import Message
 
 if TYPE_CHECKING:
     from archived.config import Settings
@@ -34,15 +35,15 @@ def rebuild(session: Session) -> None:
     when an object could not be read, or is missing.
     """
     from archived.config import load
-    from archived.daemon.serving import only_one
+    from archived.daemon.state_folder import only_one
 
-    settings = load(place.chosen(session.config))
+    settings = load(client.chosen(session.config))
     state = settings.archive.state
     _as_its_owner(state)
     with only_one(state):
         done = _rebuilt(settings, state / "catalog.db")
     if session.as_json:
-        shown.as_json(asdict(done))
+        output.as_json(asdict(done))
     else:
         _show(done)
     sys.exit(PROBLEM if done.unreadable or done.missing else OK)
@@ -50,7 +51,7 @@ def rebuild(session: Session) -> None:
 
 def _as_its_owner(state: Path) -> None:
     """Files made by another user would keep the daemon from starting."""
-    from archived.daemon.serving import unusable
+    from archived.daemon.state_folder import unusable
 
     try:
         owner = state.stat().st_uid
@@ -61,18 +62,23 @@ def _as_its_owner(state: Path) -> None:
 
         name = pwd.getpwuid(owner).pw_name
         raise ArchivedError(
-            f"{state} belongs to {name}, and what this makes must be theirs",
-            hint=f"runuser -u {name} -- archived rebuild", code="not-your-state",
-        )  # fmt: skip
+            Message(
+                "{state} belongs to {name}, and what this makes must be theirs",
+                state=state,
+                name=name,
+            ),
+            hint=f"runuser -u {name} -- archived rebuild",
+            code="not-your-state",
+        )
 
 
 def _rebuilt(settings: Settings, final: Path) -> Rebuilt:
-    from archived.daemon.cards import deck
-    from archived.engine.rebuild import Promises, rebuild
+    from archived.daemon.wiring import specs
+    from archived.engine.rebuild import ConfiguredDefaults, Rebuild
     from archived.storage import atomic
     from archived.storage.catalog import Catalog
+    from archived.storage.ocfl.store import Store
     from archived.storage.spool import Spool
-    from archived.storage.store import Store
 
     spool, store = Spool(settings.archive.state), Store(settings.store.path)
     store.open()
@@ -83,7 +89,7 @@ def _rebuilt(settings: Settings, final: Path) -> Rebuilt:
         _no_log_of(final)
         for leftover in path.parent.glob(f"{path.name}*"):
             atomic.remove_file(leftover)
-    promises = Promises(
+    promises = ConfiguredDefaults(
         {name: pipeline.copies for name, pipeline in settings.pipelines.items()},
         {name: folder.priority for name, folder in settings.hotfolders.items()},
     )
@@ -91,9 +97,8 @@ def _rebuilt(settings: Settings, final: Path) -> Rebuilt:
     try:
         if path == final and catalog.ledger_head().sequence == 0:
             raise _in_the_way(final, "the catalog is empty")
-        done = rebuild(
-            spool, store, catalog, deck(settings), promises, datetime.now(UTC), _progress
-        )
+        work = Rebuild(spool, store, catalog, specs(settings), promises, datetime.now(UTC))
+        done = work.run(_progress)
     finally:
         catalog.close()
     if path != final:
@@ -107,14 +112,17 @@ def _no_log_of(catalog: Path) -> None:
     catalog whose own log is not folded into it yet is not whole without it."""
     log = catalog.with_name(f"{catalog.name}-wal")
     if log.exists():
-        raise _in_the_way(catalog, f"{log.name} is there without its catalog")
+        raise _in_the_way(catalog, Message("{name} is there without its catalog", name=log.name))
 
 
 def _in_the_way(catalog: Path, why: str) -> CatalogError:
     return CatalogError(
-        f"{catalog}: {why}",
-        hint=f"nothing was made or changed. Move {catalog.name}, {catalog.name}-wal and "
-        f"{catalog.name}-shm aside together and keep them, then: archived rebuild",
+        Message("{catalog}: {why}", catalog=catalog, why=why),
+        hint=Message(
+            "nothing was made or changed. Move {name}, {name}-wal and {name}-shm aside "
+            "together and keep them, then: archived rebuild",
+            name=catalog.name,
+        ),
     )
 
 
@@ -125,26 +133,29 @@ def _progress(objects: int) -> None:
 
 def _show(done: Rebuilt) -> None:
     count = done.objects
-    shown.pairs([
-        (_("objects in the store"), count),
-        (_("not in the catalog before"), done.found),
-        (_("in work by the catalog, and sealed"), done.settled),
-        (_("called safe without proof"), done.doubted),
-        (_("of whose seal the ledger did not tell"), done.entered),
-        (_("could not be read"), len(done.unreadable)),
-        (_("without an object in the store"), len(done.missing)),
-    ])  # fmt: skip
+    output.pairs(
+        [
+            (_("objects in the store"), count),
+            (_("not in the catalog before"), done.found),
+            (_("in work by the catalog, and sealed"), done.settled),
+            (_("called safe without proof"), done.doubted),
+            (_("of whose seal the ledger did not tell"), done.entered),
+            (_("could not be read"), len(done.unreadable)),
+            (_("without an object in the store"), len(done.missing)),
+        ]
+    )
     for key, why in done.unreadable.items():
-        shown.line(f"{key}: {why}", "red")
+        output.line(f"{key}: {why}", "red")
     for document, key in done.missing.items():
         told = _("document {document}: its object {key} is not in the store")
-        shown.line(told.format(document=document, key=key), "red")
+        output.line(told.format(document=document, key=key), "red")
     if done.before is not None and done.found:
         told = _("their own ledger went at least to entry {sequence}, {hash}: keep this line")
-        shown.line(told.format(sequence=done.before.sequence, hash=done.before.hash))
+        output.line(told.format(sequence=done.before.sequence, hash=done.before.hash))
     if not done.unreadable and not done.missing:
         told = ngettext(
             "{count} object is in the catalog; start the daemon",
-            "{count} objects are in the catalog; start the daemon", count,
-        )  # fmt: skip
-        shown.line(told.format(count=count), "green")
+            "{count} objects are in the catalog; start the daemon",
+            count,
+        )
+        output.line(told.format(count=count), "green")

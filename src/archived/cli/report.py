@@ -17,13 +17,14 @@ from typing import Any
 
 import click
 
-from archived.cli import shown
-from archived.cli.asking import Session
-from archived.cli.exits import OK, PROBLEM
-from archived.cli.house import balance, for_a_person, never_safe
+from archived.cli import output
+from archived.cli.client import Session
+from archived.cli.errors import OK, PROBLEM
+from archived.cli.status import balance, for_a_person, never_safe
 from archived.errors import ArchivedError
-from archived.locale import LANGUAGES, _, day_text, heard, ngettext, speaking
+from archived.locale import LANGUAGES, _, day_text, ngettext, render, speaking
 from archived.locale.dates import read_day
+from archived.message import Message
 
 _MOST = 1000
 """Documents of a kind that are asked for, the newest; the table has them all."""
@@ -31,19 +32,39 @@ _LISTED = 100
 """Of these so many are told in words."""
 _UNSAFE = ("admitted", "working", "waiting", "divided", "sealed")
 _TITLES = (
-    "Tình trạng / State", "Thư mục / Hot folder", "Tệp / File", "Nhận lúc / Received",
-    "Mã / Code", "Lý do", "Reason", "Mã tài liệu / Document",
-)  # fmt: skip
+    "Tình trạng / State",
+    "Thư mục / Hot folder",
+    "Tệp / File",
+    "Nhận lúc / Received",
+    "Mã / Code",
+    "Lý do",
+    "Reason",
+    "Mã tài liệu / Document",
+)
 
 
 @click.command("report")
-@click.option("--day", default="today", show_default=True, metavar="DAY",
-              help="The day that is told of: today, yesterday, or like 2026-11-22.")  # fmt: skip
-@click.option("--into", type=click.Path(path_type=Path, exists=True, file_okay=False),
-              metavar="FOLDER",
-              help="Write DAY.txt and DAY.csv there, in every language.")  # fmt: skip
-@click.option("--keep", type=click.IntRange(1), default=400, show_default=True, metavar="DAYS",
-              help="With --into, take away reports of days longer ago.")  # fmt: skip
+@click.option(
+    "--day",
+    default="today",
+    show_default=True,
+    metavar="DAY",
+    help="The day that is told of: today, yesterday, or like 2026-11-22.",
+)
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Write DAY.txt and DAY.csv there, in every language.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    default=400,
+    show_default=True,
+    metavar="DAYS",
+    help="With --into, take away reports of days longer ago.",
+)
 @click.pass_obj
 def report(session: Session, day: str, into: Path | None, keep: int) -> None:
     """Tell how a day went and how the archive stands now, for people who read no logs.
@@ -58,7 +79,7 @@ def report(session: Session, day: str, into: Path | None, keep: int) -> None:
         _write(it, into, session.place.zone)
         _clear(into, date.fromisoformat(it["day"]) - timedelta(days=keep))
     elif session.as_json:
-        shown.as_json(it)
+        output.as_json(it)
     else:
         _tell(it, session.place.zone)
     sys.exit(OK if into or it["balanced"] else PROBLEM)
@@ -71,9 +92,10 @@ def _day(word: str, zone: tzinfo) -> date:
         return named.get(word) or read_day(word)
     except ValueError:
         raise ArchivedError(
-            f"day: {word!r} is not a day", hint='write "2026-11-22", today or yesterday',
+            Message("day: {word!r} is not a day", word=word),
+            hint='write "2026-11-22", today or yesterday',
             code="bad-question",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _gathered(session: Session, day: date) -> dict[str, Any]:
@@ -124,26 +146,26 @@ def _mask(it: dict[str, Any], open_folders: frozenset[str]) -> None:
 
 
 def _tell(it: dict[str, Any], zone: tzinfo) -> None:
-    at = shown.moment(it["at"], zone, seconds=True)
+    at = output.moment(it["at"], zone, seconds=True)
     day = day_text(date.fromisoformat(it["day"]))
-    shown.line(_("Report of {day}").format(day=day), "bold")
-    shown.line(_("as things stood at {moment}; {zone}").format(moment=at, zone=zone), "dim")
-    shown.heading(_("In short"))
+    output.line(_("Report of {day}").format(day=day), "bold")
+    output.line(_("as things stood at {moment}; {zone}").format(moment=at, zone=zone), "dim")
+    output.heading(_("In short"))
     for text, style in _in_short(it):
-        shown.line(f"- {text}", style)
+        output.line(f"- {text}", style)
     came = it["came"]
     if came["total"]["seen"]:
-        shown.heading(_("What came on that day, by hot folder"))
+        output.heading(_("What came on that day, by hot folder"))
         balance(came["folders"], "hotfolder", came["total"])
     if came["total"]["seen"] and _devices_differ(came):
-        shown.heading(_("What came on that day, by device"))
+        output.heading(_("What came on that day, by device"))
         balance(came["devices"], "device", came["total"])
     _held(it, zone)
     if it["never_safe"]:
-        shown.heading(_("Sealed, and nothing makes the copies: the paper stays out of its box"))
+        output.heading(_("Sealed, and nothing makes the copies: the paper stays out of its box"))
         _list([each for each in it["not_safe"] if _is_left(each)], it["never_safe"], zone)
     if count := _unsafe(it):
-        shown.heading(_("On the way and not safe yet: the paper stays out of its box"))
+        output.heading(_("On the way and not safe yet: the paper stays out of its box"))
         _list([each for each in it["not_safe"] if not _is_left(each)], count, zone)
     _copies(it["copies"], zone)
     _disks(it["disks"])
@@ -160,26 +182,29 @@ def _held(it: dict[str, Any], zone: tzinfo) -> None:
     count = it["documents"].get("held", 0)
     if not count and not it["held_files"]:
         return
-    shown.heading(_("Held for a person"))
+    output.heading(_("Held for a person"))
     _list(it["held"], count, zone)
     for file in it["held_files"]:
-        why = shown.reason(file["reason"], file["code"])
-        shown.line(f"- {file['hotfolder']}/{file['name']}: {why} [{file['code']}]")
+        why = output.reason(file["reason"], file["code"])
+        output.line(f"- {file['hotfolder']}/{file['name']}: {why} [{file['code']}]")
 
 
 def _in_short(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if it["not_ready"] is None:
         yield _("THE SERVICE DOES NOT RUN: nothing is taken in"), "bold red"
     for reason in it["not_ready"] or ():
-        yield _("not ready: {reason}").format(reason=heard(reason)), "red"
+        yield _("not ready: {reason}").format(reason=render(reason)), "red"
     if it["balanced"]:
         yield _("every file that ever came is accounted for"), "green"
     else:
-        told = ngettext("{count} FILE IS UNACCOUNTED FOR", "{count} FILES ARE UNACCOUNTED FOR",
-                        it["unaccounted"])  # fmt: skip
+        told = ngettext(
+            "{count} FILE IS UNACCOUNTED FOR",
+            "{count} FILES ARE UNACCOUNTED FOR",
+            it["unaccounted"],
+        )
         yield told.format(count=it["unaccounted"]), "bold red"
     for each in it["differences"]:
-        yield f"{each['hotfolder']}/{each['name']}: {heard(each['why'])}", "red"
+        yield f"{each['hotfolder']}/{each['name']}: {render(each['why'])}", "red"
     yield _came(it["came"]["total"]), ""
     waits = for_a_person(it["documents"].get("held", 0), (), len(it["held_files"]))
     yield _("waits for a person: {what}").format(what=waits or _("nothing")), ""
@@ -188,8 +213,9 @@ def _in_short(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if it["arriving"]:
         told = ngettext(
             "{count} file lies in a hot folder and is not taken in yet",
-            "{count} files lie in hot folders and are not taken in yet", it["arriving"],
-        )  # fmt: skip
+            "{count} files lie in hot folders and are not taken in yet",
+            it["arriving"],
+        )
         yield told.format(count=it["arriving"]), ""
     count = _unsafe(it)
     told = ngettext(
@@ -203,8 +229,9 @@ def _in_short(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _came(total: dict[str, Any]) -> str:
     if not total["seen"]:
         return _("nothing came on that day")
-    told = ngettext("{count} file came on that day", "{count} files came on that day",
-                    total["seen"])  # fmt: skip
+    told = ngettext(
+        "{count} file came on that day", "{count} files came on that day", total["seen"]
+    )
     return told.format(count=total["seen"])
 
 
@@ -220,20 +247,20 @@ def _is_left(each: dict[str, Any]) -> bool:
 
 def _list(found: list[dict[str, Any]], count: int, zone: tzinfo) -> None:
     for each in found[:_LISTED]:
-        told = [f"- {each['hotfolder']}/{each['name']}, {shown.moment(each['received'], zone)}"]
-        told += [shown.word(each["state"])] if each["state"] != "held" else []
-        told += [f"{shown.reason(each['reason'], each['code'])} [{each['code']}]"] * bool(
+        told = [f"- {each['hotfolder']}/{each['name']}, {output.moment(each['received'], zone)}"]
+        told += [output.word(each["state"])] if each["state"] != "held" else []
+        told += [f"{output.reason(each['reason'], each['code'])} [{each['code']}]"] * bool(
             each["code"]
         )
-        shown.line(": ".join(told))
+        output.line(": ".join(told))
     if (more := count - min(len(found), _LISTED)) > 0:
-        shown.line(_("and {count} more").format(count=more))
+        output.line(_("and {count} more").format(count=more))
 
 
 def _copies(copies: list[dict[str, Any]], zone: tzinfo) -> None:
-    shown.heading(_("Copies, read back when they were made"))
+    output.heading(_("Copies, read back when they were made"))
     if not copies:
-        shown.line(_("none"))
+        output.line(_("none"))
         return
     for each in copies:
         told = ngettext(
@@ -241,20 +268,20 @@ def _copies(copies: list[dict[str, Any]], zone: tzinfo) -> None:
             "{target}: {count} documents, the last copy {moment}",
             each["documents"],
         )
-        last = shown.moment(each["verified"], zone)
-        shown.line(told.format(target=each["target"], count=each["documents"], moment=last))
+        last = output.moment(each["verified"], zone)
+        output.line(told.format(target=each["target"], count=each["documents"], moment=last))
 
 
 def _disks(disks: list[dict[str, Any]]) -> None:
-    shown.heading(_("Room on the disks"))
+    output.heading(_("Room on the disks"))
     for each in disks:
         if each["free"] is None:
             told = _("{path}: not established: {why}")
-            shown.line(told.format(path=each["path"], why=each["why"]), "yellow")
+            output.line(told.format(path=each["path"], why=each["why"]), "yellow")
         else:
             told = _("{path}: {free} free of {size}")
-            free, size = shown.size(each["free"]), shown.size(each["size"])
-            shown.line(told.format(path=each["path"], free=free, size=size))
+            free, size = output.size(each["free"]), output.size(each["size"])
+            output.line(told.format(path=each["path"], free=free, size=size))
 
 
 # In files ----------------------------------------------------------------------------------------
@@ -277,21 +304,30 @@ def _write(it: dict[str, Any], into: Path, zone: tzinfo) -> None:
 
 
 def _table(it: dict[str, Any], zone: tzinfo) -> str:
-    from archived.observe.share.texts import harmless
+    from archived.observe.receipts.texts import harmless
 
-    files = [{**each, "id": "", "state": "held", "received": each["first_seen"]}
-             for each in it["held_files"]]  # fmt: skip
+    files = [
+        {**each, "id": "", "state": "held", "received": each["first_seen"]}
+        for each in it["held_files"]
+    ]
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\r\n")
     table.writerow(_TITLES)
     for each in [*it["held"], *files, *it["not_safe"]]:
         with speaking("vi"):
-            state, why = shown.word(each["state"]), shown.reason(each["reason"], each["code"])
-            received = shown.moment(each["received"], zone)
-        cells = [f"{state} / {each['state']}", each["hotfolder"], each["name"],
-                 received, each["code"] or "",
-                 why if each["code"] else "", each["reason"] or "", each["id"]]  # fmt: skip
-        table.writerow([harmless(shown.clean(cell)) for cell in cells])
+            state, why = output.word(each["state"]), output.reason(each["reason"], each["code"])
+            received = output.moment(each["received"], zone)
+        cells = [
+            f"{state} / {each['state']}",
+            each["hotfolder"],
+            each["name"],
+            received,
+            each["code"] or "",
+            why if each["code"] else "",
+            each["reason"] or "",
+            each["id"],
+        ]
+        table.writerow([harmless(output.clean(cell)) for cell in cells])
     return out.getvalue()
 
 

@@ -29,9 +29,10 @@ def drop_in(shown: Mapping[str, Iterable[str]], state: Path) -> str:
         lines += [f"DeviceAllow={each}" for each in shown.get("DeviceAllow", [])]
     if state != _STATE:
         lines += [
-            f"TemporaryFileSystem={state}:ro,mode=0755", f"BindPaths=-{state}/work",
+            f"TemporaryFileSystem={state}:ro,mode=0755",
+            f"BindPaths=-{state}/work",
             f"Environment=ARCHIVED_WORK={state}/work",
-        ]  # fmt: skip
+        ]
     if not lines:
         return ""
     about = (
@@ -47,11 +48,11 @@ def _of(shown: Mapping[str, Iterable[str]], name: str) -> set[str]:
 
 def _state() -> Path:
     """Where the configuration keeps the service's state; its usual place when it has mistakes."""
-    from archived.cli import place
+    from archived.cli import client
     from archived.errors import ArchivedError
 
     try:
-        return place.find(place.chosen(None)).state
+        return client.find(client.chosen(None)).state
     except ArchivedError:
         return _STATE
 

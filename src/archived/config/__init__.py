@@ -1,14 +1,14 @@
-"""TOML becomes frozen objects here, once, at the door. Behind it nobody sees a dict from a file.
+"""TOML becomes frozen objects here, once. No other package sees a dict from a file.
 
 May know every table and every plug-in's options; never what the daemon does with them.
 """
 
-from archived.config.kinds import Address
 from archived.config.loading import FindPlugins, load
 from archived.config.reload import changes, needing_restart, reload
 from archived.config.sample import sample_config
+from archived.config.schema import Lane, Mqtt, Pipeline, Retry
 from archived.config.settings import HotFolderSetting, Settings, StageSetting, TargetSetting
-from archived.config.tables import Lane, Mqtt, Pipeline, Retry
+from archived.config.types import Address
 
 __all__ = [
     "Address",

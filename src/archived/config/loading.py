@@ -16,16 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from archived import plugins as plugin_discovery
 from archived.api import Options, Stage
-from archived.config import checks, explain
-from archived.config.files import Source, read
-from archived.config.settings import (
-    HotFolderSetting,
-    Settings,
-    StageSetting,
-    TargetSetting,
-    canonical,
-)
-from archived.config.tables import (
+from archived.config import validate
+from archived.config.errors import note, note_bare_sizes
+from archived.config.schema import (
     SINGLE,
     TABLES,
     Archive,
@@ -44,12 +37,21 @@ from archived.config.tables import (
     Spool,
     Store,
     Web,
+    default_disk_factor,
     default_lanes,
     name_problem,
-    usual_space,
 )
+from archived.config.settings import (
+    HotFolderSetting,
+    Settings,
+    StageSetting,
+    TargetSetting,
+    canonical,
+)
+from archived.config.toml_files import Source, read
 from archived.errors import PluginError
-from archived.model.plan import SEAL
+from archived.message import Message, sequence
+from archived.model.pipeline import SEAL
 from archived.plugins import Plugins, did_you_mean
 
 RESERVED = tuple(Reserved.model_fields)
@@ -74,7 +76,10 @@ def load(path: Path, *, find_plugins: FindPlugins = plugin_discovery.find) -> Se
     source = read(path)
     for key in source.tables:
         if key not in TABLES:
-            source.mistake((key,), f"unknown table{did_you_mean(key, TABLES)}")
+            source.mistake(
+                (key,),
+                Message("unknown table{did_you_mean}", did_you_mean=did_you_mean(key, TABLES)),
+            )
     table = _single(source)
     lanes = _lanes(source)
     pipelines = _named(source, "pipeline", Pipeline)
@@ -104,7 +109,7 @@ def load(path: Path, *, find_plugins: FindPlugins = plugin_discovery.find) -> Se
         targets=MappingProxyType(targets),
         plugins=plugins,
     )
-    checks.note(source, settings)
+    validate.note(source, settings)
     source.stop_if_wrong()
     return dataclasses.replace(settings, warnings=tuple(source.warnings))
 
@@ -136,14 +141,14 @@ def _table(
     """
     there, raw = source.value(keys)
     if there and not isinstance(raw, dict):
-        source.mistake(keys, "write a table")
+        source.mistake(keys, Message("write a table"))
         return None
     mine = {key: value for key, value in (raw or {}).items() if key not in also}
-    explain.note_bare_sizes(source, mine, model, keys)
+    note_bare_sizes(source, mine, model, keys)
     try:
         return model.model_validate(mine)
     except ValidationError as error:
-        explain.note(source, error, model, keys, also)
+        note(source, error, model, keys, also)
         wrong = {mistake["loc"][0] for mistake in error.errors() if mistake["loc"]}
     try:
         return model.model_validate({k: v for k, v in mine.items() if k not in wrong})
@@ -155,12 +160,14 @@ def _entries(source: Source, kind: str) -> dict[str, Any]:
     """The tables below `[kind.NAME]`, those with an impossible name noted and left out."""
     raw = source.tables.get(kind, {})
     if not isinstance(raw, dict):
-        source.mistake((kind,), f"write a table for each: [{kind}.NAME]")
+        source.mistake((kind,), Message("write a table for each: [{kind}.NAME]", kind=kind))
         return {}
     entries = {}
     for name, value in raw.items():
         if kind != "lanes" and not isinstance(value, dict):
-            source.mistake((kind, name), f"write a table for each: [{kind}.NAME]")
+            source.mistake(
+                (kind, name), Message("write a table for each: [{kind}.NAME]", kind=kind)
+            )
         elif problem := name_problem(name):
             source.mistake((kind, name), problem)
         else:
@@ -179,7 +186,7 @@ def _lanes(source: Source) -> dict[str, Lane]:
         try:
             lanes[name] = LANE.validate_python(value)
         except ValidationError as error:
-            explain.note(source, error, Lane, ("lanes", name))
+            note(source, error, Lane, ("lanes", name))
             lanes[name] = Lane(width=1)  # it is there, so nobody else should complain
     return lanes
 
@@ -203,19 +210,19 @@ def _inherited(folders: Mapping[str, HotFolder], intake: Intake) -> dict[str, Ho
             closed_by=folder.closed_by,
             pages=folder.pages,
             collate=folder.collate,
-            batch_quiet=folder.batch_quiet,
-            other_side=folder.other_side,
+            batch_settle_time=folder.batch_settle_time,
+            back_side_wait=folder.back_side_wait,
             ignore=folder.ignore,
-            quiet=folder.quiet or intake.quiet,
+            settle_time=folder.settle_time or intake.settle_time,
             rescan=folder.rescan or intake.rescan,
             arrival_deadline=folder.arrival_deadline or intake.arrival_deadline,
             max_file_size=folder.max_file_size or intake.max_file_size,
             expected_within=folder.expected_within,
             expected_hours=folder.expected_hours,
             accept=folder.accept or intake.accept,
-            answers=folder.answers,
-            answers_folder=folder.answers_folder,
-            answers_keep=folder.answers_keep,
+            receipts=folder.receipts,
+            receipts_folder=folder.receipts_folder,
+            receipts_keep=folder.receipts_keep,
         )
         for name, folder in folders.items()
     }
@@ -226,8 +233,10 @@ def _plugins(source: Source, table: PluginTable, find_plugins: FindPlugins) -> t
     errors: list[PluginError] = []
     found = find_plugins(table.enabled, table.folders, errors=errors)
     for error in errors:
-        hint = f"; {error.hint}" if error.hint else ""
-        source.mistake(("plugins", "enabled"), f"{error.message}{hint}")
+        said = sequence([error.message, error.hint] if error.hint else [error.message], "; ")
+        source.mistake(("plugins", "enabled"), said)
+    for text in found.warnings:
+        source.warn(("plugins", "enabled"), text)
     return found, "plugins" not in source.wrong
 
 
@@ -240,7 +249,7 @@ def _stages(
 ) -> dict[str, StageSetting]:
     tables = source.tables.get("stage", {})
     if not isinstance(tables, dict):
-        source.mistake(("stage",), "write a table for each: [stage.NAME]")
+        source.mistake(("stage",), Message("write a table for each: [stage.NAME]"))
         tables = {}
     wanted: dict[str, tuple[str, ...]] = {name: ("stage", name) for name in tables}
     for pipeline, table in pipelines.items():
@@ -250,7 +259,9 @@ def _stages(
     for name, keys in wanted.items():
         if name == SEAL:
             if keys[0] == "stage":
-                source.mistake(keys, f'"{SEAL}" is the core\'s own step and has no options')
+                source.mistake(
+                    keys, Message('"{seal}" is the core\'s own step and has no options', seal=SEAL)
+                )
         elif cls := plugins.stages.get(name):
             setting = _stage(source, name, cls, plugins)
             if setting is not None:
@@ -268,12 +279,18 @@ def _unknown_stage(
     if not whole and (name in enabled or not near):
         return None
     if name in plugins.available and name not in enabled:
-        return (
-            f'stage "{name}" is given by the plug-in "{name}", which is installed and not '
-            f'enabled; add "{name}" to plugins.enabled'
+        return Message(
+            'stage "{name}" is given by the plug-in "{name}", which is installed and '
+            'not enabled; add "{name}" to plugins.enabled',
+            name=name,
         )
     known = ", ".join(sorted(plugins.stages)) or "none"
-    return f'no enabled plug-in gives a stage "{name}"{near} (stages: {known})'
+    return Message(
+        'no enabled plug-in gives a stage "{name}"{near} (stages: {known})',
+        name=name,
+        near=near,
+        known=known,
+    )
 
 
 def _stage(
@@ -290,7 +307,7 @@ def _stage(
         return None
     text = _as_json(source, keys, options)
     set_here = {k: v for k in RESERVED if (v := getattr(reserved, k)) is not None}
-    space = set_here.pop("space", None)
+    factor = set_here.pop("disk_factor", None)
     needs = dataclasses.replace(cls.needs_for(options), **set_here)
     giver = plugins.giver(name)
     return StageSetting(
@@ -300,7 +317,7 @@ def _stage(
         options_json=text,
         options_digest=hashlib.sha256(text.encode()).hexdigest(),
         needs=needs,
-        space=usual_space(needs) if space is None else float(space),
+        disk_factor=default_disk_factor(needs) if factor is None else float(factor),
         version=cls.version,
         plugin=giver.name,
         distribution=giver.distribution,
@@ -319,9 +336,19 @@ def _targets(source: Source, plugins: Plugins, whole: bool) -> dict[str, TargetS
         if cls is None:
             near = did_you_mean(kind, plugins.targets) if isinstance(kind, str) else ""
             if "kind" not in raw:
-                source.mistake((*keys, "kind"), f"must be set (kinds: {known})")
+                source.mistake(
+                    (*keys, "kind"), Message("must be set (kinds: {known})", known=known)
+                )
             elif whole or near:
-                source.mistake((*keys, "kind"), f'unknown kind "{kind}"{near} (kinds: {known})')
+                source.mistake(
+                    (*keys, "kind"),
+                    Message(
+                        'unknown kind "{kind}"{near} (kinds: {known})',
+                        kind=kind,
+                        near=near,
+                        known=known,
+                    ),
+                )
             continue
         options = _table(source, keys, cls.config(), also=("kind",))
         if options is not None:
@@ -340,5 +367,7 @@ def _as_json(source: Source, keys: tuple[str, ...], options: Options) -> str:
     except ValidationError:
         same = False
     if not same:
-        source.mistake(keys, "these options change when they are written as JSON and read again")
+        source.mistake(
+            keys, Message("these options change when they are written as JSON and read again")
+        )
     return text

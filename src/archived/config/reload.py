@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from archived.config.files import spelled
-from archived.config.lines import Keys
 from archived.config.loading import FindPlugins, load
 from archived.config.settings import Settings, canonical
+from archived.config.toml_files import Keys, spelled
 from archived.errors import ConfigError
+from archived.message import Message
 from archived.plugins import find
 
 NEEDS_RESTART: tuple[Keys, ...] = (
@@ -55,16 +55,20 @@ def reload(old: Settings, *, find_plugins: FindPlugins = find) -> Settings:
     """
     new = load(old.path, find_plugins=find_plugins)
     if problems := needing_restart(old, new):
-        raise ConfigError(problems, hint="undo it, or run: systemctl restart archived")
+        raise ConfigError(problems, hint=Message("undo it, or run: systemctl restart archived"))
     return new
 
 
 def needing_restart(old: Settings, new: Settings) -> list[str]:
     """What differs and cannot change while the daemon runs; one sentence each."""
     before, after = old.effective(), new.effective()
-    problems = [
-        f"{spelled(keys)}: cannot change from {_shown(_get(before, keys))} to "
-        f"{_shown(_get(after, keys))} while the daemon runs"
+    problems: list[str] = [
+        Message(
+            "{key}: cannot change from {before} to {after} while the daemon runs",
+            key=spelled(keys),
+            before=_shown(_get(before, keys)),
+            after=_shown(_get(after, keys)),
+        )
         for keys in NEEDS_RESTART
         if _get(before, keys) != _get(after, keys)
     ]
@@ -74,13 +78,21 @@ def needing_restart(old: Settings, new: Settings) -> list[str]:
         if was and was.version != info.version:
             # The daemon has the old code in memory and its children would import the new one.
             problems.append(
-                f'plugins.enabled: plug-in "{info.name}" was upgraded from {was.version} to '
-                f"{info.version} under the running daemon"
+                Message(
+                    'plugins.enabled: plug-in "{name}" was upgraded from {before} to {after} '
+                    "under the running daemon",
+                    name=info.name,
+                    before=was.version,
+                    after=info.version,
+                )
             )
         elif was and info.distribution and was.sha256 != info.sha256:
             problems.append(
-                f'plugins.enabled: the code of plug-in "{info.name}" was changed under the '
-                "running daemon"
+                Message(
+                    'plugins.enabled: the code of plug-in "{name}" was changed under the '
+                    "running daemon",
+                    name=info.name,
+                )
             )
     return problems
 
@@ -91,7 +103,14 @@ def changes(old: Settings, new: Settings) -> list[str]:
     for name, stage in new.stages.items():
         was = old.stages.get(name)
         if was and was.version != stage.version:
-            found.append(f"stage {name} was version {was.version} and is now {stage.version}")
+            found.append(
+                Message(
+                    "stage {name} was version {before} and is now {after}",
+                    name=name,
+                    before=was.version,
+                    after=stage.version,
+                )
+            )
     return [*found, *_code_changes(old, new)]
 
 
@@ -102,8 +121,12 @@ def _code_changes(old: Settings, new: Settings) -> Iterator[str]:
         was = before.get(info.name, info.sha256)
         if was != info.sha256:
             yield (
-                f'the code of plug-in "{info.name}" was {was[:DIGITS]} and is now '
-                f"{info.sha256[:DIGITS]} (SHA-256)"
+                Message(
+                    'the code of plug-in "{name}" was {was} and is now {sha256} (SHA-256)',
+                    name=info.name,
+                    was=was[:DIGITS],
+                    sha256=info.sha256[:DIGITS],
+                )
             )
 
 
@@ -112,13 +135,18 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any], at: Keys) -> Iterat
         keys = (*at, key)
         whole = (len(keys) == 2 and keys[0] in _NAMED) or keys == ("mqtt",)
         if whole and key not in old:
-            yield f"{spelled(keys)} was added"
+            yield Message("{spelled} was added", spelled=spelled(keys))
         elif whole and key not in new:
-            yield f"{spelled(keys)} was removed"
+            yield Message("{spelled} was removed", spelled=spelled(keys))
         elif isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
             yield from _changes(old[key], new[key], keys)
         elif old.get(key) != new.get(key):
-            yield f"{spelled(keys)} was {_shown(old.get(key))} and is now {_shown(new.get(key))}"
+            yield Message(
+                "{key} was {before} and is now {after}",
+                key=spelled(keys),
+                before=_shown(old.get(key)),
+                after=_shown(new.get(key)),
+            )
 
 
 def _get(tree: Mapping[str, Any], keys: Keys) -> Any:
@@ -129,4 +157,4 @@ def _get(tree: Mapping[str, Any], keys: Keys) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return "not set" if value is None else canonical(value)
+    return Message("not set") if value is None else canonical(value)

@@ -17,17 +17,17 @@ from pydantic.fields import FieldInfo
 
 from archived.api import Options, SecretRef, Stage, Target
 from archived.api.options import duration_text, size_text
-from archived.config.tables import (
+from archived.config.schema import (
     SINGLE,
     HotFolder,
     Lane,
     Mqtt,
     Pipeline,
     Reserved,
+    default_disk_factor,
     default_lanes,
-    usual_space,
 )
-from archived.model.plan import SEAL
+from archived.model.pipeline import SEAL
 from archived.plugins import Plugins
 
 _OPENING = """\
@@ -43,9 +43,17 @@ _OPENING = """\
 """
 
 _EXAMPLES: tuple[Any, ...] = (
-    {"file": "/etc/archived/secret/NAME"}, "NAME", "1 min", "1 GiB",
-    False, 1, 1.0, ["NAME"], [1], {"NAME": "..."},
-)  # fmt: skip
+    {"file": "/etc/archived/secret/NAME"},
+    "NAME",
+    "1 min",
+    "1 GiB",
+    False,
+    1,
+    1.0,
+    ["NAME"],
+    [1],
+    {"NAME": "..."},
+)
 """What an option without default may look like; the first that its type accepts is shown."""
 
 _PATHS: tuple[Any, ...] = ("/path/to/it", ["/path/to/it"])
@@ -153,7 +161,7 @@ def _stage(name: str, cls: type[Stage[Any]]) -> str:
         "memory": size_text(needs.memory_bytes),
         "memory_per_page": size_text(n) if (n := needs.memory_per_page_bytes) else None,
         "max_memory": size_text(needs.max_memory_bytes) if needs.max_memory else None,
-        "space": usual_space(needs),
+        "disk_factor": default_disk_factor(needs),
     }
     before = []
     for key, value in own.items():

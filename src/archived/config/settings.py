@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from archived.api import Needs, Stage, StageConfig, Target, TargetConfig
 from archived.api.options import duration_text, size_text
-from archived.config.tables import (
+from archived.config.schema import (
     Archive,
     Control,
     Fairness,
@@ -31,7 +31,7 @@ from archived.config.tables import (
     Store,
     Web,
 )
-from archived.model.hours import Hours
+from archived.model.scheduling import Hours
 from archived.plugins import Plugins
 
 
@@ -55,21 +55,21 @@ class HotFolderSetting:
     device_from: Literal["folder", "subfolder"]
     ignore: tuple[str, ...]
     dossiers: bool
-    closed_by: tuple[Literal["ticket", "mark", "quiet"], ...]
+    closed_by: tuple[Literal["ticket", "mark", "settled"], ...]
     pages: Literal["files", "numbered"]
     collate: Literal["none", "two-pass"]
-    batch_quiet: timedelta
-    other_side: timedelta
-    quiet: timedelta
+    batch_settle_time: timedelta
+    back_side_wait: timedelta
+    settle_time: timedelta
     rescan: timedelta
     arrival_deadline: timedelta
     max_file_size: int
     expected_within: timedelta | None
     expected_hours: Hours | None
     accept: tuple[str, ...]
-    answers: bool
-    answers_folder: str
-    answers_keep: int
+    receipts: bool
+    receipts_folder: str
+    receipts_keep: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class StageSetting:
     options_digest: str
     """SHA-256 of `options_json`, hex."""
     needs: Needs
-    space: float
+    disk_factor: float
     """Times the document's size that one attempt may take of the disk with the spool."""
     version: str
     plugin: str
@@ -197,10 +197,10 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
         "closed_by": list(folder.closed_by),
         "pages": folder.pages,
         "collate": folder.collate,
-        "batch_quiet": duration_text(folder.batch_quiet),
-        "other_side": duration_text(folder.other_side),
+        "batch_settle_time": duration_text(folder.batch_settle_time),
+        "back_side_wait": duration_text(folder.back_side_wait),
         "ignore": list(folder.ignore),
-        "quiet": duration_text(folder.quiet),
+        "settle_time": duration_text(folder.settle_time),
         "rescan": duration_text(folder.rescan),
         "arrival_deadline": duration_text(folder.arrival_deadline),
         "max_file_size": size_text(folder.max_file_size),
@@ -209,9 +209,9 @@ def _hotfolder(folder: HotFolderSetting) -> dict[str, Any]:
         ),
         "expected_hours": None if folder.expected_hours is None else str(folder.expected_hours),
         "accept": list(folder.accept),
-        "answers": folder.answers,
-        "answers_folder": folder.answers_folder,
-        "answers_keep": size_text(folder.answers_keep),
+        "receipts": folder.receipts,
+        "receipts_folder": folder.receipts_folder,
+        "receipts_keep": size_text(folder.receipts_keep),
     }
 
 
@@ -225,5 +225,5 @@ def _stage(stage: StageSetting) -> dict[str, Any]:
         "memory_per_page": size_text(stage.needs.memory_per_page_bytes),
         "max_memory": size_text(stage.needs.max_memory_bytes),
         "max_time": None if (most := stage.needs.max_time) is None else duration_text(most),
-        "space": stage.space,
+        "disk_factor": stage.disk_factor,
     }

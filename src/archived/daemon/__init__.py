@@ -1,6 +1,6 @@
 """Builds the objects, runs them in one task group, stops them in order. Nobody imports this."""
 
 from archived.daemon.daemon import Daemon
-from archived.daemon.serving import serve
+from archived.daemon.process import serve
 
 __all__ = ["Daemon", "serve"]

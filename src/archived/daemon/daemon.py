@@ -1,7 +1,7 @@
 """The daemon: one object that owns all the others, one task group, an orderly stop.
 
-Order at start: lock, store, catalog, recovery, runners, then desks and scheduler, and only then
-READY. Order at stop: desks, then the scheduler (steps end or are put back), then news, then the
+Order at start: lock, store, catalog, recovery, runners, then ingest and scheduler, and only then
+READY. Order at stop: ingest, then the scheduler (steps end or are requeued), then news, then the
 catalog. Nothing here decides anything about a document.
 """
 
@@ -21,40 +21,43 @@ import structlog
 from archived import AGENT
 from archived.config import Settings, changes, reload
 from archived.config.reload import RefusedConfiguration
-from archived.daemon import cards, decisions, removal_retries
-from archived.daemon.checks import StageChecks
+from archived.daemon import control_services, removal_retries, wiring
+from archived.daemon.collectors import snapshot
+from archived.daemon.components import Components
+from archived.daemon.control_services import live, picture
 from archived.daemon.health import Health
-from archived.daemon.house import House
-from archived.daemon.live import live
-from archived.daemon.pictures import picture
-from archived.daemon.reception import FolderStatus, Reception
-from archived.daemon.serving import no_second_history, only_one
-from archived.daemon.snapshot import snapshot
-from archived.engine.attempts import StepEnded
-from archived.engine.missing_copies import ask_for_all
-from archived.engine.runner import LocalRunner
-from archived.engine.scheduler import Runner, Scheduler
+from archived.daemon.hotfolder_task import FolderStatus, HotFolderTask
+from archived.daemon.ingest_services import ConfiguredServices
+from archived.daemon.stage_checks import StageChecks
+from archived.daemon.state_folder import no_second_history, only_one
+from archived.engine.attempt import StepEnded
+from archived.engine.copy_requests import ask_for_all
+from archived.engine.decisions import PersonDecision
+from archived.engine.lane_assignment import due_at
+from archived.engine.scheduler import Scheduler
 from archived.engine.sealing import Sealer
+from archived.engine.step_execution import Runner
+from archived.engine.worker.forkserver_client import LaneSetup
+from archived.engine.worker.runner import LocalRunner
 from archived.errors import ArchivedError, CatalogError, NotNow, PluginError
-from archived.intake.desk import Desk, Sweep
+from archived.ingest.hotfolder import HotFolderIngest, Sweep
+from archived.message import Message
 from archived.model.outcome import Ending
 from archived.observe import logs, store_audit
-from archived.observe.answers import Answers
-from archived.observe.audit import Audit
+from archived.observe.api import QueryApi
 from archived.observe.control import Control
-from archived.observe.door import door
-from archived.observe.metrics import Metrics
-from archived.observe.notify import Notifier
+from archived.observe.http import HttpServer
+from archived.observe.http_auth import http_access
 from archived.observe.publisher import Observers, Publisher
-from archived.observe.share import Shares
+from archived.observe.receipts import ReceiptTasks
+from archived.observe.reconciler import Reconciler
+from archived.observe.sd_notify import Notifier
 from archived.observe.store_audit import StoreAudit
-from archived.observe.tally import Tally
-from archived.observe.web import Web
+from archived.storage.artifacts import ArchiveStorage
 from archived.storage.catalog import Catalog
 from archived.storage.ledger import Entry
+from archived.storage.metrics_queries import ArchiveTotals
 from archived.storage.recovery import recover
-from archived.storage.spool import Spool
-from archived.storage.store import Store
 
 _log = structlog.get_logger("archived.daemon")
 
@@ -66,30 +69,11 @@ _NOTE_HEAD = 60.0
 """Seconds between two looks whether the ledger went on without a seal."""
 
 
-class Daemon:
+class Daemon(Components):
     """Built from settings; `run` returns when it was told to stop."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.started = datetime.now(UTC)
-        self.spool = Spool(settings.archive.state)
-        self.store = Store(settings.store.path)
-        self.uncleared = {"spool": self.spool.uncleared, "store": self.store.uncleared}
-        for place in self.uncleared.values():
-            place.tell = removal_retries.log
-        self.catalog: Catalog
-        self.answers: Answers
-        self.scheduler: Scheduler
-        self.tally: Tally
-        self.audit: Audit
-        self.store_audit: StoreAudit
-        self.runners: Mapping[str, Runner] = {}
-        """Lane -> who runs its steps."""
-        self.receptions: dict[str, Reception] = {}
-        self.checks = StageChecks()
-        self.refused = RefusedConfiguration()
-        """What became of the configuration on disk when a reload read it."""
-        self.metrics = Metrics()
+        super().__init__(settings, StageChecks(self._fit_again))
         self.health = Health(self)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
@@ -97,9 +81,8 @@ class Daemon:
         self._for_observers = asyncio.Event()
         self._for_broker = asyncio.Event()
         self._for_shares = asyncio.Event()
-        self.shares: Shares
         self._group: asyncio.TaskGroup
-        self._web: Web
+        self._web: HttpServer
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._retiring: dict[asyncio.Task[None], Runner] = {}
         """Runners of an earlier configuration that finish their steps."""
@@ -118,8 +101,9 @@ class Daemon:
             except BaseExceptionGroup as group:
                 known = group.subgroup(ArchivedError)
                 if known is None or len(group.exceptions) != len(known.exceptions):
-                    _log.exception("the daemon broke; it must be started again",
-                                   action="daemon-broke")  # fmt: skip
+                    _log.exception(
+                        "the daemon failed; it must be started again", action="daemon-failed"
+                    )
                     raise
                 raise known.exceptions[0] from None
             finally:
@@ -133,7 +117,7 @@ class Daemon:
     async def _running(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             self._group = group
-            web = self._web = Web(door(self.settings.web), self.metrics, self.health)
+            web = self._web = HttpServer(http_access(self.settings.web), self.metrics, self.health)
             control = Control(self.settings.control, self)
             async with web, control:
                 self._notifier.status("starting")
@@ -141,7 +125,7 @@ class Daemon:
                 self._use(self.settings, runners)
                 await asyncio.to_thread(self.scheduler.redirect)
                 self._spawn("checks", self.checks.run(self.settings, runners))
-                self._open_desks(self.settings)
+                self._open_hotfolders(self.settings)
                 self._spawn("scheduler", self.scheduler.run())
                 self._spawn(
                     "observers",
@@ -156,21 +140,25 @@ class Daemon:
                 self._spawn("heartbeat", self._heartbeat())
                 self.health.started = True
                 self._reloading.release()
-                self._notifier.ready(f"{len(self.receptions)} hot folders")
-                _log.info("ready", action="daemon-ready", hotfolders=sorted(self.receptions),
-                          metrics=self.settings.web.address)  # fmt: skip
+                self._notifier.ready(f"{len(self.hotfolder_tasks)} hot folders")
+                _log.info(
+                    "ready",
+                    action="daemon-ready",
+                    hotfolders=sorted(self.hotfolder_tasks),
+                    metrics=self.settings.web.address,
+                )
                 try:
                     yield
                 finally:
                     await self._wind_down()
 
     async def _wind_down(self) -> None:
-        self._stop.set()  # also when a part broke: a reload must not begin now
+        self._stop.set()  # also when a part failed: a reload must not begin now
         self._notifier.stopping()
         _log.info("stopping", action="daemon-stopping", running=len(self.scheduler.active))
-        self.house.stop()
-        async with self._reloading:  # one that is under way must not open desks behind our back
-            await self._close_desks()
+        self.services.stop()
+        async with self._reloading:  # a reload under way must not start ingest tasks meanwhile
+            await self._close_hotfolders()
         await asyncio.gather(
             self.scheduler.stop(GRACE), *(r.stop(GRACE) for r in self._retiring.values())
         )
@@ -184,10 +172,10 @@ class Daemon:
         self.store.create()
         no_second_history(state / "catalog.db", self.store)
         self.catalog = Catalog.open(state / "catalog.db")
-        self.house = House(self.settings, self.spool, self.store, self.catalog)
-        deck = cards.deck(self.settings)
+        self.services = ConfiguredServices(self.settings, self.spool, self.store, self.catalog)
+        specs = wiring.specs(self.settings)
         now = datetime.now(UTC)
-        found = recover(self.spool, self.store, self.catalog, deck.limits_of, now)
+        found = recover(self.spool, self.store, self.catalog, specs.limits_of, now)
         with self.catalog.transaction() as change:
             if change.ledger_head().sequence == 0:
                 change.record(Entry("ledger-opened", now, AGENT))
@@ -200,17 +188,24 @@ class Daemon:
             _log.error(sentence, action="store-differs")
         sealer = Sealer(self.spool, self.store, self.catalog, self.settings.archive.name)
         self.scheduler = Scheduler(
-            self.spool, self.store, self.catalog, sealer, clock=self.house.now, wake=self._wake,
+            ArchiveStorage(self.spool, self.store, self.catalog),
+            sealer,
+            clock=self.services.now,
+            wake=self._wake,
             tell=self._step_ended,
-        )  # fmt: skip
-        self.house.reserved = self.scheduler.room.reserved
-        self.answers = Answers(self.catalog, self.settings.store.path, lambda: live(self))
-        self.shares = Shares(self.catalog, lambda: cards.shares(self.settings), self._standing)
-        self.tally = Tally(self.catalog)
-        self.audit = Audit(self.catalog.path)
+        )
+        self.services.reserved = self.scheduler.room.reserved
+        self.answers = QueryApi(
+            self.catalog, self.settings.store.path, lambda: live(self, self.health)
+        )
+        self.shares = ReceiptTasks(
+            self.catalog, lambda: wiring.shares(self.settings), self._standing
+        )
+        self.tally = ArchiveTotals(self.catalog)
+        self.audit = Reconciler(self.catalog.path)
         first = store_audit.SOON if found.differing else store_audit.FIRST
         self.store_audit = StoreAudit(self.catalog.path, self.settings.store.path, first)
-        self.metrics.watch(lambda: snapshot(self))
+        self.metrics.watch(lambda: snapshot(self, self.health))
 
     def _close(self) -> None:
         with contextlib.suppress(CatalogError, OSError), self.catalog.transaction() as change:
@@ -229,16 +224,23 @@ class Daemon:
         """A runner per lane, all started or none. Raises `PluginError`."""
         runners: dict[str, Runner] = {}
         try:
-            for lane, width in cards.lanes(settings).items():
+            for lane, width in wiring.lanes(settings).items():
                 name = settings.lanes[lane].runner
                 runner: Runner
                 if name == "local":
                     own = [s.name for s in settings.stages.values() if s.needs.lane == lane]
                     runner = LocalRunner(
-                        lane, width, settings.plugin_sources, preload=own, scratch=self.spool.work,
-                        environment=cards.environment(settings), workers=cards.workers(lane),
-                        accounts=cards.accounts(settings),
-                    )  # fmt: skip
+                        lane,
+                        width,
+                        settings.plugin_sources,
+                        LaneSetup(
+                            preload=own,
+                            scratch=self.spool.work,
+                            environment=wiring.environment(settings),
+                            workers=wiring.workers(lane),
+                            accounts=wiring.accounts(settings),
+                        ),
+                    )
                 else:
                     runner = settings.plugins.runners[name](lane, width, settings.plugin_sources)
                 runners[lane] = runner
@@ -248,9 +250,14 @@ class Daemon:
             await asyncio.gather(*stops, return_exceptions=True)
             if isinstance(error, Exception) and not isinstance(error, ArchivedError):
                 raise PluginError(
-                    f'lane {lane}: its runner "{name}" cannot be started '
-                    f"({type(error).__name__}: {error})",
-                    hint="look at the plug-in that gives it, or at free memory",
+                    Message(
+                        'lane {lane}: its runner "{runner}" cannot be started ({kind}: {error})',
+                        lane=lane,
+                        runner=name,
+                        kind=type(error).__name__,
+                        error=error,
+                    ),
+                    hint=Message("look at the plug-in that gives it, or at free memory"),
                 ) from error
             raise
         return runners
@@ -258,28 +265,31 @@ class Daemon:
     def _use(self, settings: Settings, runners: Mapping[str, Runner]) -> Mapping[str, Runner]:
         self.runners = runners
         return self.scheduler.use(
-            cards.deck(settings), runners, cards.lanes(settings), cards.hours(settings),
+            wiring.specs(settings),
+            runners,
+            wiring.lanes(settings),
+            wiring.hours(settings),
             settings.fairness.ageing,
-        )  # fmt: skip
+        )
 
-    def _open_desks(self, settings: Settings) -> None:
+    def _open_hotfolders(self, settings: Settings) -> None:
         for name, setting in settings.hotfolders.items():
             if not setting.enabled:
                 continue
-            card = cards.folder(settings, setting)
-            reception = Reception(card, self.catalog, self._admitted)
-            house = self.house.seen_by(reception.beat)
-            reception.desk = Desk(card, self.catalog, self.spool, house)
-            self.receptions[name] = reception
-            self._spawn(f"desk {name}", reception.run())
+            spec = wiring.folder(settings, setting)
+            task = HotFolderTask(spec, self.catalog, self._admitted)
+            services = self.services.seen_by(task.beat)
+            task.ingest = HotFolderIngest(spec, self.catalog, self.spool, services)
+            self.hotfolder_tasks[name] = task
+            self._spawn(f"ingest {name}", task.run())
 
-    async def _close_desks(self) -> None:
-        for reception in self.receptions.values():
-            reception.stop()
-        desks = [self._tasks.pop(f"desk {name}") for name in self.receptions]
-        if desks:
-            await asyncio.wait(desks)
-        self.receptions.clear()
+    async def _close_hotfolders(self) -> None:
+        for task in self.hotfolder_tasks.values():
+            task.stop()
+        ingests = [self._tasks.pop(f"ingest {name}") for name in self.hotfolder_tasks]
+        if ingests:
+            await asyncio.wait(ingests)
+        self.hotfolder_tasks.clear()
 
     def _start_publisher(self, settings: Settings) -> None:
         if settings.mqtt is not None:
@@ -299,6 +309,12 @@ class Daemon:
         self._wake.set()
         self._ring()
 
+    async def _fit_again(self, stage: str) -> None:
+        """A place that the stage's steps waited for is back: they do not wait for the clock."""
+        with contextlib.suppress(CatalogError, OSError):  # they are tried later all the same
+            await asyncio.to_thread(due_at, self.catalog, stage, self.services.now())
+        self._wake.set()
+
     def _step_ended(self, ended: StepEnded) -> None:
         usage = ended.usage
         self.checks.step_ended(ended)
@@ -312,8 +328,8 @@ class Daemon:
 
     def _standing(self, hotfolder: str) -> FolderStatus | None:
         """How a hot folder stands, once its first sweep has shown that."""
-        reception = self.receptions.get(hotfolder)
-        return reception.status if reception is not None and reception.status.known else None
+        task = self.hotfolder_tasks.get(hotfolder)
+        return task.status if task is not None and task.status.known else None
 
     def _tell_plugins(self, event: Any) -> None:
         self.settings.plugins.tell(event)
@@ -343,10 +359,6 @@ class Daemon:
         with self.catalog.transaction() as change:
             change.outbox_trim(self.readers(), _KEEP_EVENTS)
 
-    def readers(self) -> list[str]:
-        """Who is given every event, by the names of their places in the outbox."""
-        return ["observers", *(["mqtt"] if self.settings.mqtt else []), *self.shares.readers()]
-
     # What people ask for -----------------------------------------------------------------------
 
     def woken(self) -> None:
@@ -361,28 +373,38 @@ class Daemon:
         self._for_shares.set()
 
     def ask(self, question: str, arguments: dict[str, str]) -> Any:
-        """Answer a question of `archivectl`; see `observe.answers`. Blocking."""
+        """Answer a question of `archivectl`; see `observe.api`. Blocking."""
         return self.answers.answer(question, arguments)
 
     async def decide(
-        self, what: str, document: str, operator: str, note: str, *,
-        held_for: str | None, shown: str | None,
-    ) -> Any:  # fmt: skip
-        """Carry out a person's decision: `retry`, `release`, `refuse` or `copy`."""
+        self,
+        what: str,
+        document: str,
+        operator: str,
+        note: str,
+        *,
+        held_for: str | None,
+        shown: str | None,
+    ) -> Any:
+        """Carry out a person's decision: `retry`, `release`, `reject` or `copy`."""
         document = await asyncio.to_thread(self.answers.resolve, document)
-        asked = decisions.Asked(what, document, operator, note, held_for, shown)
+        by = PersonDecision(operator, note, self.services.now(), held_for, shown)
         state = await asyncio.to_thread(
-            decisions.carry_out, self.catalog, self.scheduler.deck, asked, self.house.now()
+            control_services.carry_out, self.catalog, self.scheduler.specs, what, document, by
         )
         self.woken()
         return {"document": document, "state": str(state)}
 
     async def copy_all(self, operator: str, note: str, *, after: str, again: bool) -> Any:
-        """Ask for the copies that the next documents lack; see `engine.missing_copies`."""
+        """Ask for the copies that the next documents lack; see `engine.copy_requests`."""
         told = await asyncio.to_thread(
-            ask_for_all, self.catalog, self.scheduler.deck, operator, note, self.house.now(),
-            after=after, again=again,
-        )  # fmt: skip
+            ask_for_all,
+            self.catalog,
+            self.scheduler.specs,
+            PersonDecision(operator, note, self.services.now()),
+            after=after,
+            again=again,
+        )
         self.woken()
         return told.as_json()
 
@@ -398,11 +420,11 @@ class Daemon:
         """
         async with self._reloading:
             if self._stop.is_set():
-                raise NotNow("archived is being stopped")
+                raise NotNow(Message("archived is being stopped"))
             self._notifier.reloading()
             try:
                 new = await asyncio.to_thread(reload, self.settings)
-                entrance = await asyncio.to_thread(door, new.web)
+                entrance = await asyncio.to_thread(http_access, new.web)
                 runners = await self._start_runners(new)
             except ArchivedError as error:
                 self.refused = self.refused.again(str(error), datetime.now(UTC))
@@ -423,7 +445,7 @@ class Daemon:
                 self._notifier.ready(await asyncio.to_thread(self.health.line))
 
     async def _switch(self, new: Settings, runners: dict[str, Runner]) -> None:
-        before, self.settings, self.house.settings = self.settings, new, new
+        before, self.settings, self.services.settings = self.settings, new, new
         if new.log != before.log:
             logs.configure(new.log.level, new.log.format)
         old = self._use(new, runners)
@@ -432,10 +454,10 @@ class Daemon:
             retiring = self._group.create_task(runner.stop(longest))
             self._retiring[retiring] = runner
             retiring.add_done_callback(lambda task: self._retiring.pop(task, None))
-        await self._close_desks()
+        await self._close_hotfolders()
         with contextlib.suppress(CatalogError, OSError):  # the heartbeat tries it again
             await asyncio.to_thread(self.scheduler.redirect)
-        self._open_desks(new)
+        self._open_hotfolders(new)
         self.woken()
         if new.mqtt != before.mqtt:
             await self._replace_publisher(new)

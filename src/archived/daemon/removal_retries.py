@@ -19,8 +19,10 @@ def log(name: str, why: str) -> None:
     """The `tell` of `storage.uncleared`."""
     _log.warning(
         "a folder could not be removed; it was set aside, and nothing waits for it",
-        action=CODE, folder=name, why=why,
-    )  # fmt: skip
+        action=CODE,
+        folder=name,
+        why=why,
+    )
 
 
 async def run(places: Mapping[str, Uncleared]) -> None:

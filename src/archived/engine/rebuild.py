@@ -1,37 +1,207 @@
-"""The catalog made from the store: every object says in its `record.json` what it is.
+"""The catalog made from the store: each object says in its `record.json` which document it is.
 
-The same for a catalog that was lost and for one restored from a backup, which lacks what was sealed
-since. Nothing is deleted, nothing in the store is written. On record afterwards is what the objects
-say. What only the catalog knew is not made up: the old ledger is gone, and a document counts as
+The same for a catalog that was lost and for one restored from a backup, which lacks what was
+sealed since. Nothing is deleted, and nothing in the store is written. An object's inventory must
+agree with its sidecar, its `record.json` with the inventory; other content is not hashed here.
+What only the catalog knew is not invented: the old ledger is gone, and a document counts as
 sealed, not as safe, until its copies have been verified anew.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from archived import AGENT
-from archived.engine import commit, found
-from archived.engine.cards import Deck
+from archived.engine import commit
+from archived.engine.sealing import search_text
+from archived.engine.specs import Specs
 from archived.errors import SpoolError, StoreError
-from archived.model import description
-from archived.model.document import SOURCE_GREW, Happened
-from archived.model.identity import of_object, readable
-from archived.model.manifest import ArrivedFile, LedgerPosition
-from archived.model.plan import SEAL
-from archived.storage import store_comparison
+from archived.message import Message, sequence
+from archived.model import review
+from archived.model.ids import object_id, of_object, readable
+from archived.model.lifecycle import SOURCE_GREW, State, Transition
+from archived.model.pipeline import SEAL
+from archived.model.record import (
+    RECORD,
+    ArrivedFile,
+    LedgerPosition,
+    Record,
+    findable,
+    from_json,
+    pages_of,
+)
+from archived.storage import atomic, store_comparison
 from archived.storage.catalog import Catalog
-from archived.storage.change import Change
 from archived.storage.ledger import Entry, Head
-from archived.storage.records import Arrival, ArrivalState
+from archived.storage.ocfl.reader import StoredObject, Validity
+from archived.storage.ocfl.store import Store
+from archived.storage.rows import (
+    Arrival,
+    ArrivalState,
+    ArtifactRow,
+    BecameArtifact,
+    DocumentRow,
+    SeenFile,
+    StepRow,
+)
 from archived.storage.spool import Spool
-from archived.storage.store import Store
-from archived.storage.store_comparison import Archived
-from archived.storage.stored import Answer, StoredObject
+from archived.storage.store_comparison import ArchivedDocument
+from archived.storage.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """An object and what it says of itself; `words` are its texts."""
+
+    stored: StoredObject
+    record: Record
+    words: str
+
+    @property
+    def facts(self) -> dict[str, Mapping[str, Any]]:
+        """As the stages gave them, in the pipeline's order: later stages win."""
+        known = self.record.facts
+        order = dict.fromkeys((*self.record.stages, *known))
+        return {stage: known[stage] for stage in order if stage in known}
+
+    @property
+    def pages(self) -> int | None:
+        """The number of pages, when a stage counted them."""
+        return pages_of(self.facts)
+
+    @property
+    def origin(self) -> str:
+        """The device it came from; where the record does not say, its hot folder."""
+        return self.record.device or self.record.hotfolder
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The columns that say where the object lies and what proves it."""
+        return {
+            "object_key": self.stored.key,
+            "object_version": self.stored.head,
+            "inventory_sha512": self.stored.inventory_sha512,
+            "sealed_at": self.record.sealed,
+            "position": self.record.stages.index(SEAL),
+            "pages": self.pages,
+        }
+
+    def document(self, *, priority: int, copies: int, now: datetime) -> DocumentRow:
+        """The document just sealed. `copies`: when the record does not say how many."""
+        record = self.record
+        return DocumentRow(
+            id=record.document,
+            state=State.SEALED,
+            hotfolder=record.hotfolder,
+            name=record.label or record.name,
+            path=record.path,
+            media_type=record.media_type,
+            size=sum(file.size for file in record.originals),
+            secrecy=record.secrecy,
+            priority=priority,
+            pipeline=record.pipeline,
+            stages=record.stages,
+            copies=record.copies or copies,
+            running=None,
+            lane="",
+            attempts=0,
+            postponed=0,
+            due=None,
+            code=None,
+            reason=None,
+            hint=None,
+            received=record.received,
+            changed=now,
+            origin=self.origin,
+            dossier=record.dossier,
+            given=record.given or None,
+            collation=record.collation,
+            owner=record.owner,
+            master=of_object(record.master) if record.master else None,
+            **self.place,
+        )
+
+    def artifacts(self) -> Iterator[ArtifactRow]:
+        """Its bitstreams."""
+        for file in self.record.files:
+            yield ArtifactRow(
+                document=self.record.document,
+                role=file.role,
+                name=file.name,
+                media_type=file.media_type,
+                size=file.size,
+                sha512=file.sha512,
+                sha256=file.sha256,
+                path=file.logical,
+                step=file.step,
+                main=file.main,
+            )
+
+    def steps(self) -> Iterator[StepRow]:
+        """The attempts on record; a stage's facts stand with its last one that ended well."""
+        steps = self.record.steps
+        ended_well = {step.stage: step.id for step in steps if step.ending == "finished"}
+        for step in steps:
+            facts = self.facts.get(step.stage) if ended_well.get(step.stage) == step.id else {}
+            yield StepRow(
+                id=step.id,
+                document=self.record.document,
+                position=step.position,
+                stage=step.stage,
+                attempt=step.attempt,
+                version=step.version,
+                distribution=step.distribution,
+                options_digest=step.options_digest,
+                started=step.started,
+                ended=step.ended,
+                ending=step.ending,
+                code=step.code or None,
+                message=step.message or None,
+                facts=facts or {},
+                tools=dict(step.tools),
+                notes=list(step.notes),
+                reviews=review.to_json(step.reviews) or None,
+            )
+
+
+def read_document(stored: StoredObject) -> StoredDocument:
+    """What an object is. Raises `ValueError` (says what is wrong), `StoreError`, `OSError`."""
+    files = stored.files()
+    if RECORD not in files:
+        raise ValueError(f"it has no {RECORD}")
+    own = files[RECORD]
+    if atomic.digest(own.path).sha512 != own.sha512:
+        raise ValueError(Message("its {record} is damaged: its SHA-512 differs", record=RECORD))
+    record = from_json(own.path.read_bytes())
+    _agree(stored, record)
+    texts = [
+        files[file.logical].path
+        for file in record.files
+        if file.role == "text" and file.media_type == "text/plain"
+    ]
+    return StoredDocument(stored, record, search_text(texts).text)
+
+
+def _agree(stored: StoredObject, record: Record) -> None:
+    """Raises `ValueError` when the record is another object's, or tells of other bytes."""
+    if record.object != stored.id or object_id(record.document) != stored.id:
+        raise ValueError(f"its {RECORD} is that of {record.object}")
+    state = stored.inventory.state
+    for file in record.files:
+        if state.get(file.logical) != file.sha512:
+            raise ValueError(f"{file.logical} is not what its {RECORD} says")
+    if not record.originals or not any(file.main for file in record.files):
+        raise ValueError(f"its {RECORD} names no original, or no main file")
+    if record.stages.count(SEAL) != 1:
+        raise ValueError(f"its {RECORD} names no pipeline that seals")
+    if not {arrived.logical for arrived in record.arrived} <= {f.logical for f in record.files}:
+        raise ValueError(f"its {RECORD} tells of a file that arrived and is not in it")
+    if not record.arrived and not record.master:
+        raise ValueError(f"its {RECORD} does not say where it came from")
+
 
 _AT_ONCE = 25
 """Objects in one transaction."""
@@ -61,7 +231,7 @@ class Rebuilt:
 
 
 @dataclass(frozen=True, slots=True)
-class Promises:
+class ConfiguredDefaults:
     """What the configuration says today, for what an object does not say of itself."""
 
     copies: Mapping[str, int] = field(default_factory=dict)
@@ -70,32 +240,26 @@ class Promises:
     """Hot folder -> priority."""
 
 
-def rebuild(
-    spool: Spool, store: Store, catalog: Catalog, deck: Deck, promises: Promises, now: datetime,
-    tell: Callable[[int], object] = lambda _: None,
-) -> Rebuilt:  # fmt: skip
-    """Take up every object of the store that the catalog does not have as sealed. Idempotent.
+class Rebuild:
+    """Takes up every object of the store that the catalog does not have as sealed. Idempotent."""
 
-    `tell` is given the number of objects looked at, now and again. Content is hashed again only
-    for documents whose bytes are still in the spool, for these will be let go. Raises
-    `CatalogError`, `OSError`; what is wrong with an object is in the result.
-    """
-    return _Work(spool, store, catalog, deck, promises, now).do(tell)
-
-
-class _Work:
     def __init__(
-        self, spool: Spool, store: Store, catalog: Catalog, deck: Deck, promises: Promises,
+        self,
+        spool: Spool,
+        store: Store,
+        catalog: Catalog,
+        specs: Specs,
+        promises: ConfiguredDefaults,
         now: datetime,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._spool, self._store, self._catalog = spool, store, catalog
-        self._deck, self._promises, self._now = deck, promises, now
+        self._specs, self._promises, self._now = specs, promises, now
         self._taken = _highest_arrival(spool)
         self._watched: dict[str, Mapping[bytes, Arrival]] = {}
         self._done = Rebuilt()
         self._ledger_before = catalog.ledger_head()
 
-    def do(self, tell: Callable[[int], object]) -> Rebuilt:
+    def run(self, tell: Callable[[int], object] = lambda _: None) -> Rebuilt:
         done = self._done
         keys = sorted(self._store.objects(), key=lambda key: key.rpartition("/")[2])  # by time
         for begin in range(0, len(keys), _AT_ONCE):
@@ -121,10 +285,14 @@ class _Work:
         """What the ledger is told, with the heads that this entry takes the place of."""
         done = self._done
         told: dict[str, Any] = {
-            "objects": done.objects, "found": done.found, "settled": done.settled,
-            "unreadable": len(done.unreadable), "missing": len(done.missing),
-            "doubted": done.doubted, "entered": done.entered,
-        }  # fmt: skip
+            "objects": done.objects,
+            "found": done.found,
+            "settled": done.settled,
+            "unreadable": len(done.unreadable),
+            "missing": len(done.missing),
+            "doubted": done.doubted,
+            "entered": done.entered,
+        }
         if done.before:
             told["before"] = _place(done.before)
         if self._ledger_before.sequence:
@@ -136,11 +304,12 @@ class _Work:
         else:
             if noted is not None:
                 told["head_file_before"] = {
-                    **_place(Head(noted.sequence, noted.hash)), "at": noted.at.isoformat()
-                }  # fmt: skip
+                    **_place(Head(noted.sequence, noted.hash)),
+                    "at": noted.at.isoformat(),
+                }
         return told
 
-    def _new(self, keys: list[str]) -> Iterator[tuple[found.Found, bool]]:
+    def _new(self, keys: list[str]) -> Iterator[tuple[StoredDocument, bool]]:
         """Those that are to be taken up, and whether the catalog knows the document."""
         for key in keys:
             try:
@@ -150,7 +319,7 @@ class _Work:
                 if known and self._catalog.document(document).object_key:
                     self._prove(stored, document)
                     continue
-                it = found.read(stored)
+                it = read_document(stored)
                 if self._spool.folder(document).exists():
                     self._be_whole(stored.id)
             except (StoreError, ValueError, OSError) as error:
@@ -174,74 +343,101 @@ class _Work:
             if known.unproven:
                 row = change.document(document)
                 change.move(
-                    row, Happened.FOUND_SEALED, self._now, safe_at=None,
+                    row,
+                    Transition.FOUND_SEALED,
+                    self._now,
+                    safe_at=None,
                     position=row.stages.index(SEAL),
-                )  # fmt: skip
-                commit.advance(change, self._deck, document, self._now)
+                )
+                commit.advance(change, self._specs, document, self._now)
                 self._done.doubted += 1
 
-    def _enter(self, change: Change, stored: StoredObject, known: Archived) -> None:
+    def _enter(self, change: Transaction, stored: StoredObject, known: ArchivedDocument) -> None:
         """Tell the ledger again what it told before somebody cut it, as far as the catalog knows.
 
         An arrival of the document that the ledger does not know is entered with it.
         """
         document = known.id
-        entered = {
-            json.loads(entry.entry).get("facts", {}).get("arrival")
-            for entry in self._catalog.ledger_of(document)
-        }
+        entered = {entry.facts.get("arrival") for entry in self._catalog.ledger_of(document)}
         kind = "arrival-joined" if entered - {None} else "recovered"
         for arrival in self._catalog.arrivals(document=document, limit=_EVERY):
             if arrival.id in entered:
                 continue
-            facts = {"why": "the ledger did not tell of it", "arrival": arrival.id,
-                     "hotfolder": arrival.hotfolder, "device": arrival.origin,
-                     "name": arrival.name, "size": arrival.size}  # fmt: skip
+            facts = {
+                "why": "the ledger did not tell of it",
+                "arrival": arrival.id,
+                "hotfolder": arrival.hotfolder,
+                "device": arrival.origin,
+                "name": arrival.name,
+                "size": arrival.size,
+            }
             change.record(Entry(kind, self._now, AGENT, document=document, facts=facts))
             kind = "arrival-joined"
         pages = self._catalog.document(document).pages
-        facts = {"object": stored.key, "version": stored.head, "pages": pages,
-                 "why": "found in the store; the ledger did not tell of it"}  # fmt: skip
+        facts = {
+            "object": stored.key,
+            "version": stored.head,
+            "pages": pages,
+            "why": "found in the store; the ledger did not tell of it",
+        }
         change.record(
-            Entry("document-sealed", self._now, AGENT, document=document,
-                  digests={"inventory.json": stored.inventory_sha512},
-                  facts={k: v for k, v in facts.items() if v})
-        )  # fmt: skip
+            Entry(
+                "document-sealed",
+                self._now,
+                AGENT,
+                document=document,
+                digests={"inventory.json": stored.inventory_sha512},
+                facts={k: v for k, v in facts.items() if v},
+            )
+        )
         self._done.entered += 1
 
     def _be_whole(self, identifier: str) -> None:
         verdict = self._store.verify(identifier)
-        if verdict.answer is not Answer.YES:
-            raise ValueError(f"{'; '.join(verdict.problems)}. Its bytes are still in the spool")
+        if verdict.answer is not Validity.YES:
+            raise ValueError(
+                Message(
+                    "{problems}. Its bytes are still in the spool",
+                    problems=sequence(verdict.problems, "; "),
+                )
+            )
 
-    def _take_up(self, change: Change, it: found.Found, *, known: bool) -> None:
+    def _take_up(self, change: Transaction, it: StoredDocument, *, known: bool) -> None:
         record, done = it.record, self._done
         if done.before is None or record.ledger.sequence > done.before.sequence:
             done.before = record.ledger
         if known:
             row = change.document(record.document)
-            change.move(row, Happened.FOUND_SEALED, self._now, running=None, **it.place)
+            change.move(row, Transition.FOUND_SEALED, self._now, running=None, **it.place)
             done.settled += 1
         else:
             row = it.document(
                 priority=self._promises.priority.get(record.hotfolder, 0),
-                copies=self._promises.copies.get(record.pipeline, 1), now=self._now,
-            )  # fmt: skip
+                copies=self._promises.copies.get(record.pipeline, 1),
+                now=self._now,
+            )
             change.admit(row, ())
             done.found += 1
         change.replace_work(row.id, list(it.artifacts()), list(it.steps()))
         self._arrived(change, it, known=known)
-        sealed = {"object": it.stored.key, "version": it.stored.head, "pages": it.pages,
-                  "why": "found in the store"}  # fmt: skip
+        sealed = {
+            "object": it.stored.key,
+            "version": it.stored.head,
+            "pages": it.pages,
+            "why": "found in the store",
+        }
         self._record(
-            change, it, "document-sealed", {k: v for k, v in sealed.items() if v},
+            change,
+            it,
+            "document-sealed",
+            {k: v for k, v in sealed.items() if v},
             digests={"inventory.json": it.stored.inventory_sha512},
-        )  # fmt: skip
-        described = description.findable(it.facts, record.dossier, record.given)
+        )
+        described = findable(it.facts, record.dossier, record.given)
         change.index_words(row.id, row.name, described, it.words)
-        commit.advance(change, self._deck, row.id, self._now)
+        commit.advance(change, self._specs, row.id, self._now)
 
-    def _arrived(self, change: Change, it: found.Found, *, known: bool) -> None:
+    def _arrived(self, change: Transaction, it: StoredDocument, *, known: bool) -> None:
         """The files it came from, each once; of a part, that it was cut out."""
         record = it.record
         before = self._catalog.arrivals(document=record.document, limit=_EVERY) if known else []
@@ -253,32 +449,54 @@ class _Work:
                 kind = "arrival-joined"
         if not record.arrived and not known:
             self._record(
-                change, it, "part-admitted",
-                {"hotfolder": record.hotfolder, "device": it.origin,
-                 "master": of_object(record.master), "why": "found in the store"},
-            )  # fmt: skip
+                change,
+                it,
+                "part-admitted",
+                {
+                    "hotfolder": record.hotfolder,
+                    "device": it.origin,
+                    "master": of_object(record.master),
+                    "why": "found in the store",
+                },
+            )
 
-    def _arrived_file(self, change: Change, it: found.Found, file: ArrivedFile, kind: str) -> None:
+    def _arrived_file(
+        self, change: Transaction, it: StoredDocument, file: ArrivedFile, kind: str
+    ) -> None:
         record, name = it.record, readable(file.path)
         arrival = self._sighting(record.hotfolder, file)
         if arrival is None:
-            arrival = change.arrival_seen(
-                hotfolder=record.hotfolder, path=file.path, name=name, device=0, inode=0,
-                size=file.size, mtime_ns=file.mtime_ns, now=file.first_seen, origin=it.origin,
-                above=self._taken, present=False,
-            )  # fmt: skip
+            seen = SeenFile(
+                hotfolder=record.hotfolder,
+                path=file.path,
+                name=name,
+                size=file.size,
+                mtime_ns=file.mtime_ns,
+                origin=it.origin,
+            )
+            arrival = change.arrival_seen(seen, file.first_seen, above=self._taken, present=False)
         became = next(each for each in record.files if each.logical == file.logical)
-        change.arrival_ended(
-            arrival, ArrivalState.ADMITTED, record.received, document=record.document,
-            sha256=became.sha256, became=became.logical, code=SOURCE_GREW if file.grew else None,
-        )  # fmt: skip
+        change.arrival_admitted(
+            arrival,
+            record.received,
+            BecameArtifact(record.document, became.sha256, became.logical),
+            code=SOURCE_GREW if file.grew else None,
+        )
         why = {"why": "found in the store"} if kind == "recovered" else {}
         self._record(
-            change, it, kind,
-            {**why, "arrival": arrival, "hotfolder": record.hotfolder, "device": it.origin,
-             "name": name, "size": file.size},
+            change,
+            it,
+            kind,
+            {
+                **why,
+                "arrival": arrival,
+                "hotfolder": record.hotfolder,
+                "device": it.origin,
+                "name": name,
+                "size": file.size,
+            },
             digests={became.logical: became.sha512},
-        )  # fmt: skip
+        )
 
     def _sighting(self, hotfolder: str, file: ArrivedFile) -> int | None:
         """The file as it was last seen waiting, by a catalog that is older than its admission."""
@@ -290,9 +508,13 @@ class _Work:
         return seen.id if (seen.size, seen.mtime_ns) == (file.size, file.mtime_ns) else None
 
     def _record(
-        self, change: Change, it: found.Found, kind: str, facts: Mapping[str, Any],
+        self,
+        change: Transaction,
+        it: StoredDocument,
+        kind: str,
+        facts: Mapping[str, Any],
         digests: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         document = it.record.document
         change.record(
             Entry(kind, self._now, AGENT, document=document, digests=digests, facts=facts)

@@ -12,16 +12,17 @@ from datetime import datetime
 from typing import Any
 
 from archived.errors import NotNow
+from archived.message import Message
 from archived.model import review
-from archived.model.document import State
+from archived.model.lifecycle import State
 from archived.model.review import Review
-from archived.storage.change import Change
 from archived.storage.ledger import Entry
-from archived.storage.records import ArtifactRow, DocumentRow, StepRow
+from archived.storage.rows import ArtifactRow, DocumentRow, StepRow
+from archived.storage.transaction import Transaction
 
 
 def columns(
-    change: Change, step: StepRow, reviews: Sequence[Review], artifacts: Sequence[ArtifactRow]
+    change: Transaction, step: StepRow, reviews: Sequence[Review], artifacts: Sequence[ArtifactRow]
 ) -> dict[str, Any]:
     """What is kept with the step. To be asked before what it made is added to its document."""
     if not reviews:
@@ -31,7 +32,7 @@ def columns(
     return {"reviews": review.to_json(named), "worked_on": change.main_of(step.document)}
 
 
-def ask(change: Change, document: DocumentRow, step: StepRow, now: datetime) -> None:
+def ask(change: Transaction, document: DocumentRow, step: StepRow, now: datetime) -> None:
     """On record and in the news: somebody must look. Nothing of what is to be seen is told."""
     asked = of_step(change.step(step.id))
     told = [
@@ -40,16 +41,26 @@ def ask(change: Change, document: DocumentRow, step: StepRow, now: datetime) -> 
     ]
     change.record(
         Entry(
-            "review-required", now, f"{step.distribution} {step.version}", document=document.id,
-            facts={"stage": step.stage, "step": step.id, "shown": review.digest(step.id, asked),
-                   "reviews": told},
+            "review-required",
+            now,
+            f"{step.distribution} {step.version}",
+            document=document.id,
+            facts={
+                "stage": step.stage,
+                "step": step.id,
+                "shown": review.digest(step.id, asked),
+                "reviews": told,
+            },
         )
-    )  # fmt: skip
+    )
     for each in told:
         change.announce(
-            "review-required", now, document=document.id, hotfolder=document.hotfolder,
+            "review-required",
+            now,
+            document=document.id,
+            hotfolder=document.hotfolder,
             facts={"stage": step.stage, **each},
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +78,13 @@ class Reviewed:
     def facts(self) -> dict[str, Any]:
         """For the ledger: what somebody looked at who let the document go on."""
         return {
-            "step": self.step.id, "shown": self.shown, "reviews": review.to_json(self.reviews),
-        }  # fmt: skip
+            "step": self.step.id,
+            "shown": self.shown,
+            "reviews": review.to_json(self.reviews),
+        }
 
 
-def of_document(change: Change, row: DocumentRow) -> Reviewed | None:
+def of_document(change: Transaction, row: DocumentRow) -> Reviewed | None:
     """What must be looked at before the document goes on; `None` when that is not why it waits."""
     if row.review is None:
         return None
@@ -87,33 +100,40 @@ def of_step(step: StepRow) -> tuple[Review, ...]:
 def check_shown(row: DocumentRow, reviewed: Reviewed | None, shown: str | None) -> None:
     """Raises `NotNow` unless a release names exactly what is to be looked at.
 
-    Nor does it cover what somebody refused meanwhile, or what is held for something else by now.
+    Nor does it cover what somebody rejected meanwhile, or what is held for something else by now.
     """
     document = row.id
-    if shown == (reviewed.shown if reviewed else None) and not _refused(row, reviewed):
+    if shown == (reviewed.shown if reviewed else None) and not _rejected(row, reviewed):
         return
-    if _refused(row, reviewed):
+    if _rejected(row, reviewed):
         raise NotNow(
-            f"somebody decided that document {document} is not archived",
-            hint=f"archivectl retry {document} takes it up again",
+            Message("somebody decided that document {document} is not archived", document=document),
+            hint=Message("archivectl retry {document} takes it up again", document=document),
         )
     why = (
-        f"a person must look at document {document} before it is released"
+        Message(
+            "a person must look at document {document} before it is released", document=document
+        )
         if shown is None
-        else f"what was shown of document {document} is not what holds it now"
+        else Message(
+            "what was shown of document {document} is not what holds it now", document=document
+        )
     )
     raise NotNow(
         why,
-        hint=f"archivectl review {document} -o FOLDER shows it; then archivectl release "
-        "--reviewed FOLDER --note WHY",
+        hint=Message(
+            "archivectl review {document} -o FOLDER shows it; then archivectl release "
+            "--reviewed FOLDER --note WHY",
+            document=document,
+        ),
     )
 
 
-def _refused(row: DocumentRow, reviewed: Reviewed | None) -> bool:
-    return reviewed is not None and row.state is State.REFUSED
+def _rejected(row: DocumentRow, reviewed: Reviewed | None) -> bool:
+    return reviewed is not None and row.state is State.REJECTED
 
 
-def try_again(change: Change, reviewed: Reviewed) -> int:
+def try_again(change: Transaction, reviewed: Reviewed) -> int:
     """The stage that asked is to run again on what it was given; returns its place."""
     change.supersede_step(reviewed.step)
     return reviewed.step.position

@@ -6,7 +6,6 @@ object that is there already is checked and adopted.
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import logging
@@ -17,33 +16,33 @@ from typing import Any, NamedTuple
 
 from archived import AGENT, __version__
 from archived.api import Role
-from archived.engine import masters
-from archived.engine.custody import logical_path
-from archived.engine.worker.protocol import clean
+from archived.engine import split
+from archived.engine.worker.reply import clean
 from archived.errors import CatalogError, StoreError
+from archived.message import Message
 from archived.model import review
-from archived.model.document import SOURCE_GREW
-from archived.model.dublin import dublin_core
-from archived.model.identity import object_id, readable
-from archived.model.manifest import (
+from archived.model.ids import object_id, readable
+from archived.model.lifecycle import SOURCE_GREW
+from archived.model.metadata_xml import dublin_core, premis
+from archived.model.outcome import Ending, Outcome, of_os_error
+from archived.model.record import (
     DUBLIN_CORE,
     PREMIS,
     RECORD,
     ArrivedFile,
-    Decision,
     LedgerPosition,
     Record,
+    RecordedDecision,
     RecordedFile,
     RecordedStep,
     to_json,
 )
-from archived.model.outcome import Ending, Outcome
-from archived.model.premis import premis
+from archived.storage.artifacts import logical_path
 from archived.storage.catalog import Catalog
-from archived.storage.records import ArtifactRow, DocumentRow, LedgerRow, StepRow
+from archived.storage.ocfl.store import SealedObject, Store
+from archived.storage.ocfl.writer import StoreFile, VersionInfo
+from archived.storage.rows import ArtifactRow, DocumentRow, LedgerRow, StepRow
 from archived.storage.spool import Spool
-from archived.storage.staged import Deed, StoreFile
-from archived.storage.store import SealedObject, Store
 
 _log = logging.getLogger("archived.engine")
 
@@ -77,21 +76,24 @@ class Sealer:
         is that one of its parts must be decided about first.
         """
         try:
-            stopped = masters.stops(self._catalog, row)
+            stopped = split.stops(self._catalog, row)
             if stopped is not None:
                 return stopped
             artifacts = self._catalog.artifacts(row.id)
             sealed = self._object(row, step, artifacts)
             words = self._words(row, artifacts)
         except StoreError as error:
-            return Outcome(Ending.BROKE, code=error.code, message=error.message, hint=error.hint)
+            return Outcome(Ending.FAILED, code=error.code, message=error.message, hint=error.hint)
         except OSError as error:
             return of_os_error(error)
         except CatalogError as error:
             return Outcome(
-                Ending.POSTPONED, code="store-io", message=error.message, hint=error.hint,
+                Ending.POSTPONED,
+                code="store-io",
+                message=error.message,
+                hint=error.hint,
                 after=timedelta(seconds=30),
-            )  # fmt: skip
+            )
         except Exception as error:  # noqa: BLE001 - whatever a stage left in its facts, it ends
             _log.exception("a document could not be sealed", extra={"action": "seal-failed"})
             return seal_failed(error)
@@ -113,7 +115,7 @@ class Sealer:
         identifier = object_id(row.id)
         try:
             return self._store.seal(
-                identifier, self._files(row, artifacts), self._deed(step.started)
+                identifier, self._files(row, artifacts), self._version_info(step.started)
             )
         except StoreError as error:
             if error.code != "already-sealed":
@@ -121,9 +123,9 @@ class Sealer:
         expected = {logical_path(a): a.sha512 for a in artifacts}
         return self._store.adopt(identifier, expected)
 
-    def _deed(self, created: datetime) -> Deed:
+    def _version_info(self, created: datetime) -> VersionInfo:
         name = f"{self._organisation}, {AGENT}" if self._organisation else AGENT
-        return Deed(created, "Archived", name, "about:archived")
+        return VersionInfo(created, "Archived", name, "about:archived")
 
     def _files(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> list[StoreFile]:
         folder = self._spool.folder(row.id)
@@ -144,30 +146,48 @@ class Sealer:
         last = entries[-1]
         first = next(logical_path(a) for a in artifacts if a.role == Role.ORIGINAL)
         return Record(
-            document=row.id, object=object_id(row.id), hotfolder=row.hotfolder, path=row.path,
-            pipeline=row.pipeline, stages=tuple(row.stages), media_type=row.media_type,
-            secrecy=row.secrecy, received=row.received, sealed=datetime.now(UTC),
+            document=row.id,
+            object=object_id(row.id),
+            hotfolder=row.hotfolder,
+            path=row.path,
+            pipeline=row.pipeline,
+            stages=tuple(row.stages),
+            media_type=row.media_type,
+            secrecy=row.secrecy,
+            received=row.received,
+            sealed=datetime.now(UTC),
             archived=__version__,
             arrived=tuple(
-                ArrivedFile(a.path, a.became or first, a.size, a.mtime_ns, a.first_seen,
-                            grew=a.code == SOURCE_GREW)
+                ArrivedFile(
+                    a.path,
+                    a.became or first,
+                    a.size,
+                    a.mtime_ns,
+                    a.first_seen,
+                    grew=a.code == SOURCE_GREW,
+                )
                 for a in self._catalog.arrivals(document=row.id, limit=_MOST_FILES)
             ),
             files=tuple(
-                RecordedFile(a.role, a.name, a.media_type, a.size, a.sha512, a.sha256, a.step,
-                             a.main)
+                RecordedFile(
+                    a.role, a.name, a.media_type, a.size, a.sha512, a.sha256, a.step, a.main
+                )
                 for a in artifacts
             ),
             steps=tuple(_step(s) for s in self._catalog.steps(row.id) if s.ending is not None),
             facts=self._catalog.facts(row.id),
             ledger=LedgerPosition(last.sequence, last.hash),
             decisions=tuple(_decision(e) for e in entries if e.kind in _DECISIONS),
-            dossier=row.dossier, given=row.given or {}, collation=row.collation,
-            owner=row.owner, label="" if row.name == readable(row.path) else row.name,
-            device=row.origin, copies=row.copies,
+            dossier=row.dossier,
+            given=row.given or {},
+            collation=row.collation,
+            owner=row.owner,
+            label="" if row.name == readable(row.path) else row.name,
+            device=row.origin,
+            copies=row.copies,
             master=object_id(row.master) if row.master else "",
             parts=tuple(object_id(part.id) for part in self._catalog.parts(row.id)),
-        )  # fmt: skip
+        )
 
     def _words(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> SearchText:
         texts = [a for a in artifacts if a.role == Role.TEXT and a.media_type == "text/plain"]
@@ -177,9 +197,11 @@ class Sealer:
 def seal_failed(error: Exception) -> Outcome:
     """What it means for the step when a document cannot be described or put on record."""
     return Outcome(
-        Ending.BROKE, code="seal-failed", message=clean(f"{type(error).__name__}: {error}"),
-        hint="report it with the journal of that time; archivectl retry tries again",
-    )  # fmt: skip
+        Ending.FAILED,
+        code="seal-failed",
+        message=clean(f"{type(error).__name__}: {error}"),
+        hint=Message("report it with the journal of that time; archivectl retry tries again"),
+    )
 
 
 def search_text(texts: Iterable[Path]) -> SearchText:
@@ -196,34 +218,33 @@ def search_text(texts: Iterable[Path]) -> SearchText:
     return SearchText("\n".join(read), left_out)
 
 
-def of_os_error(error: OSError) -> Outcome:
-    """What a disk's refusal means for a step: the world's fault, and it waits."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Outcome(
-            Ending.POSTPONED, code="no-space", message=f"a disk is full: {error.filename or ''}",
-            hint="make room; the document goes on by itself", after=timedelta(seconds=30),
-        )  # fmt: skip
-    return Outcome(
-        Ending.POSTPONED, code="store-io", message=f"a disk cannot be used: {error}",
-        hint="look at the disk (dmesg); the document goes on by itself",
-        after=timedelta(minutes=1),
-    )  # fmt: skip
-
-
 def _step(step: StepRow) -> RecordedStep:
     return RecordedStep(
-        id=step.id, position=step.position, stage=step.stage, attempt=step.attempt,
-        version=step.version, distribution=step.distribution, options_digest=step.options_digest,
-        started=step.started, ended=step.ended, ending=step.ending or "", code=step.code or "",
-        message=step.message or "", tools=step.tools or {}, notes=tuple(step.notes or ()),
+        id=step.id,
+        position=step.position,
+        stage=step.stage,
+        attempt=step.attempt,
+        version=step.version,
+        distribution=step.distribution,
+        options_digest=step.options_digest,
+        started=step.started,
+        ended=step.ended,
+        ending=step.ending or "",
+        code=step.code or "",
+        message=step.message or "",
+        tools=step.tools or {},
+        notes=tuple(step.notes or ()),
         reviews=review.from_json(list(step.reviews or ())),
-    )  # fmt: skip
+    )
 
 
-def _decision(entry: LedgerRow) -> Decision:
-    body = json.loads(entry.entry)
-    facts = body.get("facts", {})
-    return Decision(
-        entry.at, body["agent"], _DECISIONS[entry.kind], str(facts.get("note", "")),
-        review.from_json(facts.get("reviews", [])), str(facts.get("step", "")),
-    )  # fmt: skip
+def _decision(entry: LedgerRow) -> RecordedDecision:
+    facts = entry.facts
+    return RecordedDecision(
+        entry.at,
+        json.loads(entry.entry)["agent"],
+        _DECISIONS[entry.kind],
+        str(facts.get("note", "")),
+        review.from_json(facts.get("reviews", [])),
+        str(facts.get("step", "")),
+    )

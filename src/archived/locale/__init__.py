@@ -1,8 +1,9 @@
 """In which language the command lines speak to people: gettext, by LC_ALL, LC_MESSAGES or LANG.
 
 What is kept is never translated: the ledger, the log, events and `--json` are English, and codes
-are codes. So a sentence may also come from the record, or from a daemon, finished and in English;
-`heard` finds its translation by its shape. Messages are English when nobody says otherwise.
+are codes. What a sentence was made of is kept beside it (`archived.message`), so `render` can say
+a sentence of the record, or of a daemon, in another language. Messages are English when nobody says
+otherwise.
 """
 
 from __future__ import annotations
@@ -10,36 +11,29 @@ from __future__ import annotations
 import gettext
 import os
 import re
+import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import date, datetime, tzinfo
 from functools import cache
 from pathlib import Path
 
 from archived.locale.dates import moment, rewritten
+from archived.locale.errno_texts import ERRNO_TEXTS
+from archived.message import Message, filled
 
 DOMAIN = "archived"
 FOLDER = Path(__file__).parent
 LANGUAGES = ("vi",)
 """Languages there is a catalogue for, besides the English of the source."""
 
-HEARD = "heard"
-"""gettext's context of sentences that arrive finished; what varied is `{1}`, `{2}` and so on."""
+_GROUP = "archived"
+"""The entry points of plug-ins."""
 
 _PLAIN = frozenset({"en", "C", "POSIX"})
 _ENGLISH = gettext.NullTranslations()
 _speaking: ContextVar[gettext.NullTranslations] = ContextVar("speaking", default=_ENGLISH)
-_SEPARATOR = "\x04"
-_GAP = re.compile(r"\{(\d+)\}")
-_PARTING = re.compile(": |; ")
-_DEEPEST = 8
-"""How often a sentence is parted, or looked for inside another."""
-_LONGEST = 1000
-"""Letters of a sentence that is looked for: a stranger's text may be made to fit slowly."""
-
-_LEAST = 6
-"""Letters that a shape must have of its own: what has fewer fits anything."""
 
 
 def _(message: str) -> str:
@@ -131,98 +125,92 @@ def speak_english() -> None:
 
 @cache
 def _catalogue(tag: str) -> gettext.NullTranslations:
-    return gettext.translation(DOMAIN, FOLDER, [tag], fallback=True)
+    catalogue = gettext.translation(DOMAIN, FOLDER, [tag], fallback=True)
+    catalogue.add_fallback(_OfPlugins(tag))
+    return catalogue
 
 
-# Sentences that arrive finished -------------------------------------------------------------------
+class _OfPlugins(gettext.NullTranslations):
+    """Asked for what the core's catalogue does not have. Read when that happens first."""
 
+    def __init__(self, tag: str) -> None:
+        super().__init__()
+        self._tag = tag
 
-def heard(sentence: str) -> str:
-    """The translation of a finished English sentence, by its shape; itself where none fits.
-
-    What stood in the gaps is put where the translation wants it, translated when it is a sentence
-    too. Several lines are several sentences; so is what colons and semicolons part.
-    """
-    if _speaking.get() is _ENGLISH or not sentence:
-        return sentence
-    return "\n".join(_one(line) for line in sentence.split("\n"))
-
-
-def knows(sentence: str) -> bool:
-    """Whether `heard` has a translation."""
-    return heard(sentence) != sentence
-
-
-def _one(line: str, depth: int = 0) -> str:
-    exact = _told(line)
-    if exact is not None:
-        return exact
-    if depth > _DEEPEST or len(line) > _LONGEST or " " not in line:
-        return line  # a name, a number, somebody's novel
-    for literal, pattern, shape in _shapes(language()):
-        fits = pattern.fullmatch(line) if literal in line else None
-        if fits:
-            said = [_gap(each, depth) for each in fits.groups()]
-            parts = _GAP.split(shape)
-            return "".join(said[int(p) - 1] if i % 2 else p for i, p in enumerate(parts))
-    first = _PARTING.search(line)
-    if first is None:
-        return line
-    before, after = line[: first.start()], line[first.end() :]
-    return f"{_one(before, depth + 1)}{first[0]}{_one(after, depth + 1)}"
-
-
-def _gap(said: str, depth: int) -> str:
-    """What stood in a gap: a sentence, a day, or a name."""
-    dated = rewritten(said, _day_form())
-    return _one(said, depth + 1) if dated == said and " " in said else dated
-
-
-def _told(line: str) -> str | None:
-    """The translation of a whole sentence, with or without its full stop and capital."""
-    for known in (line, line.removesuffix("."), line + "."):
-        for spelt in (known, known[:1].lower() + known[1:], known[:1].upper() + known[1:]):
-            found = _heard(language()).get(spelt)
-            if found is not None:
-                return found
-    return None
+    def gettext(self, message: str) -> str:
+        found = (each.gettext(message) for each in _plugin_catalogues(self._tag))
+        return next((told for told in found if told != message), message)
 
 
 @cache
-def _heard(tag: str) -> Mapping[str, str]:
-    """English -> translation, of everything that may arrive finished."""
-    catalogue: Mapping[object, str] = getattr(_catalogue(tag), "_catalog", {})
-    start = f"{HEARD}{_SEPARATOR}"
-    return {
-        key.removeprefix(start): words
-        for key, words in catalogue.items()
-        if isinstance(key, str) and key.startswith(start)
-    }
+def plugin_folders() -> Mapping[str, Path]:
+    """Package -> its folder `locale`, of each installed plug-in that has one. None is imported."""
+    from importlib.metadata import entry_points  # takes longer than a short command's own work
+    from importlib.util import find_spec
+
+    packages = {each.module.partition(".")[0] for each in entry_points(group=_GROUP)}
+    found = {}
+    for package in sorted(packages):
+        with suppress(ValueError, ImportError):
+            spec = find_spec(package)
+            for place in (spec and spec.submodule_search_locations) or ():
+                if (folder := Path(place) / "locale").is_dir():
+                    found[package] = folder
+    return found
 
 
 @cache
-def _shapes(tag: str) -> tuple[tuple[str, re.Pattern[str], str], ...]:
-    """Patterns with gaps and what they become, those with most words of their own first.
+def _plugin_catalogues(tag: str) -> tuple[gettext.NullTranslations, ...]:
+    """`locale/TAG/LC_MESSAGES/PACKAGE.mo` of each plug-in; one that cannot be read says nothing."""
+    found = []
+    for package, folder in plugin_folders().items():
+        with suppress(OSError, ValueError, struct.error):
+            found.append(gettext.translation(package, folder, [tag]))
+    return tuple(found)
 
-    Before each the longest text outside its gaps: where that is not, nothing has to be tried.
+
+# Sentences ----------------------------------------------------------------------------------------
+
+
+def render(sentence: str) -> str:
+    """A sentence in the language that is spoken: a `Message`, or a text that is its own template.
+
+    Anything else, such as a name or a plug-in's finished sentence, stays as it is. Several lines
+    without parameters are several sentences.
     """
-    shapes = {known: words for known, words in _heard(tag).items() if _GAP.search(known)}
-    by_words = sorted(shapes, key=lambda known: -len(own_words(known)))
-    return tuple(
-        (max(_GAP.split(known.removesuffix("."))[::2], key=len), pattern_of(known), shapes[known])
-        for known in by_words
-    )
+    catalogue = _speaking.get()
+    if catalogue is _ENGLISH or not sentence:
+        return str(sentence)
+    if isinstance(sentence, Message):
+        return _rendered(sentence, catalogue)
+    if "\n" in sentence:
+        return "\n".join(map(render, sentence.split("\n")))
+    return catalogue.gettext(sentence)
 
 
-def own_words(shape: str) -> str:
-    """The letters of a shape outside its gaps."""
-    return "".join(filter(str.isalpha, _GAP.sub("", shape)))
+def is_translated(sentence: str) -> bool:
+    """Whether anything of this sentence is said otherwise in the language that is spoken."""
+    return render(sentence) != sentence
 
 
-def pattern_of(shape: str) -> re.Pattern[str]:
-    """What fits a shape, a full stop or none at its end. A gap takes as little as it can."""
-    assert len(own_words(shape)) >= _LEAST, shape  # noqa: S101 - a test looks at every one
-    parts = _GAP.split(shape.removesuffix("."))
-    return re.compile(
-        "".join("(.*?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)) + r"\.?"
-    )
+def _rendered(message: Message, catalogue: gettext.NullTranslations) -> str:
+    template = catalogue.gettext(message.template) if message.template else ""
+    if not message.parameters:
+        return template
+    return filled(template, {name: _parameter(each) for name, each in message.parameters.items()})
+
+
+def _parameter(value: object) -> object:
+    """What stands in a gap: a sentence of its own, a list, a day, the text of an errno."""
+    if isinstance(value, Message):
+        return render(value)
+    if isinstance(value, list):
+        return [_parameter(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    return errno_text(value) or rewritten(value, _day_form())
+
+
+def errno_text(text: str) -> str:
+    """The translation of what the C library calls an error number; empty for any other text."""
+    return _(text) if text in ERRNO_TEXTS else ""

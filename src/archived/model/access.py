@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 SOFTWARE = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt",
-    "/var/cache/fontconfig", "/var/lib/ghostscript",
-)  # fmt: skip
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
+    "/var/cache/fontconfig",
+    "/var/lib/ghostscript",
+)
 """Folders of programs, libraries and fonts. The interpreter's own are not among them."""
 
 SETTINGS = (
     # No keys: neither ssl/private nor pki/tls/private.
-    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "localtime", "timezone",
-    "locale.alias", "locale.conf", "fonts", "mime.types", "magic", "papersize", "passwd", "group",
-    "nsswitch.conf", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/ca-trust",
-    "pki/tls/certs", "pki/tls/openssl.cnf", "crypto-policies", "ghostscript", "java-*", "python3*",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "ld.so.preload",
+    "localtime",
+    "timezone",
+    "locale.alias",
+    "locale.conf",
+    "fonts",
+    "mime.types",
+    "magic",
+    "papersize",
+    "passwd",
+    "group",
+    "nsswitch.conf",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "ca-certificates",
+    "pki/ca-trust",
+    "pki/tls/certs",
+    "pki/tls/openssl.cnf",
+    "crypto-policies",
+    "ghostscript",
+    "java-*",
+    "python3*",
     "ImageMagick-*",
-)  # fmt: skip
+)
 """Below /etc; shell patterns."""
 
 NETWORK_SETTINGS = ("resolv.conf", "hosts", "host.conf", "gai.conf", "services", "protocols")

@@ -6,12 +6,15 @@ about one: that is `policy`.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from archived.message import Message
+from archived.model.former_names import CODES_OF_THE_CORE
 from archived.model.review import Review
 
 
@@ -23,9 +26,9 @@ class Ending(StrEnum):
     """The document's fault."""
     POSTPONED = "postponed"
     """The world's fault."""
-    BROKE = "broke"
+    FAILED = "failed"
     """The stage's fault: an exception, a crash, a timeout, output that is not what it says."""
-    PUT_BACK = "put-back"
+    REQUEUED = "requeued"
     """Nobody's fault: the daemon stopped, or the process that starts steps ended under it."""
 
 
@@ -46,12 +49,12 @@ CORE_CODES: Mapping[str, str] = {
     "copy-differs": "A copy that the stage reported is not at its target, or has other bytes.",
     "copy-unread": "A copy that the stage reported could not be read by the core; it waits.",
     "seal-failed": "The document's object or its description could not be made.",
-    "step-failed": "The core itself failed to run or to record the step.",
+    "core-error": "The core itself failed to run or to record the step.",
     "interrupted": "The daemon or the machine died under the step.",
     "parts-found": "The catalog was made from the store, which held documents cut out of this one.",
     "parts-in-work": "Parts of the document are in work again; it waits for them.",
-    "part-secrecy-above": "A part of it was refused for a mark above the declared level.",
-    "part-secrecy-unknown": "A part of it was refused before it was known to carry no such mark.",
+    "part-secrecy-above": "A part of it was rejected for a mark above the declared level.",
+    "part-secrecy-unknown": "A part of it was rejected before it was known to carry no such mark.",
     "stage-missing": "The stage is not configured any more; the document waits until it is.",
     "store-io": "The store could not be written; the step waits.",
     "copies-missing": "The pipeline is done, but fewer copies than wanted were verified.",
@@ -59,9 +62,14 @@ CORE_CODES: Mapping[str, str] = {
 }
 """Codes the core itself gives to an ending."""
 
-RUNNER_CODES = frozenset(CORE_CODES) - {
-    "stage-error", "out-of-memory", "bad-output", "program-missing", "no-space", "store-io",
-}  # fmt: skip
+RUNNER_CODES = (frozenset(CORE_CODES) | CODES_OF_THE_CORE) - {
+    "stage-error",
+    "out-of-memory",
+    "bad-output",
+    "program-missing",
+    "no-space",
+    "store-io",
+}
 """Those that a step's own process never gives: they say what was seen from outside."""
 
 
@@ -127,3 +135,22 @@ class Outcome:
     parts: Sequence[PartMade] = ()
     reviews: Sequence[Review] = ()
     usage: Usage = Usage()
+
+
+def of_os_error(error: OSError) -> Outcome:
+    """What a disk's refusal means for a step: the world's fault, and it waits."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Outcome(
+            Ending.POSTPONED,
+            code="no-space",
+            message=Message("a disk is full: {file}", file=error.filename or ""),
+            hint=Message("make room; the document goes on by itself"),
+            after=timedelta(seconds=30),
+        )
+    return Outcome(
+        Ending.POSTPONED,
+        code="store-io",
+        message=Message("a disk cannot be used: {error}", error=error),
+        hint=Message("look at the disk (dmesg); the document goes on by itself"),
+        after=timedelta(minutes=1),
+    )

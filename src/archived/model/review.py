@@ -98,8 +98,9 @@ def from_json(value: object) -> tuple[Review, ...]:
     """The reviews that `to_json` wrote. Raises `ValueError` for anything else."""
     if not isinstance(value, list) or len(value) > REVIEWS_LIMIT:
         raise ValueError(f"reviews are a list of at most {REVIEWS_LIMIT}")
-    if any(not isinstance(each, dict) or not isinstance(each.get("regions"), list)
-           for each in value):  # fmt: skip
+    if any(
+        not isinstance(each, dict) or not isinstance(each.get("regions"), list) for each in value
+    ):
         raise ValueError("a review is a table with a list of regions")
     count = sum(len(each["regions"]) for each in value)
     if count > REGIONS_LIMIT:
@@ -132,9 +133,12 @@ def digest(step: str, reviews: Sequence[Review]) -> str:
     A decision names it; it fits nothing else than these regions and these pictures.
     """
     text = json.dumps(
-        {"step": step, "reviews": to_json(reviews)}, sort_keys=True, separators=(",", ":"),
-        ensure_ascii=True, allow_nan=False,
-    )  # fmt: skip
+        {"step": step, "reviews": to_json(reviews)},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+        allow_nan=False,
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

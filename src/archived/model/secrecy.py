@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 
-from archived.model.document import State
+from archived.model.lifecycle import State
 from archived.model.review import SECRECY_OPEN
 
 ABOVE_DECLARED = "secrecy-above-declared"
 """The code under which a stage refuses what carries a mark above the declared level."""
 PART_ABOVE = "part-secrecy-above"
-"""A scan is held: one of its parts was refused for such a mark."""
+"""A scan is held: one of its parts was rejected for such a mark."""
 PART_UNKNOWN = "part-secrecy-unknown"
-"""A scan is held: a part was refused, and whether it carries such a mark is not established."""
+"""A scan is held: a part was rejected, and whether it carries such a mark is not established."""
 OF_PARTS = frozenset({PART_ABOVE, PART_UNKNOWN})
 
 
@@ -81,29 +81,29 @@ def highest(words: Iterable[str]) -> str:
     return max(words, key=rank, default="")
 
 
-class Known(StrEnum):
+class PartSecrecy(StrEnum):
     """What is known of a part: whether the scan that holds its pages may leave the spool."""
 
     ALLOWED = "allowed"
     """Every stage before the seal let it pass, or a person did."""
     ABOVE = "above"
-    """A person refused it, and it was held for a mark above the declared level."""
+    """A person rejected it, and it was held for a mark above the declared level."""
     NOT_ESTABLISHED = "not established"
-    """A person refused it before every stage before the seal had let it pass."""
+    """A person rejected it before every stage before the seal had let it pass."""
     IN_WORK = "in work"
-    """Neither sealed nor refused."""
+    """Neither sealed nor rejected."""
 
 
-def of_part(state: State, code: str | None, *, sealed: bool, passed: bool) -> Known:
+def of_part(state: State, code: str | None, *, sealed: bool, passed: bool) -> PartSecrecy:
     """`passed`: it stands at the seal, and nothing asks for a look. `code`: what it is or was held
     for.
     """
     if sealed:
-        return Known.ALLOWED
-    if state is not State.REFUSED:
-        return Known.IN_WORK
+        return PartSecrecy.ALLOWED
+    if state is not State.REJECTED:
+        return PartSecrecy.IN_WORK
     if code in {ABOVE_DECLARED, PART_ABOVE}:
-        return Known.ABOVE
+        return PartSecrecy.ABOVE
     if passed and code not in SECRECY_OPEN | {PART_UNKNOWN}:
-        return Known.ALLOWED
-    return Known.NOT_ESTABLISHED
+        return PartSecrecy.ALLOWED
+    return PartSecrecy.NOT_ESTABLISHED

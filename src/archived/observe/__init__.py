@@ -1,1 +1,1 @@
-"""What the house shows: logs, metrics, health, events, answers. It decides nothing."""
+"""What the archive shows: logs, metrics, health, events, answers. It decides nothing."""

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from archived.locale import _, day_text, heard, ngettext, number
-from archived.model.document import State
-from archived.model.plan import SEAL, is_sealed
+from archived.locale import _, day_text, ngettext, number, render
+from archived.model.lifecycle import State
+from archived.model.pipeline import SEAL, is_sealed
 from archived.model.secrecy import OF_PARTS
-from archived.observe.paper import paper_of
-from archived.observe.share.words import reason_in_words
-from archived.storage.records import Arrival, DocumentRow, LedgerRow, Replica, StepRow
+from archived.observe.paper_return import paper_of
+from archived.observe.receipts.reasons import reason_in_words
+from archived.storage.rows import Arrival, DocumentRow, LedgerRow, Replica, StepRow
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HistoryEntry:
     """One thing that happened."""
 
     at: datetime
@@ -39,10 +39,10 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class Explanation:
     """A document's life. `paper` says whether the paper may go back to its shelf."""
 
-    story: Sequence[Told]
+    story: Sequence[HistoryEntry]
     """What happened, in order of time."""
     now: str
     """Where it stands and why."""
@@ -52,35 +52,46 @@ class Story:
     paper: str
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentRows:
+    """All that is on record of one document."""
+
+    document: DocumentRow
+    arrivals: Sequence[Arrival] = ()
+    steps: Sequence[StepRow] = ()
+    replicas: Sequence[Replica] = ()
+    entries: Sequence[LedgerRow] = ()
+    parts: Sequence[DocumentRow] = ()
+
+
 def explain(
-    document: DocumentRow, *, arrivals: Sequence[Arrival], steps: Sequence[StepRow],
-    replicas: Sequence[Replica], entries: Sequence[LedgerRow], now: datetime, zone: tzinfo = UTC,
-    parts: Sequence[DocumentRow] = (), verbose: bool = False,
-) -> Story:  # fmt: skip
+    rows: DocumentRows, now: datetime, zone: tzinfo = UTC, *, verbose: bool = False
+) -> Explanation:
     """Tell a document's life from its rows. Times inside sentences are on `zone`'s clock.
 
     `verbose`: also what stands in a step's record for whoever writes the stage.
     """
     told = [
-        *_arrivals(document, arrivals),
-        *_steps(steps, verbose=verbose),
-        *_entries(entries, steps),
+        *_arrivals(rows.document, rows.arrivals),
+        *_steps(rows.steps, verbose=verbose),
+        *_entries(rows.entries, rows.steps),
     ]
     copied = _('A copy at "{target}" was written and read back: {files}.')
     told += [
-        Told(r.verified, copied.format(target=r.target, files=_files(r.files))) for r in replicas
+        HistoryEntry(r.verified, copied.format(target=r.target, files=_files(r.files)))
+        for r in rows.replicas
     ]
     told.sort(key=lambda each: each.at)
-    place = _Standing(document, steps, replicas, now, zone, parts, entries)
-    return Story(told, place.why(), place.following(), place.choices(), place.paper())
+    place = _Standing(rows, now, zone)
+    return Explanation(told, place.why(), place.following(), place.choices(), place.paper())
 
 
-def _arrivals(document: DocumentRow, arrivals: Sequence[Arrival]) -> list[Told]:
+def _arrivals(document: DocumentRow, arrivals: Sequence[Arrival]) -> list[HistoryEntry]:
     told = []
     for arrival in arrivals:
         seen = _('The file "{name}" was seen in the hot folder {folder}.')
         seen = seen.format(name=arrival.name, folder=arrival.hotfolder)
-        told.append(Told(arrival.first_seen, seen))
+        told.append(HistoryEntry(arrival.first_seen, seen))
         if arrival.ended is None:
             continue
         if arrival.code == "same-bytes":
@@ -96,32 +107,32 @@ def _arrivals(document: DocumentRow, arrivals: Sequence[Arrival]) -> list[Told]:
             ).format(
                 size=_size(arrival.size), name=arrival.name, digest=(arrival.sha256 or "")[:12]
             )
-        told.append(Told(arrival.ended, words))
+        told.append(HistoryEntry(arrival.ended, words))
         if arrival.present:
             words = _("The scanner's file could not be removed from the folder yet.")
-            told.append(Told(arrival.ended, words))
+            told.append(HistoryEntry(arrival.ended, words))
     if not arrivals and document.master is not None:
         words = _("It was cut out of the document {master}.").format(master=document.master)
-        told.append(Told(document.received, words))
+        told.append(HistoryEntry(document.received, words))
     elif not arrivals:
         words = _("It was found in the spool after a crash and admitted.")
-        told.append(Told(document.received, words))
+        told.append(HistoryEntry(document.received, words))
     return told
 
 
-def _steps(steps: Sequence[StepRow], *, verbose: bool) -> list[Told]:
+def _steps(steps: Sequence[StepRow], *, verbose: bool) -> list[HistoryEntry]:
     told = []
     for step in steps:
         at = step.ended or step.started
-        told.append(Told(at, _step(step)))
+        told.append(HistoryEntry(at, _step(step)))
         if step.reviews:
-            told.append(Told(at, _asked(step)))
-        if verbose and step.ending == "broke":
-            told += [Told(at, f"  {note}") for note in step.notes or ()]
+            told.append(HistoryEntry(at, _asked(step)))
+        if verbose and step.ending == "failed":
+            told += [HistoryEntry(at, f"  {note}") for note in step.notes or ()]
         if step.ending == "finished":
             noted = _("{stage} notes: {note}")
             told += [
-                Told(at, noted.format(stage=step.stage, note=_sentence(heard(note))))
+                HistoryEntry(at, noted.format(stage=step.stage, note=_sentence(render(note))))
                 for note in step.notes or ()
             ]
     return told
@@ -153,8 +164,9 @@ def _step(step: StepRow) -> str:
     if step.attempt > 1:
         name = _("{stage} (try {attempt})").format(stage=step.stage, attempt=step.attempt)
     said = reason_in_words(step.message, step.code) if step.message else _("it did not say why")
-    why = f"{said} [{step.code or _('no code')}]."
-    notes = "; ".join(map(heard, step.notes or [_("no reason")]))
+    code = step.code or _("no code")
+    why = f"{said} [{code}]."
+    notes = "; ".join(map(render, step.notes or [_("no reason")]))
     return _ended(step).format(stage=name, took=_took(step.wall), why=why, notes=_sentence(notes))
 
 
@@ -175,7 +187,7 @@ def _ended(step: StepRow) -> str:
             return _("{stage} had to wait: {why}")
         case "refused":
             return _("{stage} cannot work on this document: {why}")
-        case "put-back":
+        case "requeued":
             return _("{stage} was stopped together with the daemon; it starts again.")
         case "lost":
             return _("The daemon or the machine died while {stage} ran.")
@@ -183,21 +195,23 @@ def _ended(step: StepRow) -> str:
             return _("{stage} failed{took}: {why}")
 
 
-def _entries(entries: Sequence[LedgerRow], steps: Sequence[StepRow]) -> list[Told]:
+def _entries(entries: Sequence[LedgerRow], steps: Sequence[StepRow]) -> list[HistoryEntry]:
     told = []
     for entry in entries:
         body = json.loads(entry.entry)
-        facts: dict[str, Any] = body.get("facts", {})
+        facts = entry.facts
         stage = facts.get("stage")
         note = _(', and noted: "{note}"').format(note=facts["note"]) if facts.get("note") else ""
         passed = any(s.stage == stage and s.started <= entry.at for s in steps)
         words = _recorded(entry.kind, facts, past=passed and stage != SEAL)
         if words:
             said = words.format(
-                agent=body["agent"], stage=stage or _("what comes next"), note=note,
-                reason=_sentence(heard(str(facts.get("reason", "")))),
-            )  # fmt: skip
-            told.append(Told(entry.at, said))
+                agent=body["agent"],
+                stage=stage or _("what comes next"),
+                note=note,
+                reason=_sentence(render(str(facts.get("reason", "")))),
+            )
+            told.append(HistoryEntry(entry.at, said))
     return told
 
 
@@ -207,9 +221,10 @@ def _recorded(kind: str, facts: Mapping[str, Any], *, past: bool) -> str:
         case "document-divided":
             count = len(facts.get("parts", ()))
             return ngettext(
-                "{stage} cut it into {count} document.", "{stage} cut it into {count} documents.",
+                "{stage} cut it into {count} document.",
+                "{stage} cut it into {count} documents.",
                 count,
-            ).replace("{count}", str(count))  # fmt: skip
+            ).replace("{count}", str(count))
         case "document-released" if "reviews" in facts:
             return _("{agent} was shown what {stage} asks about and decided that it goes on{note}.")
         case "document-released" if past:
@@ -218,7 +233,7 @@ def _recorded(kind: str, facts: Mapping[str, Any], *, past: bool) -> str:
             return _("{agent} decided that it goes on as it is{note}.")
         case "document-retried":
             return _("{agent} asked for {stage} to be tried again{note}.")
-        case "document-refused":
+        case "document-rejected":
             return _("{agent} decided that it is not archived{note}.")
         case "copies-asked":
             return _("{agent} asked for the copies that its pipeline makes now{note}.")
@@ -242,7 +257,7 @@ def _fault(ending: str) -> str:
             )
         case "postponed":
             return _("Nothing is wrong with the document; something outside it is missing.")
-        case "broke":
+        case "failed":
             return _("The stage failed; that need not be the document's fault.")
         case "lost":
             return _("The daemon or the machine died under this stage as often as it was tried.")
@@ -253,13 +268,13 @@ def _fault(ending: str) -> str:
 class _Standing:
     """Why a document is where it is, and what follows from that."""
 
-    document: DocumentRow
-    steps: Sequence[StepRow]
-    replicas: Sequence[Replica]
+    rows: DocumentRows
     now: datetime
     zone: tzinfo
-    parts: Sequence[DocumentRow] = ()
-    entries: Sequence[LedgerRow] = ()
+
+    @property
+    def document(self) -> DocumentRow:
+        return self.rows.document
 
     @property
     def stage(self) -> str | None:
@@ -290,21 +305,19 @@ class _Standing:
                     if ending
                     else _("It is held for a person, before {stage}: {reason} {fault}")
                 )
-                return told.format(
-                    stage=stage, reason=self.reason, fault=_fault(ending)
-                ).strip()  # fmt: skip
+                return told.format(stage=stage, reason=self.reason, fault=_fault(ending)).strip()
             case State.DIVIDED:
                 told = _(
                     "It was cut into parts, which are documents of their own. When all of them are "
                     "at rest it is sealed as it arrived."
                 )
                 return f"{told} {self._held_parts()}".strip()
-            case State.REFUSED:
+            case State.REJECTED:
                 return _(
                     "A person decided that it is not archived; its bytes are kept all the same."
                 )
             case State.SAFE:
-                copies = len(self.replicas)
+                copies = len(self.rows.replicas)
                 told = ngettext(
                     "It is archived and safe: sealed in the store, with {count} verified copy.",
                     "It is archived and safe: sealed in the store, with {count} verified copies.",
@@ -325,7 +338,7 @@ class _Standing:
 
     def _held_parts(self) -> str:
         """The parts about which a person must decide before anything is done with the whole."""
-        held = [f"{p.id} [{p.code}]" for p in self.parts if p.state is State.HELD]
+        held = [f"{p.id} [{p.code}]" for p in self.rows.parts if p.state is State.HELD]
         if not held:
             return ""
         told = _("Until a person has decided, nothing of it is sealed or copied: {parts}")
@@ -344,13 +357,13 @@ class _Standing:
 
     def following(self) -> str:
         document = self.document
-        hint = _sentence(heard(document.hint or ""))
+        hint = _sentence(render(document.hint or ""))
         match document.state:
             case State.HELD:
                 return hint or _("Look at the reason, then decide.")
             case State.SAFE:
                 return _("Nothing.")
-            case State.REFUSED:
+            case State.REJECTED:
                 return _("Nothing, unless it should be archived after all.")
             case State.DIVIDED:
                 return _("Nothing, unless a part is held: archivectl show names its parts.")
@@ -365,16 +378,17 @@ class _Standing:
         document, stage = self.document, self.stage
         retry = f"archivectl retry {document.id}"
         code = f" --code {document.code}" if document.code else ""
-        release = f"archivectl release {document.id}{code} --note {_('WHY')}"
+        note = _("WHY")
+        release = f"archivectl release {document.id}{code} --note {note}"
         if stage is None:
             means = _("make its copies, by the stages that its pipeline has now")
             copy = Choice(f"archivectl copy {document.id}", means)
             return [copy] if document.state is State.SEALED else []
-        if document.state in {State.HELD, State.REFUSED} and self._asked_by():
+        if document.state in {State.HELD, State.REJECTED} and self._asked_by():
             return self._after_a_look()
         if document.state is State.HELD and document.code in OF_PARTS:
             return self._about_its_parts(release)
-        if document.state in {State.HELD, State.REFUSED}:
+        if document.state in {State.HELD, State.REJECTED}:
             if not self._last_ending() and stage != SEAL:
                 means = _("take it as it is, and begin with {stage}").format(stage=stage)
                 return [Choice(release, means)]
@@ -390,13 +404,13 @@ class _Standing:
         return []
 
     def _about_its_parts(self, release: str) -> list[Choice]:
-        document = self.document
-        refuse = f"archivectl refuse {document.id} --note {_('WHY')}"
+        document, note = self.document, _("WHY")
+        reject = f"archivectl reject {document.id} --note {note}"
         on = _("let it go on to {stage} with these pages in it; your note is kept for ever")
         again = _("look at its parts again, after something was decided about them")
         return [
             Choice(f"archivectl show {document.id}", _("see its parts and where each stands")),
-            Choice(refuse, _("do not archive it; its bytes are kept all the same")),
+            Choice(reject, _("do not archive it; its bytes are kept all the same")),
             Choice(release, on.format(stage=self.stage)),
             Choice(f"archivectl retry {document.id}", again),
         ]
@@ -404,18 +418,19 @@ class _Standing:
     def _after_a_look(self) -> list[Choice]:
         document, asked = self.document, self._asked_by()
         again = _("try {stage} again, after the cause is gone").format(stage=asked)
-        if document.state is State.REFUSED:
+        if document.state is State.REJECTED:
             return [Choice(f"archivectl retry {document.id}", again)]
-        look = f"archivectl review {document.id} -o {_('FOLDER')}"
-        release = f"archivectl release --reviewed {_('FOLDER')} --note {_('WHY')}"
+        folder, note = _("FOLDER"), _("WHY")
+        look = f"archivectl review {document.id} -o {folder}"
+        release = f"archivectl release --reviewed {folder} --note {note}"
         retry = f"archivectl retry {document.id}"
-        refuse = f"archivectl refuse {document.id} --note {_('WHY')}"
+        reject = f"archivectl reject {document.id} --note {note}"
         on = _("go on with {stage}, when you have looked; your note is kept for ever")
         return [
             Choice(look, _("first see what a person must look at: pictures in a new folder")),
             Choice(release, on.format(stage=self.stage)),
             Choice(retry, again),
-            Choice(refuse, _("do not archive it; its bytes are kept all the same")),
+            Choice(reject, _("do not archive it; its bytes are kept all the same")),
         ]
 
     def paper(self) -> str:
@@ -425,7 +440,7 @@ class _Standing:
                 "was cut out of is safe."
             )
         if self.document.state is State.SAFE:
-            return paper_of(self.document, self.steps, self.entries)
+            return paper_of(self.document, self.rows.steps, self.rows.entries)
         if self._sealed():
             return _("Keep the paper at hand: not all copies are verified yet.")
         return _("Keep the paper: it is not archived yet.")
@@ -434,16 +449,18 @@ class _Standing:
         return is_sealed(self.document.stages, self.document.position)
 
     def _last_ending(self) -> str:
-        return next((s.ending or "" for s in reversed(self.steps) if s.stage == self.stage), "")
+        return next(
+            (s.ending or "" for s in reversed(self.rows.steps) if s.stage == self.stage), ""
+        )
 
     def _asked_by(self) -> str:
         """The stage whose review holds it; empty when none does."""
-        asked = (s.stage for s in self.steps if s.id == self.document.review)
+        asked = (s.stage for s in self.rows.steps if s.id == self.document.review)
         return next(asked, "")
 
     def _running(self) -> str:
         """That it runs, with a place for `stage`."""
-        running = next((s for s in self.steps if s.id == self.document.running), None)
+        running = next((s for s in self.rows.steps if s.id == self.document.running), None)
         if running is None:
             return _("{stage} is running.")
         told = _("{stage} is running, for {span} now.")

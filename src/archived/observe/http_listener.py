@@ -75,9 +75,12 @@ class Listener:
     """Listens on one address between `start` and `close`; `protocol` makes what serves a client."""
 
     def __init__(
-        self, protocol: Callable[[], asyncio.Protocol], host: str, port: int,
+        self,
+        protocol: Callable[[], asyncio.Protocol],
+        host: str,
+        port: int,
         tls: ssl.SSLContext | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._protocol = protocol
         self._address = (host, port)
         self._tls = tls
@@ -126,8 +129,11 @@ class Listener:
             except ConnectionError:
                 continue  # it was gone before it was accepted
             except OSError as error:
-                _log.warning("no connection can be accepted: %s", error.strerror,
-                             extra={"action": "accept-failed"})  # fmt: skip
+                _log.warning(
+                    "no connection can be accepted: %s",
+                    error.strerror,
+                    extra={"action": "accept-failed"},
+                )
                 await asyncio.sleep(_PAUSE)
                 continue
             self._make_room()
@@ -141,9 +147,11 @@ class Listener:
     async def _open(self, connection: _Connection) -> None:
         try:
             connection.transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol, connection.accepted, ssl=self._tls,
+                self._protocol,
+                connection.accepted,
+                ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
-            )  # fmt: skip
+            )
         except (OSError, TimeoutError):
             pass  # no TLS, or no answer: the client's affair
         finally:

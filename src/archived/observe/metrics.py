@@ -28,8 +28,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from archived.observe.learned import Few, Learned, number
-from archived.observe.measures import COUNTERS, METRICS
+from archived.observe.metric_defs import COUNTERS, METRICS
+from archived.observe.stage_metrics import BoundedLabels, StageMetrics, number
 
 _log = logging.getLogger("archived.observe")
 
@@ -50,7 +50,7 @@ Figures = Mapping[str, Labelled]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of the house at one scrape: metric name -> label values -> value."""
+    """The state of the archive at one scrape: metric name -> label values -> value."""
 
     gauges: Mapping[str, Labelled] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.learned = Learned()
+        self.learned = StageMetrics()
         self._take: Callable[[], Snapshot] = Snapshot
         self._reader = ThreadPoolExecutor(1, "archived-figures")
         self._reading = threading.Lock()
@@ -68,13 +68,16 @@ class Metrics:
         self._paced: dict[str, tuple[float, float, Figures]] = {}
         """Part of a snapshot -> when it was last read, for how long, what it was."""
         self._last = Snapshot(), time.monotonic()
-        self._seconds = Histogram(*_named("archived_step_seconds"), buckets=_SECONDS,
-                                  registry=self.registry)  # fmt: skip
-        self._confidence = Histogram(*_named("archived_text_confidence_ratio"),
-                                     buckets=_CONFIDENCE, registry=self.registry)  # fmt: skip
-        self._waited = Histogram(*_named("archived_service_wait_seconds"), buckets=_SECONDS,
-                                 registry=self.registry)  # fmt: skip
-        self._few = Few()
+        self._seconds = Histogram(
+            *_named("archived_step_seconds"), buckets=_SECONDS, registry=self.registry
+        )
+        self._confidence = Histogram(
+            *_named("archived_text_confidence_ratio"), buckets=_CONFIDENCE, registry=self.registry
+        )
+        self._waited = Histogram(
+            *_named("archived_service_wait_seconds"), buckets=_SECONDS, registry=self.registry
+        )
+        self._few = BoundedLabels()
         self._cpu = Counter(*_named("archived_step_cpu_seconds"), registry=self.registry)
         self._endings = Counter(*_named("archived_step_attempts"), registry=self.registry)
         self._reviews = Counter(*_named("archived_reviews"), registry=self.registry)

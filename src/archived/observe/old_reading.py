@@ -11,15 +11,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archived.message import Message
+
 STAGE = "ocr"
 LAST_OF_OLD = (0, 1, 0)
 """The last version with these rules."""
 
 REASONS: Mapping[str, str] = {
-    "blank": "called blank",
-    "without_text": "not blank, and no words were read",
-    "not_read": "text of its own, so not read as a picture",
-    "hidden_text": "taken from an earlier text layer, and not read",
+    "blank": Message("called blank"),
+    "without_text": Message("not blank, and no words were read"),
+    "not_read": Message("text of its own, so not read as a picture"),
+    "hidden_text": Message("taken from an earlier text layer, and not read"),
 }
 """Kind of page -> what the old rule made of it."""
 

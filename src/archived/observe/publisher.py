@@ -17,8 +17,8 @@ import structlog
 
 from archived.api.events import Event
 from archived.errors import CatalogError
-from archived.observe.broker import FAREWELL, Broker, Line, connected, reason
 from archived.observe.metrics import Metrics
+from archived.observe.mqtt import STOP_TIMEOUT, MqttConnection, MqttSettings, connected, reason
 from archived.storage.catalog import Catalog
 
 _log = structlog.get_logger("archived.observe")
@@ -47,7 +47,7 @@ class Observers:
 
     async def _catch_up(self) -> None:
         while events := await asyncio.to_thread(self._catalog.events_for, "observers", _BATCH):
-            # In a thread: an observer that takes its time must not hold up the house.
+            # In a thread: a slow observer must not block the event loop.
             await asyncio.to_thread(self._tell_all, events)
             await asyncio.to_thread(_read, self._catalog, "observers", events[-1].sequence)
 
@@ -63,7 +63,7 @@ class Publisher:
     itself says `offline` when we are gone: the last will).
     """
 
-    def __init__(self, broker: Broker, catalog: Catalog, metrics: Metrics) -> None:
+    def __init__(self, broker: MqttSettings, catalog: Catalog, metrics: Metrics) -> None:
         self._broker = broker
         self._catalog = catalog
         self._metrics = metrics
@@ -100,11 +100,11 @@ class Publisher:
             except asyncio.CancelledError:
                 with contextlib.suppress(aiomqtt.MqttError):
                     await line.send(
-                        self._status, b"offline", "text/plain", retain=True, timeout=FAREWELL
+                        self._status, b"offline", "text/plain", retain=True, timeout=STOP_TIMEOUT
                     )
                 raise
 
-    async def _publish(self, line: Line, news: asyncio.Event) -> None:
+    async def _publish(self, line: MqttConnection, news: asyncio.Event) -> None:
         await line.send(self._status, b"online", "text/plain", retain=True)
         while True:
             events = await asyncio.to_thread(self._catalog.events_for, "mqtt", _BATCH)
@@ -128,9 +128,12 @@ class Publisher:
     def _say(self, what: str, error: Exception) -> None:
         why = reason(error, self._broker)
         _log.warning(
-            f"{what}: {why}", action="mqtt-lost", host=self._broker.host,
-            port=self._broker.effective_port, why=why,
-        )  # fmt: skip
+            f"{what}: {why}",
+            action="mqtt-lost",
+            host=self._broker.host,
+            port=self._broker.effective_port,
+            why=why,
+        )
 
 
 def payload(event: Event) -> bytes:

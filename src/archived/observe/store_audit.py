@@ -17,9 +17,10 @@ from typing import Any
 
 import structlog
 
-from archived.observe.audit import be_nice, in_own_process, repeat
+from archived.message import with_messages, with_parts
+from archived.observe.reconciler import be_nice, in_own_process, repeat
 from archived.storage.catalog import Catalog
-from archived.storage.store import Store
+from archived.storage.ocfl.store import Store
 from archived.storage.store_comparison import KINDS, Difference, compare
 
 _log = structlog.get_logger("archived.observe")
@@ -68,17 +69,19 @@ class StoreAudit:
             said = await in_own_process("archived.observe.store_audit", self._catalog, self._store)
         except RuntimeError as error:
             _log.warning(
-                "catalog and store could not be compared", action="store-not-compared",
+                "catalog and store could not be compared",
+                action="store-not-compared",
                 why=str(error),
-            )  # fmt: skip
+            )
             return
-        self.result = json.loads(said)
+        self.result = with_messages(json.loads(said))
         found = {kind: n for kind, n in self.counts.items() if n}
         if found:
             _log.error(
                 "catalog and store do not agree; archivectl compare names what differs",
-                action="store-differs", **found,
-            )  # fmt: skip
+                action="store-differs",
+                **found,
+            )
 
 
 def compared(store: Store, catalog: Catalog) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def main() -> None:
     """The process: prints what `compared` gives."""
     be_nice()
     catalog = Catalog.open_to_read(Path(sys.argv[1]))
-    sys.stdout.write(json.dumps(compared(Store(Path(sys.argv[2])), catalog)))
+    sys.stdout.write(json.dumps(with_parts(compared(Store(Path(sys.argv[2])), catalog))))
 
 
 if __name__ == "__main__":

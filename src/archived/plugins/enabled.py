@@ -20,14 +20,16 @@ from archived.api import Event, Stage, Target
 from archived.api import hooks as specifications
 from archived.api.hooks import PROJECT, Arrived, Commands
 from archived.errors import PluginError
-from archived.plugins.contract import (
+from archived.message import Message, sequence
+from archived.plugins.discovery import Loaded, PluginSource, load, look, said
+from archived.plugins.validation import (
     NAME,
     did_you_mean,
+    former_events,
     hooks_of,
     stage_problems,
     target_problems,
 )
-from archived.plugins.sources import Found, Loaded, load, look, said
 
 _log = logging.getLogger("archived.plugins")
 
@@ -85,12 +87,16 @@ def find(
 class Plugins:
     """The enabled plug-ins and what they gave. Order is the order of `[plugins] enabled`."""
 
-    def __init__(self, available: Mapping[str, list[Found]], folders: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, available: Mapping[str, list[PluginSource]], folders: Sequence[Path] = ()
+    ) -> None:
         self.stages: dict[str, type[Stage[Any]]] = {}
         self.targets: dict[str, type[Target[Any]]] = {}
         self.runners: dict[str, Callable[..., Any]] = {}
         self.failures: Counter[tuple[str, str]] = Counter()
         """(plug-in, hook) -> how often it raised or answered nonsense since the start."""
+        self.warnings: list[str] = []
+        """What is to be put right in a plug-in that can be used as it is."""
         self.folders = tuple(folders)
         """Where single-file plug-ins are looked for."""
         self._available = available
@@ -114,13 +120,18 @@ class Plugins:
             self._manager.check_pending()  # the library's word that no hook is left unknown
         except (pluggy.PluginValidationError, ValueError) as error:
             self._forget(name)
-            raise PluginError(f'plug-in "{name}" ({found.where}): {error}') from error
+            raise PluginError(
+                Message(
+                    'plug-in "{name}" ({where}): {error}', name=name, where=found.where, error=error
+                )
+            ) from error
         try:
             given = self._ask(name)
             self._no_doubles(name, given)
         except PluginError:
             self._forget(name)
             raise
+        self.warnings += [f'plug-in "{name}": {text}' for text in former_events(loaded.module)]
         self.stages |= given.stages
         self.targets |= given.targets
         self.runners |= given.runners
@@ -192,30 +203,48 @@ class Plugins:
 
     def add_commands(self, cli: Commands) -> list[str]:
         """Let plug-ins add their commands. Returns one warning per plug-in that could not."""
-        warnings = []
+        warnings: list[str] = []
         for name in self._with("register_commands"):
             try:
                 self._only("register_commands", name)(cli=_Guarded(cli))
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the command line goes on without it
                 self.failures[name, "register_commands"] += 1
-                warnings.append(f'plug-in "{name}" adds no commands: {said(error)}')
+                warnings.append(
+                    Message(
+                        'plug-in "{name}" adds no commands: {said}', name=name, said=said(error)
+                    )
+                )
         return warnings
 
-    def _choose(self, name: str) -> Found:
+    def _choose(self, name: str) -> PluginSource:
         places = self._available.get(name, [])
         if len(places) == 1:
             return places[0]
         if places:
             raise PluginError(
-                f'plug-in "{name}" is there more than once '
-                f"({', '.join(p.distribution[0] or p.where for p in places)}); remove all but one"
+                Message(
+                    'plug-in "{name}" is there more than once ({places}); remove all but one',
+                    name=name,
+                    places=", ".join(p.distribution[0] or p.where for p in places),
+                )
             )
-        folder = f"; or put {name}.py into {self.folders[0]}" if self.folders else ""
+        folder = (
+            Message("; or put {name}.py into {folders}", name=name, folders=self.folders[0])
+            if self.folders
+            else ""
+        )
         raise PluginError(
-            f'plug-in "{name}" is not installed{did_you_mean(name, self._available)} '
-            f"(installed: {', '.join(sorted(self._available)) or 'none'})",
-            hint="install it where archived lives: archivectl plugins install WHEEL, then "
-            f"systemctl restart archived{folder}",
+            Message(
+                'plug-in "{name}" is not installed{did_you_mean} (installed: {available})',
+                name=name,
+                did_you_mean=did_you_mean(name, self._available),
+                available=", ".join(sorted(self._available)) or "none",
+            ),
+            hint=Message(
+                "install it where archived lives: archivectl plugins install WHEEL, then "
+                "systemctl restart archived{folder}",
+                folder=folder,
+            ),
         )
 
     def _ask(self, name: str) -> _Given:
@@ -234,7 +263,13 @@ class Plugins:
 
         def add_runner(runner: str, factory: Callable[..., Any]) -> None:
             if not isinstance(runner, str) or not NAME.fullmatch(runner) or runner == "local":
-                raise PluginError(f'plug-in "{name}": {runner!r} cannot be the name of a runner')
+                raise PluginError(
+                    Message(
+                        'plug-in "{name}": {runner!r} cannot be the name of a runner',
+                        name=name,
+                        runner=runner,
+                    )
+                )
             _once(given.runners, runner, factory, name, "runner")
 
         for hook, register in (
@@ -247,7 +282,14 @@ class Plugins:
             except PluginError:
                 raise
             except (Exception, SystemExit) as error:
-                raise PluginError(f'plug-in "{name}": {hook} failed: {said(error)}') from error
+                raise PluginError(
+                    Message(
+                        'plug-in "{name}": {hook} failed: {said}',
+                        name=name,
+                        hook=hook,
+                        said=said(error),
+                    )
+                ) from error
         return given
 
     def _no_doubles(self, name: str, given: _Given) -> None:
@@ -259,8 +301,14 @@ class Plugins:
             for other in self._infos.values():
                 for double in sorted(set(mine) & set(getattr(other, kind))):
                     raise PluginError(
-                        f'plug-ins "{other.name}" and "{name}" both give the {kind[:-1]} '
-                        f'"{double}"; enable one of them'
+                        Message(
+                            'plug-ins "{name}" and "{other}" both give the {kind} '
+                            '"{double}"; enable one of them',
+                            name=other.name,
+                            other=name,
+                            kind=kind[:-1],
+                            double=double,
+                        )
                     )
 
     def _with(self, hook: str) -> Iterator[str]:
@@ -280,7 +328,7 @@ class Plugins:
         _log.exception("plug-in %s: %s failed on %s", name, hook, about)
 
 
-def _source(name: str, found: Found, loaded: Loaded) -> dict[str, str]:
+def _source(name: str, found: PluginSource, loaded: Loaded) -> dict[str, str]:
     if found.entry_point:
         return {"name": name, "entry_point": found.where, "sha256": loaded.sha256}
     code = base64.b64encode(zlib.compress(loaded.code)).decode()
@@ -305,11 +353,23 @@ class _Guarded:
 
 def _once(into: dict[str, Any], key: str, value: Any, name: str, kind: str) -> None:
     if key in into:
-        raise PluginError(f'plug-in "{name}" gives the {kind} "{key}" twice')
+        raise PluginError(
+            Message(
+                'plug-in "{name}" gives the {kind} "{key}" twice', name=name, kind=kind, key=key
+            )
+        )
     into[key] = value
 
 
 def _refuse_if(problems: list[str], name: str, kind: str, cls: object) -> None:
     if problems:
         called = getattr(cls, "__name__", repr(cls))
-        raise PluginError(f'plug-in "{name}", {kind} {called}: {"; ".join(problems)}')
+        raise PluginError(
+            Message(
+                'plug-in "{name}", {kind} {called}: {problems}',
+                name=name,
+                kind=kind,
+                called=called,
+                problems=sequence(problems, "; "),
+            )
+        )

@@ -5,27 +5,31 @@ Imports nothing that is in it, and writes only where `unpack` is told to.
 
 from __future__ import annotations
 
-import base64
 import configparser
-import csv
 import hashlib
-import io
+import shutil
 import stat
 import sys
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
+from typing import IO
 
+from installer.records import parse_record_file
+from installer.sources import WheelFile
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from archived.errors import PluginError
-from archived.plugins.sources import GROUP
+from archived.message import Message
+from archived.plugins.discovery import GROUP
 
 LARGEST = 2 * 1024**3
 """Bytes that a wheel may unpack to."""
@@ -53,8 +57,11 @@ class Wheel:
     @property
     def modules(self) -> frozenset[str]:
         """What it can be imported as, and its own notes: the names that lie at the top."""
-        return frozenset(PurePosixPath(name).parts[0].partition(".")[0] for name in self.files
-                         if ".dist-info/" not in name)  # fmt: skip
+        return frozenset(
+            PurePosixPath(name).parts[0].partition(".")[0]
+            for name in self.files
+            if ".dist-info/" not in name
+        )
 
 
 def read(path: Path) -> Wheel:
@@ -66,62 +73,94 @@ def read(path: Path) -> Wheel:
         name, version, _, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename as error:
         raise PluginError(
-            f"{path}: not a wheel: {error}",
-            hint="name a file like archived_example-1.0-py3-none-any.whl",
+            Message("{path}: not a wheel: {error}", path=path, error=error),
+            hint=Message("name a file like archived_example-1.0-py3-none-any.whl"),
         ) from None
     if not tags & set(sys_tags()):
         raise PluginError(
-            f"{path.name} was built for another kind of machine or Python than "
-            f"{sys.implementation.cache_tag} here",
-            hint="ask for a wheel for this one",
+            Message(
+                "{name} was built for another kind of machine or Python than {cache_tag} here",
+                name=path.name,
+                cache_tag=sys.implementation.cache_tag,
+            ),
+            hint=Message("ask for a wheel for this one"),
         )
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
             _safe(archive, path)
-            info = _dist_info(archive, path)
-            _compare(archive, info, path)
-            metadata = HeaderParser().parsestr(_text(archive, f"{info}/METADATA"))
-            listed = f"{info}/entry_points.txt"
-            points = _text(archive, listed) if listed in archive.namelist() else ""
-            files, left_out = _places(archive, info)
+            source = WheelFile(archive)
+            _compare(archive, source, path)
+            metadata = HeaderParser().parsestr(source.read_dist_info("METADATA"))
+            listed = "entry_points.txt" in source.dist_info_filenames
+            points = source.read_dist_info("entry_points.txt") if listed else ""
+            files, left_out = _places(archive, source.dist_info_dir)
     except OSError as error:
-        raise PluginError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise PluginError(
+            Message("{path}: cannot be read: {why}", path=path, why=error.strerror or error)
+        ) from None
     except (
         zipfile.BadZipFile,
         zlib.error,
         EOFError,
+        KeyError,
         NotImplementedError,
         ValueError,
         configparser.Error,
     ) as error:
-        raise PluginError(f"{path.name} is damaged: {error}", hint="fetch it again") from None
+        raise PluginError(
+            Message("{name} is damaged: {error}", name=path.name, error=error),
+            hint=Message("fetch it again"),
+        ) from None
     _fits_python(metadata["Requires-Python"], path)
     return Wheel(
-        path=path, name=name, version=str(version), sha256=digest,
+        path=path,
+        name=name,
+        version=str(version),
+        sha256=digest,
         needs=tuple(_needs(metadata.get_all("Requires-Dist", []), path)),
         plugins=tuple(_plugins(points)),
-        files=files, left_out=left_out,
-    )  # fmt: skip
+        files=files,
+        left_out=left_out,
+    )
 
 
 def missing(wheel: Wheel, there: Mapping[str, str]) -> list[str]:
     """What a wheel needs of distributions (name -> version), as sentences; else empty."""
-    wrong = []
+    wrong: list[str] = []
     for need in wheel.needs:
         if need.marker is not None and not need.marker.evaluate({"extra": ""}):
             continue
         version = there.get(canonicalize_name(need.name))
         if version is None:
-            wrong.append(f"{wheel.name} {wheel.version} needs {need}, which is not there")
+            wrong.append(
+                Message(
+                    "{name} {version} needs {need}, which is not there",
+                    name=wheel.name,
+                    version=wheel.version,
+                    need=need,
+                )
+            )
         elif not need.specifier.contains(version, prereleases=True):
-            wrong.append(f"{wheel.name} {wheel.version} needs {need}, and there is {version}")
+            wrong.append(
+                Message(
+                    "{name} {version} needs {need}, and there is {there}",
+                    name=wheel.name,
+                    version=wheel.version,
+                    need=need,
+                    there=version,
+                )
+            )
     return wrong
 
 
 def unpack(wheel: Wheel, folder: Path) -> None:
-    """Write the wheel's files below an empty folder; the caller makes them durable."""
-    with zipfile.ZipFile(wheel.path) as archive:
+    """Write the wheel's files below an empty folder; the caller makes them durable.
+
+    Raises `PluginError` when the wheel is not what `read` judged: it may lie where others write.
+    """
+    with _as_judged(wheel, folder) as copy, zipfile.ZipFile(copy) as archive:
         for place, name in wheel.files.items():
             target = folder / place
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +171,24 @@ def unpack(wheel: Wheel, folder: Path) -> None:
         (folder / above).chmod(0o755)
 
 
+@contextmanager
+def _as_judged(wheel: Wheel, folder: Path) -> Iterator[IO[bytes]]:
+    """The bytes that `read` judged, in a file without a name that nobody else can write."""
+    with tempfile.TemporaryFile(dir=folder) as copy:
+        with wheel.path.open("rb") as file:
+            shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        if hashlib.file_digest(copy, "sha256").hexdigest() != wheel.sha256:
+            raise PluginError(
+                Message("{name} was changed while the wheel was installed", name=wheel.path.name),
+                hint=Message(
+                    "copy the wheel to a folder where nobody else may write, and install it from "
+                    "there"
+                ),
+            )
+        yield copy
+
+
 def _safe(archive: zipfile.ZipFile, path: Path) -> None:
     """Every name stays below the folder it is unpacked into, and nothing is a link."""
     size = 0
@@ -140,47 +197,64 @@ def _safe(archive: zipfile.ZipFile, path: Path) -> None:
         parts = member.filename.removesuffix("/").split("/")
         kind = stat.S_IFMT(member.external_attr >> 16)
         if {"", ".", ".."} & set(parts) or "\\" in member.filename or "\0" in member.filename:
-            raise PluginError(f"{path.name}: {member.filename!r} points out of the wheel")
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise PluginError(f"{path.name}: {member.filename!r} is neither file nor folder")
-    if size > LARGEST:
-        raise PluginError(f"{path.name} unpacks to {size:,} bytes; at most {LARGEST:,} are allowed")
-
-
-def _dist_info(archive: zipfile.ZipFile, path: Path) -> str:
-    found = {name.partition("/")[0] for name in archive.namelist()}
-    folders = sorted(name for name in found if name.endswith(".dist-info"))
-    if len(folders) != 1 or f"{folders[0]}/METADATA" not in archive.namelist():
-        raise PluginError(f"{path.name}: is no wheel: one .dist-info with METADATA is needed")
-    return folders[0]
-
-
-def _compare(archive: zipfile.ZipFile, info: str, path: Path) -> None:
-    """Every file is listed in RECORD with the hash it has, and everything listed is there."""
-    listing = f"{info}/RECORD"
-    if listing not in archive.namelist():
-        raise PluginError(f"{path.name}: has no RECORD, so nothing in it can be checked")
-    unsigned = {listing, f"{listing}.jws", f"{listing}.p7s"}
-    listed = {row[0]: row[1] for row in csv.reader(io.StringIO(_text(archive, listing)))
-              if len(row) >= 2}  # fmt: skip
-    names = {name for name in archive.namelist() if not name.endswith("/")}
-    if strangers := sorted(names - listed.keys() - unsigned):
-        raise PluginError(f"{path.name}: {strangers[0]} is in it and not in its RECORD")
-    if absent := sorted(listed.keys() - names):
-        raise PluginError(f"{path.name}: {absent[0]} is in its RECORD and not in it")
-    for name in sorted(names - unsigned):
-        kind, _, wanted = listed[name].partition("=")
-        if kind not in {"sha256", "sha384", "sha512"}:
-            raise PluginError(f"{path.name}: {name} is listed without a hash that can be trusted")
-        found = hashlib.new(kind, archive.read(name)).digest()
-        if base64.urlsafe_b64encode(found).rstrip(b"=") != wanted.rstrip("=").encode():
             raise PluginError(
-                f"{path.name}: {name} is not what its RECORD says", hint="fetch the wheel again"
+                Message(
+                    "{name}: {filename!r} points out of the wheel",
+                    name=path.name,
+                    filename=member.filename,
+                )
             )
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise PluginError(
+                Message(
+                    "{name}: {filename!r} is neither file nor folder",
+                    name=path.name,
+                    filename=member.filename,
+                )
+            )
+    if size > LARGEST:
+        raise PluginError(
+            Message(
+                "{name} unpacks to {size:,} bytes; at most {largest:,} are allowed",
+                name=path.name,
+                size=size,
+                largest=LARGEST,
+            )
+        )
 
 
-def _text(archive: zipfile.ZipFile, name: str) -> str:
-    return archive.read(name).decode("utf-8")
+def _compare(archive: zipfile.ZipFile, source: WheelFile, path: Path) -> None:
+    """Every file is listed in RECORD with the size and the hash it has (PyPA, "Recording installed
+    projects"); beyond what `installer` compares: what is listed is there, by a hash to be trusted.
+    """
+    try:
+        source.validate_record()
+    except WheelFile.validation_error as error:
+        raise PluginError(
+            Message(
+                "{name}: is not what its RECORD says: {why}",
+                name=path.name,
+                why="; ".join(getattr(error, "issues", None) or [str(error)]),
+            ),
+            hint=Message("fetch the wheel again"),
+        ) from None
+    rows = parse_record_file(source.read_dist_info("RECORD").splitlines())
+    listed = {name: hashed for name, hashed, _ in rows}
+    if absent := sorted(listed.keys() - set(archive.namelist())):
+        raise PluginError(
+            Message(
+                "{name}: {absent} is in its RECORD and not in it", name=path.name, absent=absent[0]
+            )
+        )
+    for name, hashed in sorted(listed.items()):
+        if hashed and hashed.partition("=")[0] not in {"sha256", "sha384", "sha512"}:
+            raise PluginError(
+                Message(
+                    "{name}: {file} is listed without a hash that can be trusted",
+                    name=path.name,
+                    file=name,
+                )
+            )
 
 
 def _places(archive: zipfile.ZipFile, info: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -213,7 +287,14 @@ def _needs(lines: Iterable[str], path: Path) -> Iterable[Requirement]:
         try:
             yield Requirement(line)
         except InvalidRequirement as error:
-            raise PluginError(f"{path.name}: needs {line!r}, which says nothing: {error}") from None
+            raise PluginError(
+                Message(
+                    "{name}: needs {line!r}, which says nothing: {error}",
+                    name=path.name,
+                    line=line,
+                    error=error,
+                )
+            ) from None
 
 
 def _fits_python(wanted: str | None, path: Path) -> None:
@@ -223,4 +304,11 @@ def _fits_python(wanted: str | None, path: Path) -> None:
     except InvalidSpecifier:
         fits = False
     if not fits:
-        raise PluginError(f"{path.name} is for Python {wanted}, and this is {here}")
+        raise PluginError(
+            Message(
+                "{name} is for Python {wanted}, and this is {here}",
+                name=path.name,
+                wanted=wanted,
+                here=here,
+            )
+        )

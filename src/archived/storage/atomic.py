@@ -147,9 +147,7 @@ def open_beneath(folder: Path, path: str) -> Iterator[OpenFile]:
         raise naming(error, folder / path) from error
     finally:
         os.close(handle)
-    with os.fdopen(opened, "rb") as file:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(folder / path))
+    with regular_file(opened, folder / path) as file:
         yield OpenFile(file, folder / path)
 
 
@@ -289,9 +287,9 @@ def fsync_tree(folder: Path) -> None:
     """
     for found in tree.walk(folder):
         path = folder.joinpath(*found.above, found.name)
-        if found.kind is tree.Kind.OTHER:
+        if found.kind is tree.EntryKind.OTHER:
             raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
-        step("fsync-folder" if found.kind is tree.Kind.FOLDER else "fsync", path)
+        step("fsync-folder" if found.kind is tree.EntryKind.FOLDER else "fsync", path)
         handle = os.open(found.name, _SAME_FILE, dir_fd=found.folder)
         try:
             os.fsync(handle)
@@ -371,11 +369,21 @@ def _opened(path: Source) -> Iterator[BinaryIO]:
         path.file.seek(0)
         yield path.file
         return
-    with os.fdopen(os.open(path, _SAME_FILE), "rb") as file:
-        try:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        except OSError as error:
-            raise naming(error, path) from error
-        if not regular:
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with regular_file(os.open(path, _SAME_FILE), path) as file:
         yield file
+
+
+def regular_file(handle: int, path: Path) -> BinaryIO:
+    """What was opened, to be read. What is no file is closed, and refused with an `OSError` that
+    names it: `os.fdopen` refuses a folder too, but leaves it open.
+    """
+    try:
+        mode = os.fstat(handle).st_mode
+    except OSError as error:
+        os.close(handle)
+        raise naming(error, path) from error
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(number, "not a regular file", str(path))

@@ -1,4 +1,4 @@
-"""The catalog: what the house knows, in one SQLite file, changed only in transactions.
+"""The catalog: one SQLite file, changed only in transactions.
 
 WAL with `synchronous=FULL`: a committed transaction survives a power cut. One writer at a time in
 this process (a lock), readers beside it. The store can always rebuild it; it is never the only
@@ -19,9 +19,12 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.pool import QueuePool
 
 from archived.errors import CatalogBusy, CatalogError
+from archived.message import Message
 from archived.storage import atomic
-from archived.storage.change import Change
 from archived.storage.queries import Queries
+from archived.storage.schema import REVISION
+from archived.storage.transaction import Transaction
+from archived.storage.unreadable_rows import UnreadableRows
 
 BUSY_SECONDS = 30.0
 """How long to wait for a write lock that another process holds."""
@@ -32,6 +35,7 @@ class Catalog(Queries):
 
     def __init__(self, path: Path, *, read_only: bool = False, busy: float = BUSY_SECONDS) -> None:
         self.path = path
+        self.unreadable = UnreadableRows()
         self._write_lock = threading.Lock()
         self._engine = _engine(path, read_only=read_only, busy=busy)
 
@@ -56,13 +60,17 @@ class Catalog(Queries):
             path.stat()
         except FileNotFoundError:
             raise CatalogError(
-                f"{path}: there is no catalog yet",
-                hint="the daemon makes it when it starts for the first time: archived run",
+                Message("{path}: there is no catalog yet", path=path),
+                hint=Message("the daemon makes it when it starts for the first time: archived run"),
             ) from None
         except OSError as error:
             raise CatalogError(
-                f"{path}: you may not read the catalog ({error.strerror})",
-                hint="ask the daemon while it runs, or become root or the daemon's user: sudo",
+                Message(
+                    "{path}: you may not read the catalog ({why})", path=path, why=error.strerror
+                ),
+                hint=Message(
+                    "ask the daemon while it runs, or become root or the daemon's user: sudo"
+                ),
             ) from None
         catalog = cls(path, read_only=True)
         with _explained(path), catalog.reading() as connection:
@@ -70,7 +78,7 @@ class Catalog(Queries):
         return catalog
 
     @contextmanager
-    def transaction(self) -> Iterator[Change]:
+    def transaction(self) -> Iterator[Transaction]:
         """Everything done on the yielded `Change` becomes durable together, or not at all.
 
         Raises `CatalogBusy` when another process keeps the write lock too long, and
@@ -79,9 +87,9 @@ class Catalog(Queries):
         with _explained(self.path), self._write_lock, self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
-                yield Change(connection)
+                yield Transaction(connection)
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                _roll_back(connection)
                 raise
             atomic.step("commit", self.path)
             connection.exec_driver_sql("COMMIT")
@@ -94,36 +102,65 @@ class Catalog(Queries):
             try:
                 yield connection
             finally:
-                connection.exec_driver_sql("ROLLBACK")
+                _roll_back(connection)
 
     def close(self) -> None:
         """Let go of the file. The last one to close folds the write-ahead log into it."""
         self._engine.dispose()
 
     def _migrate(self) -> None:
-        # Only a writer migrates; a question from the command line need not wait for Alembic.
-        from alembic.config import Config
-        from alembic.runtime.migration import MigrationContext
-        from alembic.script import ScriptDirectory
-
-        config = Config()
-        config.set_main_option("script_location", str(files("archived.storage") / "migrations"))
-        newest = ScriptDirectory.from_config(config).get_current_head()
+        # Most starts find the tables of now. Alembic is only loaded for those of an older program.
         with self._engine.connect() as connection:
-            before = MigrationContext.configure(connection).get_current_revision()
-        if before not in (None, newest):
+            before = _revision(connection)
+        if before == REVISION:
+            return
+        if before is not None:
             _keep_copy(self.path, before)
         with self._write_lock, self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
-                found = MigrationContext.configure(connection).get_current_revision()
-                if found != newest:
-                    config.attributes["connection"] = connection
-                    _upgrade(config, self.path)
+                if _is_empty(connection):
+                    for statement in new_catalog():
+                        connection.exec_driver_sql(statement)
+                elif _revision(connection) != REVISION:
+                    _upgrade(connection, self.path)
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                _roll_back(connection)
                 raise
             connection.exec_driver_sql("COMMIT")
+
+
+def _roll_back(connection: Connection) -> None:
+    """SQLite itself does so after some errors, such as a full disk. Asked again then, it would
+    raise an error that hides the first.
+    """
+    driver: Any = connection.connection.driver_connection
+    if driver.in_transaction:
+        connection.exec_driver_sql("ROLLBACK")
+
+
+def new_catalog() -> list[str]:
+    """The statements that make an empty catalog, as all migrations together make it."""
+    found = [""]
+    for line in (files("archived.storage") / "new_catalog.sql").read_text().splitlines(True):
+        found[-1] += line
+        if sqlite3.complete_statement(found[-1]):
+            found.append("")
+    return found[:-1]
+
+
+def _is_empty(connection: Connection) -> bool:
+    (tables,) = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").one()
+    return bool(tables == 0)
+
+
+def _revision(connection: Connection) -> str | None:
+    """Which migration made the tables; `None`: there are none, or none of ours."""
+    (known,) = connection.exec_driver_sql(
+        "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+    ).one()
+    found = known and connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+    return str(found[0]) if found else None
 
 
 def _look_through(path: Path, busy: float) -> None:
@@ -140,7 +177,7 @@ def _look_through(path: Path, busy: float) -> None:
         raise _damaged(path, found)
 
 
-def _keep_copy(path: Path, revision: str | None) -> None:
+def _keep_copy(path: Path, revision: str) -> None:
     """Copy the catalog, page by page and durably, before its shape changes. *Must* come before.
 
     The copy is `catalog.db.shape-REVISION`, one for each shape: a start that fails again and again
@@ -161,25 +198,34 @@ def _keep_copy(path: Path, revision: str | None) -> None:
     atomic.move_file(unfinished, copy)
 
 
-def _upgrade(config: Any, path: Path) -> None:
+def _upgrade(connection: Connection, path: Path) -> None:
     from alembic import command
+    from alembic.config import Config
     from alembic.util import CommandError
 
+    config = Config()
+    config.set_main_option("script_location", str(files("archived.storage") / "migrations"))
+    config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
     except CommandError as error:
         raise CatalogError(
-            f"{path}: this catalog was made by a newer version ({error})",
-            hint="install that version of archived, or a newer one",
+            Message(
+                "{path}: this catalog was made by a newer version ({error})", path=path, error=error
+            ),
+            hint=Message("install that version of archived, or a newer one"),
         ) from error
 
 
 def _engine(path: Path, *, read_only: bool, busy: float) -> Engine:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
-            _uri(path, read_only=read_only), uri=True, timeout=busy,
-            isolation_level=None, check_same_thread=False,
-        )  # fmt: skip
+            _uri(path, read_only=read_only),
+            uri=True,
+            timeout=busy,
+            isolation_level=None,
+            check_same_thread=False,
+        )
 
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=4)
 
@@ -210,9 +256,15 @@ def _uri(path: Path, *, read_only: bool) -> str:
 
 
 _OF_THE_VALUE = (
-    exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InterfaceError,
-    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError,
-)  # fmt: skip
+    exc.IntegrityError,
+    exc.DataError,
+    exc.ProgrammingError,
+    exc.InterfaceError,
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+)
 """What is wrong with what was to be written: the catalog is whole, and trying again is no use."""
 
 
@@ -225,13 +277,15 @@ def _explained(path: Path) -> Iterator[None]:
         words = str(error)
         if "locked" in words or "busy" in words:
             raise CatalogBusy(
-                f"{path}: another process keeps the catalog locked",
-                hint=f"find it with: fuser {path}",
+                Message("{path}: another process keeps the catalog locked", path=path),
+                hint=Message("find it with: fuser {path}", path=path),
             ) from error
         if "full" in words:
             import errno
 
-            raise OSError(errno.ENOSPC, "the disk with the catalog is full", str(path)) from error
+            raise OSError(
+                errno.ENOSPC, Message("the disk with the catalog is full"), str(path)
+            ) from error
         raise _damaged(path, words) from error
     except (exc.DatabaseError, sqlite3.DatabaseError) as error:
         if isinstance(error, _OF_THE_VALUE):
@@ -241,9 +295,17 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, words: str) -> CatalogError:
     return CatalogError(
-        f"{path}: the catalog cannot be read or written ({words.splitlines()[0]})",
-        hint="nothing was changed. Look at the disk (dmesg); move the file aside and keep it, and "
-        f"{path.name}-wal and {path.name}-shm with it; restore the catalog from a backup: "
-        f"cp BACKUP/{path.name} {path}, then, or at once without a backup: archived rebuild; the "
-        "sealed objects in the store are not touched by this",
+        Message(
+            "{path}: the catalog cannot be read or written ({splitlines})",
+            path=path,
+            splitlines=words.splitlines()[0],
+        ),
+        hint=Message(
+            "nothing was changed. Look at the disk (dmesg); move the file aside and keep "
+            "it, and {name}-wal and {name}-shm with it; restore the catalog from a backup: "
+            "cp BACKUP/{name} {path}, then, or at once without a backup: archived rebuild; "
+            "the sealed objects in the store are not touched by this",
+            name=path.name,
+            path=path,
+        ),
     )

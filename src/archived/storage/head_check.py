@@ -15,15 +15,16 @@ from typing import Any
 from sqlalchemy import select
 
 from archived.errors import CatalogError, StoreError
-from archived.model import manifest
+from archived.message import Message
+from archived.model.record import RECORD, from_json
 from archived.storage import atomic
 from archived.storage import schema as t
 from archived.storage.catalog import Catalog
-from archived.storage.head_file import NewestObject, RecordedHead, hash_at, newest_objects
-from archived.storage.inventory import FILE_NAME, parse
-from archived.storage.store import Store
+from archived.storage.ledger_head import NewestObject, RecordedHead, hash_at, newest_objects
+from archived.storage.ocfl.inventory import FILE_NAME, parse
+from archived.storage.ocfl.reader import inside
+from archived.storage.ocfl.store import Store
 from archived.storage.store_comparison import look_at
-from archived.storage.stored import inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,9 @@ def compare_heads(store: Store, catalog: Catalog) -> list[str]:
     _is_not_older(store, newest, missing, head)
     _continues(catalog, _sealings(store, newest, problems))
     told += [
-        f"document {document}: {what}" for document, (_kind, what) in problems.items()
-    ]  # fmt: skip
+        Message("document {document}: {what}", document=document, what=what)
+        for document, (_kind, what) in problems.items()
+    ]
     return told
 
 
@@ -65,18 +67,33 @@ def _reaches(catalog: Catalog, head: RecordedHead) -> None:
     last = catalog.ledger_head().sequence
     if last < head.sequence:
         raise CatalogError(
-            f"{catalog.path}: the catalog is older than the store. Its ledger ends with entry "
-            f"{last}; the store knows it up to entry {head.sequence}, of "
-            f"{head.at.isoformat(timespec='seconds')}: {head.sequence - last} entries are missing",
-            hint=_hint(catalog), code="catalog-behind",
-        )  # fmt: skip
+            Message(
+                "{path}: the catalog is older than the store. Its ledger ends with entry "
+                "{last}; the store knows it up to entry {sequence}, of {at}: "
+                "{missing} entries are missing",
+                path=catalog.path,
+                last=last,
+                sequence=head.sequence,
+                at=head.at.isoformat(timespec="seconds"),
+                missing=head.sequence - last,
+            ),
+            hint=_hint(catalog),
+            code="catalog-behind",
+        )
     if hash_at(catalog, head.sequence) != head.hash:
-        raise _another(catalog, f"entry {head.sequence} of its ledger is not the one that was "
-                                "noted in the store")  # fmt: skip
+        raise _another(
+            catalog,
+            Message(
+                "entry {sequence} of its ledger is not the one that was noted in the store",
+                sequence=head.sequence,
+            ),
+        )
     for each in head.newest:
         if not _has(catalog, each):
-            raise _another(catalog, f"document {each.document} was sealed, and the catalog does "
-                                    "not have it as sealed")  # fmt: skip
+            raise _another(
+                catalog,
+                f"document {each.document} was sealed, and the catalog does not have it as sealed",
+            )
 
 
 def _has(catalog: Catalog, it: NewestObject) -> bool:
@@ -95,8 +112,11 @@ def _has_sealed(catalog: Catalog, newest: Iterable[NewestObject]) -> None:
     for each in newest:
         sealed = [e for e in catalog.ledger_of(each.document) if e.kind == "document-sealed"]
         if not any(each.inventory_sha512 in e.entry for e in sealed):
-            raise _another(catalog, f"document {each.document} is sealed by the catalog, and the "
-                                    "ledger has no entry of that")  # fmt: skip
+            raise _another(
+                catalog,
+                f"document {each.document} is sealed by the catalog, and the "
+                "ledger has no entry of that",
+            )
 
 
 def _is_not_older(
@@ -106,11 +126,19 @@ def _is_not_older(
     if not missing or len(missing) < len(newest) or known.issuperset(missing):
         return
     raise StoreError(
-        f"{store.root} is older than the catalog: none of the {len(newest)} objects that were "
-        f"sealed last is there ({', '.join(missing)})",
-        hint="nothing was changed. Is the right disk mounted? Bring the objects back from a target "
-        "or a backup (docs/operations.md, The store's disk is lost). If they are lost: archived "
-        "rebuild names every document without an object, and the archive starts without them",
+        Message(
+            "{root} is older than the catalog: none of the {count} objects that were "
+            "sealed last is there ({missing})",
+            root=store.root,
+            count=len(newest),
+            missing=", ".join(missing),
+        ),
+        hint=Message(
+            "nothing was changed. Is the right disk mounted? Bring the objects back from a "
+            "target or a backup (docs/operations.md, The store's disk is lost). If they "
+            "are lost: archived rebuild names every document without an object, and the "
+            "archive starts without them"
+        ),
         code="store-behind",
     )
 
@@ -125,8 +153,8 @@ def _sealings(
         try:
             root = inside(store.ocfl, each.key)
             inventory = parse(atomic.read_bytes(root / FILE_NAME))
-            path = inside(root, inventory.content_path(manifest.RECORD))
-            record = manifest.from_json(atomic.read_bytes(path))
+            path = inside(root, inventory.content_path(RECORD))
+            record = from_json(atomic.read_bytes(path))
         except (OSError, StoreError, ValueError, KeyError):
             continue
         yield _Sealing(each.document, record.ledger.sequence, record.ledger.hash, record.sealed)
@@ -143,8 +171,11 @@ def _continues(catalog: Catalog, sealings: Iterable[_Sealing]) -> None:
     since = datetime.fromisoformat(rebuilt["at"]) if rebuilt else None
     for each in differing:
         if since is None or each.at > since:
-            raise _another(catalog, f"document {each.document} was sealed under entry "
-                                    f"{each.sequence} of another ledger")  # fmt: skip
+            raise _another(
+                catalog,
+                f"document {each.document} was sealed under entry "
+                f"{each.sequence} of another ledger",
+            )
 
 
 def _head_file_is_gone(store: Store, catalog: Catalog) -> Iterator[str]:
@@ -171,16 +202,24 @@ def _newest_entry(catalog: Catalog, kind: str) -> dict[str, Any] | None:
 
 def _another(catalog: Catalog, why: str) -> CatalogError:
     return CatalogError(
-        f"{catalog.path}: this is not the catalog that the store was sealed with: {why}",
-        hint=_hint(catalog), code="catalog-differs",
-    )  # fmt: skip
+        Message(
+            "{path}: this is not the catalog that the store was sealed with: {why}",
+            path=catalog.path,
+            why=why,
+        ),
+        hint=_hint(catalog),
+        code="catalog-differs",
+    )
 
 
 def _hint(catalog: Catalog) -> str:
     path = catalog.path
-    return (
-        f"nothing was changed. Is there a newer backup? Move the catalog aside ({path}*) and keep "
-        f"it; cp BACKUP/{path.name} {path}; archived rebuild. If there is none, leave it where it "
-        "is: archived rebuild takes up what the store holds and the catalog lacks, and writes into "
-        "the ledger that it did (docs/operations.md)"
+    return Message(
+        "nothing was changed. Is there a newer backup? Move the catalog aside "
+        "({path}*) and keep it; cp BACKUP/{name} {path}; archived rebuild. If there is "
+        "none, leave it where it is: archived rebuild takes up what the store holds "
+        "and the catalog lacks, and writes into the ledger that it did "
+        "(docs/operations.md)",
+        path=path,
+        name=path.name,
     )

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from archived.errors import LedgerError
+from archived.message import Message, with_parts
 
 GENESIS = "0" * 64
 """What the first entry names as the hash before it."""
@@ -31,13 +32,16 @@ KINDS: Mapping[str, str] = {
     "arrivals-ignored": "Many files were left alone; their numbers by rule and device, and the "
     "SHA-256 of their names.",
     "arrival-held": "A file in a hot folder cannot be taken in.",
+    "arrivals-held": "Many files cannot be taken in; their numbers by code and device, and the "
+    "SHA-256 of their names.",
     "step-finished": "A stage ended well; digests of what it made.",
     "document-divided": "A stage cut the document into parts; the entry names them in order.",
     "part-admitted": "A part became a document of its own; digests of its file.",
     "step-skipped": "A stage does not accept the document's type.",
     "step-postponed": "A stage waits for the world.",
-    "step-broke": "A stage failed.",
-    "step-put-back": "A stage was stopped from outside and will be started again.",
+    "step-refused": "A stage decided that the document must not go on.",
+    "step-failed": "A stage failed.",
+    "step-requeued": "A stage was stopped from outside and will be started again.",
     "step-lost": "The daemon or the machine died under a stage.",
     "review-required": "A stage ended well, and a person must look; how many regions, and whether "
     "that holds the document.",
@@ -45,7 +49,7 @@ KINDS: Mapping[str, str] = {
     "document-released": "A person decided that the document goes on.",
     "document-retried": "A person asked for another try.",
     "copies-asked": "A person asked for the copies that the document's pipeline makes now.",
-    "document-refused": "A person decided that the document is not archived.",
+    "document-rejected": "A person decided that the document is not archived.",
     "document-sealed": "The OCFL object is durable; digest of its inventory.",
     "copy-verified": "A copy was written and read back; digest of its inventory.",
     "document-safe": "The wanted number of copies was verified.",
@@ -84,7 +88,7 @@ def canonical(entry: Entry, sequence: int, previous: str) -> str:
     if entry.digests:
         body["digests"] = dict(entry.digests)
     if entry.facts:
-        body["facts"] = dict(entry.facts)
+        body["facts"] = with_parts(entry.facts)
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -111,9 +115,11 @@ def verify(rows: Iterable[tuple[int, str, str, str, str | None]]) -> Head:
         wrong = _what_is_wrong(head, sequence, entry, stored, kind, document)
         if wrong:
             raise LedgerError(
-                f"ledger entry {sequence}: {wrong}",
-                hint="Stop the daemon, keep the catalog as it is, and compare it with a backup: "
-                "somebody or something changed the record.",
+                Message("ledger entry {sequence}: {wrong}", sequence=sequence, wrong=wrong),
+                hint=Message(
+                    "Stop the daemon, keep the catalog as it is, and compare it with a "
+                    "backup: somebody or something changed the record."
+                ),
             )
         head = Head(sequence, stored)
     return head
@@ -123,17 +129,17 @@ def _what_is_wrong(
     head: Head, sequence: int, entry: str, stored: str, kind: str, document: str | None
 ) -> str:
     if sequence != head.sequence + 1:
-        return f"entry {head.sequence + 1} is missing"
+        return Message("entry {sequence} is missing", sequence=head.sequence + 1)
     if digest(entry) != stored:
-        return "its text does not match its hash"
+        return Message("its text does not match its hash")
     try:
         body = json.loads(entry)
     except ValueError:
-        return "its text is not JSON"
+        return Message("its text is not JSON")
     if body.get("previous") != head.hash:
-        return "it does not continue the entry before it"
+        return Message("it does not continue the entry before it")
     if body.get("sequence") != sequence:
-        return "its text carries another sequence number"
+        return Message("its text carries another sequence number")
     if body.get("kind") != kind or body.get("document") != document:
-        return "its columns do not match its text"
+        return Message("its columns do not match its text")
     return ""

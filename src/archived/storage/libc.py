@@ -36,9 +36,12 @@ def open_beneath(folder: int, path: bytes, flags: int) -> int:
     """
     how = _How(flags | os.O_CLOEXEC, 0, _BENEATH | _NO_SYMLINKS)
     handle: int = _syscall(
-        ctypes.c_long(_OPENAT2), ctypes.c_int(folder), ctypes.c_char_p(path), ctypes.byref(how),
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_int(folder),
+        ctypes.c_char_p(path),
+        ctypes.byref(how),
         ctypes.c_size_t(ctypes.sizeof(how)),
-    )  # fmt: skip
+    )
     if handle >= 0:
         return handle
     number = ctypes.get_errno()

@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, text, tuple_
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Text,
+    column,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    type_coerce,
+)
 
 from archived.api.events import Event
-from archived.errors import NoSuchDocument
-from archived.model.document import COLUMN, MOVING, State
-from archived.model.fairness import Line
+from archived.errors import CatalogError, NoSuchDocument
+from archived.message import Message
+from archived.model import former_names
+from archived.model.lifecycle import COLUMN, MOVING, State
 from archived.model.outcome import SUPERSEDED
+from archived.model.scheduling import WaitingLine
 from archived.storage import ledger as chain
 from archived.storage import schema as t
-from archived.storage.change import artifact_row, document_row, originals, parts, step_row
-from archived.storage.records import (
+from archived.storage.rows import (
     Arrival,
     ArrivalState,
     ArtifactRow,
     Balance,
+    DocumentFilter,
     DocumentRow,
-    Found,
     LedgerRow,
     Replica,
+    SearchHit,
     StepRow,
 )
-from archived.storage.words import printed, query
+from archived.storage.search import printed, query
+from archived.storage.transaction import artifact_row, document_row, originals, parts, step_row
+from archived.storage.unreadable_rows import DAMAGE, UnreadableRows
 
+_ALL = DocumentFilter()
+_STATES = frozenset(map(str, State))
+_UNREADABLE = datetime(1970, 1, 1, tzinfo=UTC)
+"""Since when a document waits of which that cannot be read: those behind it go on."""
 _SET_BACK = timedelta(minutes=1)
 """A document that was changed this far in the future tells that the clock was set back since."""
 _WAITS = "FROM document WHERE lane = :lane AND due IS NOT NULL AND running IS NULL"
 _WAITING = text("""
-SELECT json_extract(stages, '$[' || position || ']'), code, count(*), max(reason)
+SELECT json_extract(stages, '$[' || position || ']'), code, count(*), max(reason) AS reason
 FROM document WHERE due IS NOT NULL AND running IS NULL AND code IS NOT NULL GROUP BY 1, 2
-""")
+""").columns(column("stage"), column("code"), column("documents"), column("reason", t.Sentence))
 _LINES = text(f"""
 WITH RECURSIVE line(id) AS (
   SELECT * FROM (SELECT id {_WAITS} ORDER BY origin, priority, position, due LIMIT 1)
@@ -63,6 +84,8 @@ class Queries:
         """A connection with a consistent view of the catalog."""
         raise NotImplementedError
 
+    unreadable: UnreadableRows
+
     def _rows(self, statement: Select[Any]) -> list[Any]:
         with self.reading() as connection:
             return list(connection.execute(statement))
@@ -70,13 +93,48 @@ class Queries:
     # Documents --------------------------------------------------------------------------------
 
     def document(self, document: str) -> DocumentRow:
-        """One document. Raises `NoSuchDocument`."""
-        rows = self._rows(select(t.document).where(t.document.c.id == document))
-        if not rows:
+        """One document. Raises `NoSuchDocument`, and `CatalogError` when its row is damaged."""
+        try:
+            rows = self._rows(select(t.document).where(t.document.c.id == document))
+            found = document_row(rows[0]) if rows else None
+        except DAMAGE as error:
+            self.unreadable.note(document, error)
+            raise CatalogError(
+                f"the row of document {document} in the catalog cannot be read: {error}",
+                hint="stop the daemon and compare the catalog with a backup; archived rebuild "
+                "restores what the store holds (docs/operations.md)",
+            ) from error
+        self.unreadable.forget(document)
+        if found is None:
             raise NoSuchDocument(
-                f"no document has the id {document}", hint="archivectl documents lists them"
+                Message("no document has the id {document}", document=document),
+                hint=Message("archivectl documents lists them"),
             )
-        return document_row(rows[0])
+        return found
+
+    def _documents(
+        self, statement: Select[tuple[Any, ...]], limit: int | None = None
+    ) -> list[DocumentRow]:
+        """The documents of a statement on their table, but for those that cannot be read."""
+        try:
+            return [document_row(r) for r in self._rows(statement.limit(limit))]
+        except DAMAGE:
+            found: list[DocumentRow] = []
+        for (document,) in self._rows(statement.with_only_columns(t.document.c.id)):
+            try:
+                found.append(self.document(document))
+            except (CatalogError, NoSuchDocument):  # noted, or gone since
+                continue
+            if len(found) == limit:
+                break
+        return found
+
+    def unreadable_documents(self) -> list[str]:
+        """Ids of documents that were met and whose rows cannot be read now either."""
+        for document in self.unreadable.documents:
+            with suppress(CatalogError, NoSuchDocument):
+                self.document(document)
+        return self.unreadable.documents
 
     def documents_like(self, beginning: str) -> list[str]:
         """Ids that begin or end with some characters, at most ten: people type a part of an id."""
@@ -85,37 +143,36 @@ class Queries:
         return [r.id for r in self._rows(select(t.document.c.id).where(like | ends).limit(10))]
 
     def documents(
-        self, *, states: Sequence[State] = (), hotfolder: str | None = None,
-        dossier: str | None = None, code: str | None = None, reviewed: bool = False,
-        name: str | None = None, limit: int = 100, before: str | None = None,
-    ) -> list[DocumentRow]:  # fmt: skip
-        """Documents, newest first; `before` continues a listing after that id. `reviewed`: only
-        those that wait for a review, or were refused after one. `name`: whose name
-        holds it, or that of a file that became or joined it.
-        """
-        statement = select(t.document).order_by(t.document.c.id.desc()).limit(limit)
-        if states:
-            statement = statement.where(t.document.c.state.in_(states))
-        if hotfolder is not None:
-            statement = statement.where(t.document.c.hotfolder == hotfolder)
-        if dossier is not None:
-            statement = statement.where(t.document.c.dossier == dossier)
-        if name is not None:
-            part = unicodedata.normalize("NFC", name)
+        self,
+        which: DocumentFilter = _ALL,
+        *,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[DocumentRow]:
+        """Documents, newest first; `before` continues a listing after that id."""
+        statement = select(t.document).order_by(t.document.c.id.desc())
+        if which.states:
+            statement = statement.where(t.document.c.state.in_(which.states))
+        if which.hotfolder is not None:
+            statement = statement.where(t.document.c.hotfolder == which.hotfolder)
+        if which.dossier is not None:
+            statement = statement.where(t.document.c.dossier == which.dossier)
+        if which.name is not None:
+            part = unicodedata.normalize("NFC", which.name)
             joined = select(t.arrival.c.document).where(
                 t.arrival.c.document.is_not(None), t.arrival.c.name.contains(part, autoescape=True)
             )
             holds = t.document.c.name.contains(part, autoescape=True)
             statement = statement.where(holds | t.document.c.id.in_(joined))
-        if code is not None:
-            statement = statement.where(t.document.c.code == code)
-        if reviewed:
+        if which.code is not None:
+            statement = statement.where(t.document.c.code == which.code)
+        if which.reviewed:
             statement = statement.where(t.document.c.review.is_not(None))
         if before is not None:
             statement = statement.where(t.document.c.id < before)
-        return [document_row(r) for r in self._rows(statement)]
+        return self._documents(statement, limit)
 
-    def lines(self, lane: str, now: datetime) -> list[Line]:
+    def lines(self, lane: str, now: datetime) -> list[WaitingLine]:
         """What waits in a lane, by device, priority and position, each with its first's `due`.
 
         From line to line in the index: it takes as long as there are lines, however many documents
@@ -126,24 +183,31 @@ class Queries:
             at = {"now": t.Instant.text(now), "then": t.Instant.text(now + _SET_BACK)}
             found = connection.execute(_LINES, {"lane": lane, **at})
             return [
-                Line(device, priority, position, datetime.fromisoformat(due))
+                WaitingLine(device, priority, position, _instant(due) or _UNREADABLE)
                 for device, priority, position, due in found
+                if isinstance(priority, int) and isinstance(position, int)
             ]
 
-    def first_in(self, lane: str, line: Line, now: datetime, limit: int) -> list[DocumentRow]:
+    def first_in(
+        self, lane: str, line: WaitingLine, now: datetime, limit: int
+    ) -> list[DocumentRow]:
         """The first documents of a line, those that became due first in front."""
         d = t.document.c
         statement = (
             select(t.document)
             .where(
-                d.lane == lane, d.origin == line.device, d.priority == line.priority,
-                d.position == line.position, d.due.is_not(None), d.running.is_(None),
-                or_(d.due <= now, d.changed > now + _SET_BACK), d.state.in_(MOVING),
+                d.lane == lane,
+                d.origin == line.device,
+                d.priority == line.priority,
+                d.position == line.position,
+                d.due.is_not(None),
+                d.running.is_(None),
+                or_(d.due <= now, d.changed > now + _SET_BACK),
+                d.state.in_(MOVING),
             )
             .order_by(d.due)
-            .limit(limit)
-        )  # fmt: skip
-        return [document_row(r) for r in self._rows(statement)]
+        )
+        return self._documents(statement, limit)
 
     def next_due(self, lanes: Iterable[str], after: datetime | None = None) -> datetime | None:
         """When the first waiting step of these lanes is due, or the first due after an instant.
@@ -151,15 +215,16 @@ class Queries:
         `None` when there is none.
         """
         d = t.document.c
-        found: list[datetime] = []
+        found: list[str] = []
         with self.reading() as connection:
             for lane in lanes:
                 # Asked for by lane and not for all at once: each answer is one look at the index.
                 waits = (d.lane == lane, d.due.is_not(None), d.running.is_(None))
                 later = () if after is None else (d.due > after,)
-                first = select(d.due).where(*waits, *later).order_by(d.due).limit(1)
+                due = type_coerce(d.due, Text)
+                first = select(due).where(*waits, *later).order_by(d.due).limit(1)
                 found += connection.execute(first).scalars().all()
-        return min(found, default=None)
+        return min((at for each in found if (at := _instant(each)) is not None), default=None)
 
     def count_due(self, now: datetime) -> Mapping[str, int]:
         """Lane -> steps that may start now and wait for their turn."""
@@ -173,24 +238,25 @@ class Queries:
 
     def running(self) -> list[DocumentRow]:
         """Documents on which a step is on record as running."""
-        return [
-            document_row(r)
-            for r in self._rows(select(t.document).where(t.document.c.running.is_not(None)))
-        ]
+        return self._documents(select(t.document).where(t.document.c.running.is_not(None)))
 
     def moving(self) -> list[DocumentRow]:
         """Documents that are not at rest: admitted, working, waiting, or sealed with steps due."""
         statement = select(t.document).where(
             t.document.c.state.in_(MOVING), t.document.c.due.is_not(None)
         )
-        return [document_row(r) for r in self._rows(statement)]
+        return self._documents(statement)
 
     def count_documents(self) -> Mapping[tuple[str, State], int]:
         """(hot folder, state) -> number of documents."""
         statement = select(t.document.c.hotfolder, t.document.c.state, func.count()).group_by(
             t.document.c.hotfolder, t.document.c.state
         )
-        return {(folder, State(state)): n for folder, state, n in self._rows(statement)}
+        return {
+            (folder, State(state)): n
+            for folder, state, n in self._rows(statement)
+            if state in _STATES
+        }
 
     def waiting(self) -> list[tuple[str, str, int, str]]:
         """Stage, code, number and one reason of the documents whose next step had to wait."""
@@ -294,9 +360,11 @@ class Queries:
         d, s = t.document.c, t.step.c
         other = t.step.alias()
         later = select(other.c.id).where(
-            other.c.document == s.document, other.c.stage == stage, other.c.ending == "finished",
+            other.c.document == s.document,
+            other.c.stage == stage,
+            other.c.ending == "finished",
             tuple_(other.c.started, other.c.id) > tuple_(s.started, s.id),
-        )  # fmt: skip
+        )
         statement = (
             select(t.step)
             .join(t.document, s.document == d.id)
@@ -371,19 +439,22 @@ class Queries:
         """The balance sheet, one line per hot folder, read from arrivals and documents."""
         statement = (
             select(
-                t.arrival.c.hotfolder, t.arrival.c.state, t.arrival.c.code, t.document.c.state,
+                t.arrival.c.hotfolder,
+                t.arrival.c.state,
+                t.arrival.c.code,
+                t.document.c.state,
                 func.count(),
             )
             .select_from(t.arrival.outerjoin(t.document, t.arrival.c.document == t.document.c.id))
             .group_by(
                 t.arrival.c.hotfolder, t.arrival.c.state, t.arrival.c.code, t.document.c.state
             )
-        )  # fmt: skip
+        )
         sheets: dict[str, dict[str, Any]] = {}
         for folder, state, code, document_state, n in self._rows(statement):
             sheet = sheets.setdefault(folder, {"seen": 0, "rules": {}})
             sheet["seen"] += n
-            column = column_of(ArrivalState(state), document_state)
+            column = column_of(state, document_state)
             if column is not None:
                 sheet[column] = sheet.get(column, 0) + n
             if column == "ignored":
@@ -406,14 +477,17 @@ class Queries:
         statement = (
             select(t.ledger).where(t.ledger.c.document == document).order_by(t.ledger.c.sequence)
         )
-        return [LedgerRow(**r._mapping) for r in self._rows(statement)]
+        return [_ledger_row(r) for r in self._rows(statement)]
 
     def ledger_rows(self) -> Iterator[tuple[int, str, str, str, str | None]]:
         """The whole chain in order, streamed, as `ledger.verify` wants it."""
         statement = select(
-            t.ledger.c.sequence, t.ledger.c.entry, t.ledger.c.hash, t.ledger.c.kind,
+            t.ledger.c.sequence,
+            t.ledger.c.entry,
+            t.ledger.c.hash,
+            t.ledger.c.kind,
             t.ledger.c.document,
-        ).order_by(t.ledger.c.sequence)  # fmt: skip
+        ).order_by(t.ledger.c.sequence)
         with self.reading() as connection:
             for row in connection.execution_options(yield_per=1000).execute(statement):
                 yield (row[0], row[1], row[2], row[3], row[4])
@@ -427,9 +501,9 @@ class Queries:
             .order_by(t.outbox.c.sequence)
             .limit(limit)
         )
-        return [Event(**r._mapping) for r in self._rows(statement)]
+        return [event_row(r) for r in self._rows(statement)]
 
-    def search(self, words: str, limit: int = 20) -> list[Found]:
+    def search(self, words: str, limit: int = 20) -> list[SearchHit]:
         """Documents whose name, facts or text hold every word; newest first."""
         terms = query(words)
         if not terms:
@@ -443,13 +517,15 @@ class Queries:
         with self.reading() as connection:
             rows = connection.execute(statement, {"q": terms, "n": limit})
             return [
-                Found(document, name, printed(facts), printed(snippet))
+                SearchHit(document, name, printed(facts), printed(snippet))
                 for document, name, facts, snippet in rows
             ]
 
 
-def column_of(state: ArrivalState, document_state: str | None) -> str | None:
-    """An arrival's column in the balance sheet; `None` when its document is gone."""
+def column_of(state: str, document_state: str | None) -> str | None:
+    """An arrival's column in the balance sheet; `None` when its document is gone, or either has a
+    state that there is none of.
+    """
     match state:
         case ArrivalState.IGNORED:
             return "ignored"
@@ -457,10 +533,31 @@ def column_of(state: ArrivalState, document_state: str | None) -> str | None:
             return "held"
         case ArrivalState.SEEN:
             return "in_work"
-        case ArrivalState.ADMITTED if document_state is not None:
+        case ArrivalState.ADMITTED if document_state in _STATES:
             return COLUMN[State(document_state)].replace(" ", "_")
         case _:
             return None  # admitted, but the document is gone: exactly what must never be
+
+
+def event_row(row: Row[Any]) -> Event:
+    """A row of `schema.outbox` as readers are given it, under present names."""
+    values = dict(row._mapping)
+    name = str(values["name"])
+    values["name"] = former_names.EVENTS.get(name, name)
+    return Event(**values | {"facts": former_names.present(values["facts"])})
+
+
+def _ledger_row(row: Row[Any]) -> LedgerRow:
+    facts = json.loads(row.entry).get("facts") or {}
+    kind = former_names.kind_of(row.kind, facts)
+    return LedgerRow(**{**row._mapping, "kind": kind, "facts": former_names.present(facts)})
+
+
+def _instant(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _arrival(row: Row[Any]) -> Arrival:

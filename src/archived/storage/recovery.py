@@ -16,19 +16,28 @@ from typing import Any
 
 from archived import AGENT
 from archived.errors import ArchivedError, CatalogError, SpoolError, StoreError
-from archived.model.document import ARCHIVED, Happened, State
-from archived.model.identity import object_id, readable
-from archived.model.plan import next_step
-from archived.model.policy import Limits, Verdict, interrupted, wait
+from archived.message import Message
+from archived.model.ids import object_id, readable
+from archived.model.lifecycle import ARCHIVED, State, Transition
+from archived.model.pipeline import next_step
+from archived.model.retry import RetryLimits, RetryVerdict, interrupted, wait
 from archived.storage import atomic
 from archived.storage.catalog import Catalog
-from archived.storage.change import Change
 from archived.storage.head_check import compare_heads
 from archived.storage.ledger import Entry
 from archived.storage.libc import open_beneath
-from archived.storage.records import ArrivalState, DocumentRow, Kept, received
+from archived.storage.ocfl.store import Store
+from archived.storage.rows import (
+    ArrivalState,
+    BecameArtifact,
+    DocumentFilter,
+    DocumentRow,
+    SeenFile,
+    SpoolFile,
+    received,
+)
 from archived.storage.spool import Spool
-from archived.storage.store import Store
+from archived.storage.transaction import Transaction
 
 
 @dataclass(slots=True)
@@ -65,7 +74,11 @@ class Recovered:
 
 
 def recover(
-    spool: Spool, store: Store, catalog: Catalog, limits_of: Callable[[str], Limits], now: datetime
+    spool: Spool,
+    store: Store,
+    catalog: Catalog,
+    limits_of: Callable[[str], RetryLimits],
+    now: datetime,
 ) -> Recovered:
     """Bring spool, store and catalog into agreement after whatever happened. Idempotent.
 
@@ -91,11 +104,19 @@ def _refuse_a_lost_catalog(store: Store, catalog: Catalog) -> None:
     """An empty catalog beside a store with objects: going on would start a second history."""
     if catalog.ledger_head().sequence == 0 and next(store.objects(), None) is not None:
         raise CatalogError(
-            f"{catalog.path}: the catalog is empty, but there are objects in {store.root}",
-            hint="nothing was changed in the store. Move this catalog aside. Restore it from a "
-            f"backup: cp BACKUP/{catalog.path.name} {catalog.path}; then, or at once without a "
-            "backup: archived rebuild; or, if this is to be a new archive, give it a store of its "
-            "own",
+            Message(
+                "{path}: the catalog is empty, but there are objects in {root}",
+                path=catalog.path,
+                root=store.root,
+            ),
+            hint=Message(
+                "nothing was changed in the store. Move this catalog aside. Restore it "
+                "from a backup: cp BACKUP/{name} {path}; then, or at once without a "
+                "backup: archived rebuild; or, if this is to be a new archive, give it a "
+                "store of its own",
+                name=catalog.path.name,
+                path=catalog.path,
+            ),
             code="catalog-lost",
         )
 
@@ -105,9 +126,12 @@ def _refuse_another_store(store: Store, catalog: Catalog) -> None:
     mounted, say. What would be sealed into it would lie hidden below the mount, and its spool bytes
     be gone.
     """
-    if catalog.documents(states=sorted(ARCHIVED), limit=1) and next(store.objects(), None) is None:
+    if (
+        catalog.documents(DocumentFilter(states=sorted(ARCHIVED)), limit=1)
+        and next(store.objects(), None) is None
+    ):
         raise StoreError(
-            f"{store.root} holds nothing of what was sealed",
+            Message("{root} holds nothing of what was sealed", root=store.root),
             hint="nothing was sealed or removed. Is the store's disk mounted? If it is lost, bring "
             "its objects back from a target first (docs/operations.md)",
             code="no-store",
@@ -115,7 +139,7 @@ def _refuse_another_store(store: Store, catalog: Catalog) -> None:
 
 
 def _interrupted(
-    catalog: Catalog, document: DocumentRow, limits_of: Callable[[str], Limits], now: datetime
+    catalog: Catalog, document: DocumentRow, limits_of: Callable[[str], RetryLimits], now: datetime
 ) -> None:
     """The daemon died under a step: the attempt stays counted, the document goes on or is held."""
     stage = next_step(document.stages, document.position) or ""
@@ -123,35 +147,56 @@ def _interrupted(
     facts = {"stage": stage, "step": document.running, "attempt": document.attempts}
     with catalog.transaction() as change:
         change.step_ended(
-            str(document.running), now, ending="lost", code="interrupted",
-            message="archived or the machine stopped while this step ran",
-        )  # fmt: skip
+            str(document.running),
+            now,
+            ending="lost",
+            code="interrupted",
+            message=Message("archived or the machine stopped while this step ran"),
+        )
         change.record(Entry("step-lost", now, AGENT, document=document.id, facts=facts))
-        last = interrupted(document.attempts, limits) is Verdict.HOLD
+        last = interrupted(document.attempts, limits) is RetryVerdict.HOLD
         if last and document.state is not State.SAFE:  # of a safe one it is a further copy
-            reason = f"the machine or archived died {document.attempts} times during {stage}"
+            reason = Message(
+                "the machine or archived died {attempts} times during {stage}",
+                attempts=document.attempts,
+                stage=stage,
+            )
             change.move(
-                document, Happened.STEP_HELD, now, running=None, due=None, code="interrupted",
-                reason=reason, hint="look at the log of that time; archivectl retry tries again",
-            )  # fmt: skip
+                document,
+                Transition.STEP_HELD,
+                now,
+                running=None,
+                due=None,
+                code="interrupted",
+                reason=reason,
+                hint=Message("look at the log of that time; archivectl retry tries again"),
+            )
             change.record(
-                Entry("document-held", now, AGENT, document=document.id,
-                      facts={"code": "interrupted", "reason": reason})
-            )  # fmt: skip
+                Entry(
+                    "document-held",
+                    now,
+                    AGENT,
+                    document=document.id,
+                    facts={"code": "interrupted", "reason": reason},
+                )
+            )
             change.announce(
-                "document-held", now, document=document.id, hotfolder=document.hotfolder,
+                "document-held",
+                now,
+                document=document.id,
+                hotfolder=document.hotfolder,
                 facts={"code": "interrupted"},
-            )  # fmt: skip
+            )
         else:
             pause = wait(document.attempts, limits.first_wait, limits.longest_wait)
             # The first interruption costs no wait: most are a reboot, not the document.
             due = now if document.attempts <= 1 else now + pause
-            change.move(document, Happened.STEP_POSTPONED, now, running=None, due=due)
+            change.move(document, Transition.STEP_POSTPONED, now, running=None, due=due)
 
 
 def _spool_folder(
     spool: Spool, store: Store, catalog: Catalog, identifier: str, found: Recovered, now: datetime
-) -> None:  # fmt: skip
+) -> None:
     known = catalog.documents_like(identifier)
     if identifier in known:
         if catalog.document(identifier).object_key is None:
@@ -166,9 +211,8 @@ def _spool_folder(
         note = spool.arrival(identifier)
         is_part = "master" in note
         files = (
-            [] if is_part
-            else [_File.of(each, spool.folder(identifier)) for each in note["files"]]
-        )  # fmt: skip
+            [] if is_part else [_File.of(each, spool.folder(identifier)) for each in note["files"]]
+        )
         # The catalog never heard of it. The scan will find the sources, or a later try has them;
         # a part that was being cut out is still in its master.
         if is_part or all(
@@ -192,16 +236,19 @@ class _File:
     path: bytes
     media_type: str
     ours: Path
-    kept: Kept
+    kept: SpoolFile
 
     @classmethod
     def of(cls, note: Mapping[str, Any], folder: Path) -> _File:
         """Raises `KeyError`, `ValueError` or `TypeError` for a note that is none."""
         return cls(
-            note["arrival"], Path(os.fsdecode(base64.b64decode(note["source"]))),
-            base64.b64decode(note["path"]), note["media_type"], folder / note["file"],
-            Kept(note["file"], note["size"], note["sha256"], note["sha512"]),
-        )  # fmt: skip
+            note["arrival"],
+            Path(os.fsdecode(base64.b64decode(note["source"]))),
+            base64.b64decode(note["path"]),
+            note["media_type"],
+            folder / note["file"],
+            SpoolFile(note["file"], note["size"], note["sha256"], note["sha512"]),
+        )
 
 
 def _still_there(file: _File) -> bool:
@@ -213,7 +260,7 @@ def _still_there(file: _File) -> bool:
             handle = open_beneath(folder, file.path, os.O_RDONLY | os.O_NONBLOCK)
         finally:
             os.close(folder)
-        with os.fdopen(handle, "rb") as source:
+        with atomic.regular_file(handle, file.source) as source:
             return atomic.same_bytes(atomic.OpenFile(source, file.source), file.ours)
     except OSError:
         return False
@@ -226,28 +273,33 @@ def _taken_in_later(spool: Spool, store: Store, catalog: Catalog, file: _File) -
         return False
     row = catalog.document(arrival.document)
     kept = [
-        a for a in catalog.artifacts(row.id)
+        a
+        for a in catalog.artifacts(row.id)
         if a.step is None and arrival.became in {None, f"{a.role}/{a.name}"}
-    ]  # fmt: skip
+    ]
     try:
         theirs = (
-            spool.folder(row.id) / kept[0].path if row.object_key is None
+            spool.folder(row.id) / kept[0].path
+            if row.object_key is None
             else store.path_of(object_id(row.id), f"{kept[0].role}/{kept[0].name}")
-        )  # fmt: skip
+        )
         return atomic.same_bytes(theirs, file.ours)
     except (ArchivedError, OSError, IndexError):
         return False
 
 
 def _adopt(
-    catalog: Catalog, identifier: str, note: Mapping[str, Any], files: Sequence[_File],
+    catalog: Catalog,
+    identifier: str,
+    note: Mapping[str, Any],
+    files: Sequence[_File],
     now: datetime,
-) -> None:  # fmt: skip
+) -> None:
     """A source is gone and only the spool has its bytes: the document is admitted from here."""
     for file in files:
         if atomic.digest(file.ours).sha512 != file.kept.sha512:
             # a removal that was cut short
-            raise SpoolError(f"{file.ours}: not the bytes that arrived")
+            raise SpoolError(Message("{ours}: not the bytes that arrived", ours=file.ours))
     facts = dict(note["row"])
     for instant in ("due", "received", "changed"):
         facts[instant] = datetime.fromisoformat(facts[instant]) if facts[instant] else None
@@ -255,12 +307,18 @@ def _adopt(
     row = DocumentRow(**facts)
     if parts := catalog.parts(identifier):
         row = replace(
-            row, due=None, code="parts-found",
-            reason=f"{len(parts)} documents that were cut out of it are archived already",
-            hint="they were found in the store when the catalog was made from it. Are all of them "
-            "there (archivectl show)? Then refuse this one: its bytes are kept. A retry would cut "
-            "it again, and each part would be there twice",
-        )  # fmt: skip
+            row,
+            due=None,
+            code="parts-found",
+            reason=Message(
+                "{count} documents that were cut out of it are archived already", count=len(parts)
+            ),
+            hint=Message(
+                "they were found in the store when the catalog was made from it. Are all "
+                "of them there (archivectl show)? Then reject this one: its bytes are "
+                "kept. A retry would cut it again, and each part would be there twice"
+            ),
+        )
     with catalog.transaction() as change:
         change.admit(
             row,
@@ -272,41 +330,65 @@ def _adopt(
         for number, file in enumerate(files):
             _adopt_file(change, catalog, row, file, now, first=number == 0)
         if row.due is None:
-            change.move(row, Happened.ADMITTED_HELD, now)
+            change.move(row, Transition.ADMITTED_HELD, now)
             held = {"code": row.code, "reason": row.reason}
             change.record(Entry("document-held", now, AGENT, document=identifier, facts=held))
             change.announce(
-                "document-held", now, document=identifier, hotfolder=row.hotfolder,
+                "document-held",
+                now,
+                document=identifier,
+                hotfolder=row.hotfolder,
                 facts={"code": row.code},
-            )  # fmt: skip
+            )
         change.announce(
-            "document-admitted", now, document=identifier, hotfolder=row.hotfolder,
+            "document-admitted",
+            now,
+            document=identifier,
+            hotfolder=row.hotfolder,
             facts={"size": row.size, "sha256": files[0].kept.sha256},
-        )  # fmt: skip
+        )
 
 
 def _adopt_file(
-    change: Change, catalog: Catalog, row: DocumentRow, file: _File, now: datetime, *, first: bool
+    change: Transaction,
+    catalog: Catalog,
+    row: DocumentRow,
+    file: _File,
+    now: datetime,
+    *,
+    first: bool,
 ) -> None:
     seen, name = catalog.arrival(file.arrival), readable(file.path)
     if seen is not None and seen.state in {ArrivalState.SEEN, ArrivalState.HELD}:
         arrival = seen.id
-        # One that is still there is on record as such: its desk takes it away.
+        # One that is still there is on record as such: the next sweep removes it.
         change.arrival_changed(arrival, present=_still_there(file))
     else:  # not as present: another arrival may stand for what lies under its name by now
-        arrival = change.arrival_seen(
-            hotfolder=row.hotfolder, path=file.path, name=name, device=0, inode=0,
-            size=file.kept.size, mtime_ns=0, now=now, origin=row.origin, present=False,
-        )  # fmt: skip
-    change.arrival_ended(
-        arrival, ArrivalState.ADMITTED, now, document=row.id, sha256=file.kept.sha256,
-        became=file.kept.path,
-    )  # fmt: skip
-    facts = {"arrival": arrival, "hotfolder": row.hotfolder, "device": row.origin, "name": name,
-             "size": file.kept.size}  # fmt: skip
-    why = {"why": "found in the spool, named nowhere else"} if first else {}
+        lost = SeenFile(
+            hotfolder=row.hotfolder,
+            path=file.path,
+            name=name,
+            size=file.kept.size,
+            origin=row.origin,
+        )
+        arrival = change.arrival_seen(lost, now, present=False)
+    became = BecameArtifact(row.id, file.kept.sha256, file.kept.path)
+    change.arrival_admitted(arrival, now, became)
+    facts = {
+        "arrival": arrival,
+        "hotfolder": row.hotfolder,
+        "device": row.origin,
+        "name": name,
+        "size": file.kept.size,
+    }
+    why = {"why": Message("found in the spool, named nowhere else")} if first else {}
     change.record(
-        Entry("recovered" if first else "arrival-joined", now, AGENT, document=row.id,
-              digests={file.kept.path.rpartition(".")[0] or file.kept.path: file.kept.sha512},
-              facts={**why, **facts})
-    )  # fmt: skip
+        Entry(
+            "recovered" if first else "arrival-joined",
+            now,
+            AGENT,
+            document=row.id,
+            digests={file.kept.path.rpartition(".")[0] or file.kept.path: file.kept.sha512},
+            facts={**why, **facts},
+        )
+    )

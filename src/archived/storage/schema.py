@@ -1,11 +1,14 @@
 """The catalog's tables, as SQLAlchemy Core sees them.
 
-The migrations in `migrations/` are what makes them; a test holds that both agree. Instants are
+The migrations in `migrations/` are what makes them, and `new_catalog.sql` is what they make of an
+empty file; tests hold that all agree (`tools/new_catalog.py` writes the file anew). Instants are
 UTC, kept as ISO 8601 text with microseconds so that they sort and can be read with `sqlite3`.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +29,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from archived.message import Message, from_json, in_json, with_messages, with_parts
+
+REVISION = "0006"
+"""The newest migration."""
+
 metadata = MetaData()
+
+_PACKED = '{"text": '
+"""How a column begins that holds a sentence with its parameters."""
 
 
 class Instant(TypeDecorator[datetime]):
@@ -69,6 +80,59 @@ class FileNumber(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+class Sentence(TypeDecorator[str]):
+    """A sentence for a person, as it is; one with parameters is kept as JSON, its English text
+    first, so that it can be read and searched.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+        if value is None:
+            return None
+        packed = in_json(value)
+        if isinstance(packed, str) and not packed.startswith(_PACKED):
+            return packed
+        if isinstance(packed, str):  # a stranger's text that looks like ours
+            packed = in_json(Message("{text}", text=packed))
+        return json.dumps(packed, ensure_ascii=False)
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+        if value is None or not value.startswith(_PACKED):
+            return value
+        try:
+            return from_json(json.loads(value))
+        except ValueError:
+            return value  # of before: it was only a text
+
+
+class Sentences(TypeDecorator[list[Any]]):
+    """A list of sentences, as JSON; each as `Sentence` has it."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Any) -> Any:  # noqa: ARG002
+        return None if value is None else [in_json(each) for each in value]
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002
+        return None if value is None else [from_json(each) for each in value]
+
+
+class WithMessages(TypeDecorator[Any]):
+    """JSON whose objects have what their sentences were made of beside them."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002
+        return with_parts(value)
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002
+        return with_messages(value)
+
+
 arrival = Table(
     "arrival",
     metadata,
@@ -78,7 +142,7 @@ arrival = Table(
     Column("name", Text, nullable=False, comment="readable, NFC"),
     Column("state", Text, nullable=False, comment="seen, admitted, held, ignored"),
     Column("code", Text, comment="rule for ignored, code for held"),
-    Column("reason", Text),
+    Column("reason", Sentence),
     Column("present", Boolean, nullable=False, comment="the file is still in the hot folder"),
     Column("device", FileNumber, nullable=False),
     Column("inode", FileNumber, nullable=False),
@@ -123,8 +187,8 @@ document = Table(
     Column("postponed", Integer, nullable=False, comment="in a row, of the next stage"),
     Column("due", Instant, comment="not before; null when no step is wanted"),
     Column("code", Text, comment="why it is held or waits"),
-    Column("reason", Text),
-    Column("hint", Text),
+    Column("reason", Sentence),
+    Column("hint", Sentence),
     Column("received", Instant, nullable=False),
     Column("changed", Instant, nullable=False),
     Column("sealed_at", Instant),
@@ -202,15 +266,15 @@ step = Table(
     Column("ended", Instant),
     Column("ending", Text, comment="see model.outcome"),
     Column("code", Text),
-    Column("message", Text),
-    Column("hint", Text),
+    Column("message", Sentence),
+    Column("hint", Sentence),
     Column("facts", JSON),
     Column("tools", JSON),
-    Column("notes", JSON),
+    Column("notes", Sentences),
     Column("wall", Text, comment="seconds"),
     Column("cpu", Text, comment="seconds, children included"),
     Column("peak_memory", BigInteger, comment="bytes"),
-    Column("reviews", JSON, comment="what a person must look at"),
+    Column("reviews", WithMessages, comment="what a person must look at"),
     Column("worked_on", Text, comment="with reviews: role/name of the main artifact before it"),
     Index("step_document", "document", "position"),
 )

@@ -24,16 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from archived.errors import SpoolError
+from archived.message import Message
 from archived.model.outcome import Made
 from archived.storage import atomic
-from archived.storage.records import Kept
+from archived.storage.rows import SpoolFile
 from archived.storage.uncleared import Uncleared
 
 ORIGINAL_MODE = 0o440
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class IncomingFile:
     """A file to be taken in: where it is, and its path in the document's folder (`role/name`).
 
     A stranger's file is opened by whoever knows what it must be, when its turn comes. `note` is
@@ -66,18 +67,22 @@ class Spool:
         """Bytes written below a mount that is gone would lie hidden when it is back."""
         if self._here is not None and _which(self.documents) != self._here:
             raise OSError(
-                errno.ESTALE, "not the state folder that archived was started with; is its disk "
-                "mounted?", str(self.documents),
-            )  # fmt: skip
+                errno.ESTALE,
+                "not the state folder that archived was started with; is its disk mounted?",
+                str(self.documents),
+            )
 
     def folder(self, document: str) -> Path:
         """A document's folder."""
         return self.documents / document
 
     def take_in(
-        self, document: str, files: Sequence[Incoming], note: Mapping[str, Any],
+        self,
+        document: str,
+        files: Sequence[IncomingFile],
+        note: Mapping[str, Any],
         check: Callable[[], None] = lambda: None,
-    ) -> list[Kept]:  # fmt: skip
+    ) -> list[SpoolFile]:
         """Copy received files into a new document folder; durable when this returns.
 
         In the order of `files`. `check` is called between reading and publishing; what it raises,
@@ -93,11 +98,16 @@ class Spool:
             facts = dict(note) | {
                 "document": document,
                 "files": [
-                    {**file.note, "file": k.path, "size": k.size, "sha256": k.sha256,
-                     "sha512": k.sha512}
+                    {
+                        **file.note,
+                        "file": k.path,
+                        "size": k.size,
+                        "sha256": k.sha256,
+                        "sha512": k.sha512,
+                    }
                     for file, k in zip(files, kept, strict=True)
                 ],
-            }  # fmt: skip
+            }
             (staged / "arrival.json").write_text(json.dumps(facts, indent=1, ensure_ascii=True))
             atomic.publish_folder(staged, self.folder(document))
         except Exception:
@@ -114,10 +124,12 @@ class Spool:
         try:
             facts: Mapping[str, Any] = json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            raise SpoolError(f"{path}: cannot be read ({error})") from error
+            raise SpoolError(
+                Message("{path}: cannot be read ({error})", path=path, error=error)
+            ) from error
         return facts
 
-    def keep(self, document: str, step: str, work: Path, made: Sequence[Made]) -> list[Kept]:
+    def keep(self, document: str, step: str, work: Path, made: Sequence[Made]) -> list[SpoolFile]:
         """Take what a step made out of its working folder; durable when this returns.
 
         In the order of `made`. Doing it again for the same step (after a crash) gives the same.
@@ -139,7 +151,7 @@ class Spool:
             name = _kept_name(index, file)
             size_and_digests = atomic.digest(final / name)
             kept.append(
-                Kept(
+                SpoolFile(
                     f"made/{step}/{name}",
                     size_and_digests.size,
                     size_and_digests.sha256,
@@ -195,12 +207,12 @@ def _which(folder: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _copied(staged: Path, file: Incoming) -> Kept:
+def _copied(staged: Path, file: IncomingFile) -> SpoolFile:
     inside = staged / file.path
     inside.parent.mkdir(exist_ok=True)
     with nullcontext(file.source) if isinstance(file.source, Path) else file.source() as source:
         copied = atomic.copy_file(source, inside, mode=ORIGINAL_MODE)
-    return Kept(file.path, copied.size, copied.sha256, copied.sha512)
+    return SpoolFile(file.path, copied.size, copied.sha256, copied.sha512)
 
 
 def _take(work: Path, made: str, inside: Path) -> None:

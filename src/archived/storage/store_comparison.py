@@ -17,14 +17,15 @@ from urllib.parse import unquote
 from sqlalchemy import or_, select
 
 from archived.errors import LedgerError, StoreError
-from archived.model.document import ARCHIVED, State
-from archived.model.identity import of_object
+from archived.message import Message
+from archived.model.ids import of_object
+from archived.model.lifecycle import ARCHIVED, State
 from archived.storage import atomic, ledger
 from archived.storage import schema as t
 from archived.storage.catalog import Catalog
-from archived.storage.inventory import FILE_NAME, SIDECAR_NAME, is_sidecar, parse, sidecar_of
-from archived.storage.store import Store
-from archived.storage.stored import inside
+from archived.storage.ocfl.inventory import FILE_NAME, SIDECAR_NAME, is_sidecar, parse, sidecar_of
+from archived.storage.ocfl.reader import inside
+from archived.storage.ocfl.store import Store
 
 KINDS: Mapping[str, str] = {
     "ledger-broken": "The ledger's chain is broken, or not the one that the store knows.",
@@ -70,24 +71,26 @@ def look_at(store: Store, key: str, inventory_sha512: str) -> tuple[str, str] | 
     try:
         root = inside(store.ocfl, key)
     except (FileNotFoundError, NotADirectoryError):
-        return "object-missing", f"there is no object {key}"
+        return "object-missing", Message("there is no object {key}", key=key)
     except StoreError as error:
         return "object-damaged", error.message
     except OSError as error:
-        return "object-unreadable", f"{key}: {error.strerror}"
+        return "object-unreadable", Message("{key}: {why}", key=key, why=error.strerror)
     try:
         content = atomic.read_bytes(inside(root, FILE_NAME))
         sidecar = atomic.read_bytes(inside(root, SIDECAR_NAME))
     except (FileNotFoundError, NotADirectoryError) as error:
-        return "object-damaged", f"{error.filename} is missing"
+        return "object-damaged", Message("{filename} is missing", filename=error.filename)
     except StoreError as error:
         return "object-damaged", error.message
     except OSError as error:
-        return "object-unreadable", f"{key}: {error.strerror}"
+        return "object-unreadable", Message("{key}: {why}", key=key, why=error.strerror)
     if _digest(content) != inventory_sha512:
         return "object-differs", _whose(key, content)
     if not is_sidecar(sidecar, content):
-        return "object-damaged", f"{key}/{FILE_NAME} does not match its sidecar"
+        return "object-damaged", Message(
+            "{key}/{file_name} does not match its sidecar", key=key, file_name=FILE_NAME
+        )
     return None
 
 
@@ -111,14 +114,18 @@ def _whose(key: str, content: bytes) -> str:
     try:
         found = parse(content).id
     except StoreError:
-        return f"{key}/{FILE_NAME} is not the one that was sealed, and no inventory"
+        return Message(
+            "{key}/{file_name} is not the one that was sealed, and no inventory",
+            key=key,
+            file_name=FILE_NAME,
+        )
     if unquote(key.rpartition("/")[2]) != found:
-        return f"the object {found} lies at {key}"
-    return f"{key}/{FILE_NAME} is not the one that was sealed"
+        return Message("the object {found} lies at {key}", found=found, key=key)
+    return Message("{key}/{file_name} is not the one that was sealed", key=key, file_name=FILE_NAME)
 
 
 @dataclass(frozen=True, slots=True)
-class Archived:
+class ArchivedDocument:
     """A document that the catalog has as archived, with what proves that in catalog and ledger."""
 
     id: str
@@ -137,16 +144,22 @@ class Archived:
     def differences(self, store: Store) -> Iterator[Difference]:
         """What is wrong with it."""
         if self.key is None:
-            yield self._differs("not-sealed", f"it is {self.state}, and has no object")
+            yield self._differs(
+                "not-sealed", Message("it is {state}, and has no object", state=self.state)
+            )
             return
         if found := look_at(store, self.key, self.inventory_sha512):
             yield self._differs(*found)
         if not self.sealed:
-            yield self._differs("seal-unrecorded", "the ledger does not tell of its seal")
+            yield self._differs("seal-unrecorded", Message("the ledger does not tell of its seal"))
         if self.unproven:
-            what = f"{len(self.copies)} of {self.wanted} wanted copies are on record as verified"
+            what = Message(
+                "{count} of {wanted} wanted copies are on record as verified",
+                count=len(self.copies),
+                wanted=self.wanted,
+            )
             if not self.safe:
-                what = "the ledger does not tell that it became safe"
+                what = Message("the ledger does not tell that it became safe")
             yield self._differs("safe-unproven", what)
 
     @property
@@ -158,7 +171,7 @@ class Archived:
         return Difference(kind, what, self.id, self.name, self.key, self.copies)
 
 
-def documents(catalog: Catalog, only: str | None = None) -> Iterator[Archived]:
+def documents(catalog: Catalog, only: str | None = None) -> Iterator[ArchivedDocument]:
     """Every document that is archived by the catalog, or one of them; oldest first."""
     d = t.document.c
     after = ""
@@ -195,23 +208,30 @@ def _proofs(connection: Any, ids: list[str]) -> Mapping[str, list[tuple[str, Any
     return found
 
 
-def _archived(row: Any, proofs: list[tuple[str, Any]]) -> Archived:
+def _archived(row: Any, proofs: list[tuple[str, Any]]) -> ArchivedDocument:
     inventory = row.inventory_sha512 or ""
 
     def entries(kind: str) -> list[Mapping[str, Any]]:
         of_kind = [it for name, it in proofs if name == kind]
         return [
-            it.get("facts") or {} for it in of_kind
+            it.get("facts") or {}
+            for it in of_kind
             if (it.get("digests") or {}).get("inventory.json") == inventory
-        ]  # fmt: skip
+        ]
 
     on_record = {it[0] for name, it in proofs if name == "replica" and it[1] == inventory}
     by_ledger = {str(facts.get("target")) for facts in entries("copy-verified")}
-    return Archived(
-        row.id, row.name, State(row.state), row.object_key, inventory, row.copies,
-        tuple(sorted(on_record & by_ledger)), bool(entries("document-sealed")),
+    return ArchivedDocument(
+        row.id,
+        row.name,
+        State(row.state),
+        row.object_key,
+        inventory,
+        row.copies,
+        tuple(sorted(on_record & by_ledger)),
+        bool(entries("document-sealed")),
         any(name == "document-safe" for name, _ in proofs),
-    )  # fmt: skip
+    )
 
 
 def _unknown(store: Store, catalog: Catalog) -> Iterator[Difference]:
@@ -227,12 +247,20 @@ def _unknown(store: Store, catalog: Catalog) -> Iterator[Difference]:
         for key, document in named.items():
             row = known.get(document) if document else None
             if row is None:
-                yield Difference("object-unknown", f"{key} is in no catalog", document, key=key)
+                yield Difference(
+                    "object-unknown", Message("{key} is in no catalog", key=key), document, key=key
+                )
             elif row.object_key is None and row.due is None and row.running is None:
-                what = f"{key} is there, and the document is not sealed by the catalog"
+                what = Message(
+                    "{key} is there, and the document is not sealed by the catalog", key=key
+                )
                 yield Difference("object-unknown", what, document, row.name, key)
             elif row.object_key not in {None, key}:
-                what = f"the document's object is {row.object_key} by the catalog, not {key}"
+                what = Message(
+                    "the document's object is {object_key} by the catalog, not {key}",
+                    object_key=row.object_key,
+                    key=key,
+                )
                 yield Difference("object-unknown", what, document, row.name, key)
 
 
@@ -265,5 +293,7 @@ def _ledger(store: Store, catalog: Catalog) -> Iterator[Difference]:
         yield Difference("ledger-broken", error.message)
         return
     if head is not None and found != head.hash:
-        what = f"entry {head.sequence} is not the one that was noted in the store"
+        what = Message(
+            "entry {sequence} is not the one that was noted in the store", sequence=head.sequence
+        )
         yield Difference("ledger-broken", what)

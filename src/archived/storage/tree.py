@@ -31,7 +31,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLDS_SOMETHING = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
-class Kind(StrEnum):
+class EntryKind(StrEnum):
     """What an entry is, without following a link."""
 
     FILE = "file"
@@ -41,14 +41,14 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TreeEntry:
     """One entry of a tree. `folder` is the descriptor of the folder that holds it; it is closed
     when the walk goes on.
     """
 
     folder: int
     name: str
-    kind: Kind
+    kind: EntryKind
     above: tuple[str, ...]
     """Names of the folders on the way to it, from the root on."""
 
@@ -59,11 +59,11 @@ class Found:
 @dataclass(slots=True)
 class _Level:
     identity: tuple[int, int]
-    entries: Iterator[tuple[str, Kind]]
+    entries: Iterator[tuple[str, EntryKind]]
     name: str
 
 
-def walk(root: Path) -> Iterator[Found]:
+def walk(root: Path) -> Iterator[TreeEntry]:
     """Everything below `root`, in the order of names; each folder after what it holds.
 
     One folder is open at a time. The way back up is `..`, which must be the folder that was left.
@@ -76,12 +76,12 @@ def walk(root: Path) -> Iterator[Found]:
             level = way[-1]
             names = tuple(each.name for each in way[1:])
             for name, kind in level.entries:
-                if kind is Kind.FOLDER:
+                if kind is EntryKind.FOLDER:
                     above, handle = handle, os.open(name, _FOLDER, dir_fd=handle)
                     os.close(above)
                     way.append(_level(handle, name))
                     break
-                yield Found(handle, name, kind, names)
+                yield TreeEntry(handle, name, kind, names)
             else:
                 way.pop()
                 if not way:
@@ -90,7 +90,7 @@ def walk(root: Path) -> Iterator[Found]:
                 os.close(left)
                 if _identity(handle) != way[-1].identity:
                     raise OSError(errno.ESTALE, "a folder was moved while it was read", str(root))
-                yield Found(handle, level.name, Kind.FOLDER, names[:-1])
+                yield TreeEntry(handle, level.name, EntryKind.FOLDER, names[:-1])
     finally:
         os.close(handle)
 
@@ -101,10 +101,10 @@ def _level(handle: int, name: str) -> _Level:
     return _Level(_identity(handle), iter(found), name)
 
 
-def _kind(entry: os.DirEntry[str]) -> Kind:
+def _kind(entry: os.DirEntry[str]) -> EntryKind:
     if entry.is_dir(follow_symlinks=False):
-        return Kind.FOLDER
-    return Kind.FILE if entry.is_file(follow_symlinks=False) else Kind.OTHER
+        return EntryKind.FOLDER
+    return EntryKind.FILE if entry.is_file(follow_symlinks=False) else EntryKind.OTHER
 
 
 def _identity(handle: int) -> tuple[int, int]:
@@ -131,7 +131,8 @@ def remove(root: Path, *, seconds: float = float("inf")) -> None:
     enters a file system that is mounted in it.
 
     Raises the first `OSError` that something gave which is left over, and `TimeoutError` after
-    `seconds`; all else is gone then.
+    `seconds`. All else is gone then, as long as no folder holds hundreds (`_AT_ONCE`) that cannot
+    be removed.
     """
     above = os.open(root.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -237,9 +238,11 @@ class _Removal:
                 return
             self._open_up(folder.handle, name)
             rename_noreplace(
-                os.fsencode(name), secrets.token_hex(16).encode(),
-                source_folder=folder.handle, folder=self._root,
-            )  # fmt: skip
+                os.fsencode(name),
+                secrets.token_hex(16).encode(),
+                source_folder=folder.handle,
+                folder=self._root,
+            )
             folder.gone += 1
             self._removed += 1
         except OSError as error:

@@ -9,22 +9,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archived.testing.kit import Finished, StageBroke, run_stage
+    from archived.testing.kit import Finished, StageFailed, run_stage
     from archived.testing.stage_contract import StageContract
     from archived.testing.target_contract import TargetContract
 
-__all__ = ["Finished", "StageBroke", "StageContract", "TargetContract", "run_stage"]
+__all__ = ["Finished", "StageContract", "StageFailed", "TargetContract", "run_stage"]
 
 _HOMES = {
     "Finished": "kit",
-    "StageBroke": "kit",
+    "StageFailed": "kit",
     "StageContract": "stage_contract",
     "TargetContract": "target_contract",
     "run_stage": "kit",
 }
 
 
+_FORMER = {"StageBroke": "StageFailed"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _FORMER:
+        raise ImportError(f"{name} is now called {_FORMER[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -6,35 +6,44 @@ agree. The store's tree itself is also judged by an independent program (`ocfl_j
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
 from archived.errors import ArchivedError
-from archived.model import manifest
-from archived.model.document import ARCHIVED, State
-from archived.model.identity import object_id, of_object
+from archived.model.ids import object_id, of_object
+from archived.model.lifecycle import ARCHIVED, State
 from archived.model.outcome import SUPERSEDED, Ending
-from archived.model.plan import SEAL, next_step
+from archived.model.pipeline import SEAL, next_step
+from archived.model.record import RECORD, from_json
 from archived.storage import atomic, ledger
-from archived.storage.books import settled
 from archived.storage.catalog import Catalog
-from archived.storage.records import ArrivalState, DocumentRow, LedgerRow, StepRow
-from archived.storage.store import Store
+from archived.storage.ocfl.store import Store
+from archived.storage.reconcile_query import settled
+from archived.storage.rows import ArrivalState, DocumentRow, LedgerRow, StepRow
 
 _ON_RECORD = {
-    Ending.FINISHED: "step-finished", SUPERSEDED: "step-finished",
-    Ending.REFUSED: "step-broke", Ending.BROKE: "step-broke",
-    Ending.POSTPONED: "step-postponed", Ending.PUT_BACK: "step-put-back",
-    "skipped": "step-skipped", "lost": "step-lost",
-}  # fmt: skip
+    Ending.FINISHED: "step-finished",
+    SUPERSEDED: "step-finished",
+    Ending.REFUSED: "step-refused",
+    Ending.FAILED: "step-failed",
+    Ending.POSTPONED: "step-postponed",
+    Ending.REQUEUED: "step-requeued",
+    "skipped": "step-skipped",
+    "lost": "step-lost",
+}
 """How a step ended -> the kind of its one ledger entry; a finished `seal` has `document-sealed`."""
 _FOUND = "found in the store"
 """Why an entry stands in the ledger of a catalog that was made from the store."""
 _TOLD = (
-    "step-finished", "step-skipped", "document-sealed", "document-safe", "document-held",
-    "document-refused", "document-released", "document-retried",
-)  # fmt: skip
+    "step-finished",
+    "step-skipped",
+    "document-sealed",
+    "document-safe",
+    "document-held",
+    "document-rejected",
+    "document-released",
+    "document-retried",
+)
 """What stands in the ledger and is announced, each as often as the other."""
 
 
@@ -95,11 +104,11 @@ def _document(catalog: Catalog, store: Store, state: Path, row: DocumentRow) -> 
         found.append(f"{name}: ledger and catalog disagree on its safety")
     if row.state is State.SAFE and len(catalog.replicas(row.id)) < row.copies:
         found.append(f"{name}: safe with too few copies")
-    for resting, kind in ((State.REFUSED, "document-refused"), (State.HELD, "document-held")):
+    for resting, kind in ((State.REJECTED, "document-rejected"), (State.HELD, "document-held")):
         if row.state is resting and kind not in kinds:
             found.append(f"{name}: no {kind} in the ledger")
     if row.due is not None and (
-        row.state in {State.HELD, State.REFUSED} or next_step(row.stages, row.position) is None
+        row.state in {State.HELD, State.REJECTED} or next_step(row.stages, row.position) is None
     ):
         found.append(f"{name}: due, and there is nothing to do")
     under_way = [step.id for step in catalog.steps(row.id) if step.ending is None]
@@ -115,7 +124,7 @@ def _endings(catalog: Catalog, row: DocumentRow, name: str) -> list[str]:
     entries = catalog.ledger_of(row.id)
     kinds: dict[str, list[str]] = {}
     for entry in entries:
-        step = json.loads(entry.entry).get("facts", {}).get("step")
+        step = entry.facts.get("step")
         if step is not None and entry.kind in {*_ON_RECORD.values(), "document-sealed"}:
             kinds.setdefault(step, []).append(entry.kind)
     return [
@@ -182,8 +191,10 @@ def _bytes(catalog: Catalog, store: Store, folder: Path, row: DocumentRow, name:
             continue
         seen = atomic.digest(path)
         if (seen.size, seen.sha512, seen.sha256) != (
-            artifact.size, artifact.sha512, artifact.sha256,
-        ):  # fmt: skip
+            artifact.size,
+            artifact.sha512,
+            artifact.sha256,
+        ):
             found.append(f"{name}: {artifact.role}/{artifact.name} has other bytes")
     became = {a.became for a in catalog.arrivals(document=row.id, limit=1_000_000)}
     received = {f"{a.role}/{a.name}" for a in catalog.artifacts(row.id) if a.step is None}
@@ -221,7 +232,7 @@ def _orphans(store: Store, state: Path, documents: list[DocumentRow]) -> list[st
 
 def _record(store: Store, row: DocumentRow) -> list[str]:
     """The object explains itself: its record names the document and every file's digest."""
-    record = manifest.from_json(store.path_of(object_id(row.id), manifest.RECORD).read_bytes())
+    record = from_json(store.path_of(object_id(row.id), RECORD).read_bytes())
     if record.document != row.id or record.path != row.path:
         return [f"store: the record of {row.id} speaks of another document"]
     return [

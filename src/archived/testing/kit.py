@@ -38,11 +38,11 @@ from archived.api import (
     parse_duration,
     parse_size,
 )
-from archived.engine.boundary import DocumentCard, Limits, Request, asked_about
-from archived.engine.output import sniff
+from archived.engine.protocol import StepDocument, StepLimits, StepRequest, asked_about
+from archived.engine.worker.output import sniff
 from archived.model import review
 from archived.model.outcome import Ending, Made, Outcome, Usage
-from archived.model.plan import accepts
+from archived.model.pipeline import accepts
 from archived.storage import tree
 from archived.testing.lane import lanes
 
@@ -53,7 +53,7 @@ Targets = Mapping[str, Mapping[str, Any]]
 """Name -> the target's table as written in TOML: `{"kind": "directory", "path": ...}`."""
 
 
-class StageBroke(Exception):
+class StageFailed(Exception):
     """The stage is at fault: an exception, a crash, a timeout, bad output. `code` says which.
 
     `log` holds what it printed, its traceback included.
@@ -103,7 +103,7 @@ def run_stage(
     `Finished`). `options` are the stage's own, as in TOML. `facts`, `secrecy`, `collation` and
     `sealed` are put on the document; `timeout` and `memory` replace the stage's `needs`.
 
-    Raises what the stage raised (`Refuse`, `Postpone`), `StageBroke` for every other failure,
+    Raises what the stage raised (`Refuse`, `Postpone`), `StageFailed` for every other failure,
     pydantic's `ValidationError` for wrong options, `ValueError` when the core would skip the step.
     The stage's class must stand at the top of a module.
 
@@ -159,15 +159,15 @@ def run_stage_below(
     limit = needs.timeout if timeout is None else timeout
     room = needs.memory_bytes if memory is None else memory
     folder = Path(tempfile.mkdtemp(prefix=f"{stage.name}-", dir=root))
-    request = Request(
+    request = StepRequest(
         step=f"{folder}",
         stage=stage.name,
         options=checked.model_dump(mode="json"),
-        document=DocumentCard.of(document),
+        document=StepDocument.of(document),
         folder=folder,
         deadline=datetime.now(UTC) + (parse_duration(limit) if isinstance(limit, str) else limit),
         targets=as_request(targets),
-        limits=Limits(
+        limits=StepLimits(
             memory=parse_size(room) if isinstance(room, str) else room,
             network=needs.network,
             system_calls=needs.system_calls,
@@ -278,7 +278,7 @@ def _ended(
             after=outcome.after or timedelta(minutes=1),
         )
     if outcome.ending is not Ending.FINISHED:
-        raise StageBroke(outcome, log)
+        raise StageFailed(outcome, log)
     made = [_artifact(one, folder) for one in outcome.made]
     main = None if outcome.main is None else made[outcome.main]
     return Finished(
@@ -329,8 +329,10 @@ def _after(
 ) -> Document:
     new = {(a.role, a.name) for a in made}
     kept = tuple(a for a in document.artifacts if (a.role, a.name) not in new)
-    same = next((a for a in made if (a.role, a.name) == (document.main.role, document.main.name)),
-                document.main)  # fmt: skip
+    same = next(
+        (a for a in made if (a.role, a.name) == (document.main.role, document.main.name)),
+        document.main,
+    )
     return dataclasses.replace(
         document,
         artifacts=(*kept, *made),

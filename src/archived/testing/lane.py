@@ -15,8 +15,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from archived.engine.boundary import Request
-from archived.engine.runner import LocalRunner
+from archived.engine.protocol import StepRequest
+from archived.engine.worker.forkserver_client import LaneSetup
+from archived.engine.worker.runner import LocalRunner
 from archived.model.outcome import Outcome
 
 R = TypeVar("R")
@@ -36,7 +37,7 @@ class Lanes:
         self._thread.start()
         self._runners: dict[str, LocalRunner] = {}
 
-    def run(self, sources: Sources, request: Request) -> tuple[Outcome, str]:
+    def run(self, sources: Sources, request: StepRequest) -> tuple[Outcome, str]:
         """One attempt, and what it printed."""
         log: list[str] = []
 
@@ -79,7 +80,7 @@ class Lanes:
         key = json.dumps([_as_it_is_now(source) for source in sources], sort_keys=True)
         runner = self._runners.pop(key, None)
         if runner is None:
-            runner = LocalRunner("test", _WIDTH, sources, environment=_environment())
+            runner = LocalRunner("test", _WIDTH, sources, LaneSetup(environment=_environment()))
             await runner.start()
             while len(self._runners) >= _KEPT:
                 await self._runners.pop(next(iter(self._runners))).stop()

@@ -23,7 +23,7 @@ from archived.api import API_VERSION, Document, Failure, Refuse, Stage, StageCon
 from archived.testing import readme as book
 from archived.testing.kit import (
     Finished,
-    StageBroke,
+    StageFailed,
     Targets,
     accepted,
     as_request,
@@ -35,12 +35,35 @@ from archived.testing.lane import lanes
 from archived.testing.watch import NOTES
 
 HEAVY = frozenset(
-    {"PIL", "asn1crypto", "cv2", "fitz", "numpy", "ocrmypdf", "pandas", "pdfminer", "pikepdf",
-     "pyhanko", "pypdfium2", "scipy", "tesserocr", "torch"}
-)  # fmt: skip
+    {
+        "PIL",
+        "asn1crypto",
+        "cv2",
+        "fitz",
+        "numpy",
+        "ocrmypdf",
+        "pandas",
+        "pdfminer",
+        "pikepdf",
+        "pyhanko",
+        "pypdfium2",
+        "scipy",
+        "tesserocr",
+        "torch",
+    }
+)
 """Packages that must not be loaded by importing a plug-in: the daemon imports it."""
 RESERVED = frozenset(
-    {"timeout", "max_time", "attempts", "lane", "memory", "memory_per_page", "max_memory", "space"}
+    {
+        "timeout",
+        "max_time",
+        "attempts",
+        "lane",
+        "memory",
+        "memory_per_page",
+        "max_memory",
+        "disk_factor",
+    }
 )
 """Keys of `[stage.NAME]` that the core understands and the stage never sees."""
 
@@ -147,8 +170,8 @@ class StageContract:
         half = timedelta(seconds=first.done.usage.wall / 2)
         try:
             self._run(surroundings, first.document, timeout=half)
-        except StageBroke as broke:
-            assert broke.code == "timed-out", broke
+        except StageFailed as failed:
+            assert failed.code == "timed-out", failed
 
     # -- what a run promises ------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from archived.testing.stage_contract import _undocumented
 _KIND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 BAD_KEYS = ("", "/etc/x", "..", "../x", "a/../../x", "a/../b", "./a", "a/./b", "a//b", "a/", "a\0b")
 _BIG = 8 * 2**20
+_WRITERS, _PUTS = 4, 25
 _SHORTEST = 0.0001
 """Seconds below which a put cannot be cut: it is done before it can be seen to have begun."""
 
@@ -117,6 +119,32 @@ class TargetContract:
         with pytest.raises((ValueError, PermissionError, OSError)):
             target.open(key)
         assert list(target.list("")) == []
+
+    def test_the_same_bytes_may_be_put_at_several_keys_at_the_same_time(
+        self, target: Target[Any], source: Path, tmp_path: Path
+    ) -> None:
+        """Every object has some files that others have too, and steps run side by side."""
+        path, digest = _file(source, b"in every object" * 4096)
+        keys = [[f"{writer}/{n}" for n in range(_PUTS)] for writer in range(_WRITERS)]
+        children = [self._put_all(tmp_path, path, each, digest) for each in keys]
+        ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert ends == [0] * _WRITERS, "a put failed beside another of the same bytes"
+        assert sorted(target.list("")) == sorted(key for each in keys for key in each)
+
+    def _put_all(self, tmp_path: Path, source: Path, keys: list[str], digest: str) -> int:
+        """A process that puts the file at every key; its number."""
+        child = os.fork()
+        if child == 0:
+            try:
+                mine = self.make_target(tmp_path)
+                for key in keys:
+                    mine.put(source, key, digest)
+                os._exit(0)
+            except BaseException:  # noqa: BLE001 - this process has nobody else to tell
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        return child
 
     def test_a_put_killed_half_way_leaves_nothing_visible(
         self, target: Target[Any], source: Path, tmp_path: Path

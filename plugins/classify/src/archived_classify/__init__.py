@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from archived.api import (
     Context,
     Document,
+    Message,
     Needs,
     Refuse,
     Result,
@@ -64,7 +65,12 @@ class Classify(Stage[Options]):
         texts = [a for a in document.of_role(Role.TEXT) if a.name == SIDECAR]
         if not texts:
             return Result(
-                notes=(f"not established: there is no text ({SIDECAR}); put ocr before classify",)
+                notes=(
+                    Message(
+                        "not established: there is no text ({sidecar}); put ocr before classify",
+                        sidecar=SIDECAR,
+                    ),
+                )
             )
         # A stray byte must not stop a document: it becomes U+FFFD and matches nothing.
         text = texts[-1].path.read_bytes().decode("utf-8", errors="replace")
@@ -76,11 +82,19 @@ class Classify(Stage[Options]):
             facts["tripwire"] = {"secrecy": mark.value, "declared": document.secrecy}
             if mark.rank > rank_of_declared(document.secrecy, profiles):
                 raise Refuse(
-                    f"the mark {mark.value!r} stands on page {mark.evidence.page}; the hot folder "
-                    f"is declared {document.secrecy or 'thường'!r}",
+                    Message(
+                        "the mark {value!r} stands on page {page}; the hot folder is "
+                        "declared {secrecy!r}",
+                        value=mark.value,
+                        page=mark.evidence.page,
+                        secrecy=document.secrecy or "thường",
+                    ),
                     code="secrecy-above-declared",
-                    hint="take the paper out of this hot folder and scan it into one declared for "
-                    "its level; if the mark was misread, release the document",
+                    hint=Message(
+                        "take the paper out of this hot folder and scan it into one "
+                        "declared for its level; if the mark was misread, release the "
+                        "document"
+                    ),
                 )
         return Result(facts=facts, notes=reading.notes)
 

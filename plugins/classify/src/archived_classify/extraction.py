@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from archived.api import Message
 from archived_classify import header, marks, signature, subject
 from archived_classify.header import Head, read_head
 from archived_classify.marks import Mark
@@ -43,9 +44,9 @@ def classify(text: str, profiles: Sequence[Profile]) -> Reading:
         head, profile = best
         found.update(_fields(head, profile, whole))
         if head.number is not None and head.number.draft:
-            notes.append("the place of the number is empty: perhaps a draft")
+            notes.append(Message("the place of the number is empty: perhaps a draft"))
     else:
-        notes.append(f"no profile fits: {_no_head(whole)}")
+        notes.append(Message("no profile fits: {no_head}", no_head=_no_head(whole)))
     found["secrecy"] = _mark_field(secrecy, whole, "secrecy")
     found["urgency"] = _mark_field(urgency, whole[:1], "urgency")
     return Reading(best[1].name if best else None, found, secrecy, tuple(notes))

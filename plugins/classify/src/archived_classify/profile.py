@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from archived.api import Message
 from archived_classify.text import fold, letters
 
 NumberForm = Literal["state", "state-year", "party"]
@@ -194,7 +195,7 @@ def _read_all(folder: Path | None) -> tuple[dict[str, ProfileFile], list[str]]:
     try:
         sources = list(_sources(folder))
     except OSError as error:
-        return files, [f"profile_folder: cannot be read: {error}"]
+        return files, [Message("profile_folder: cannot be read: {error}", error=error)]
     for place, data in sources:
         try:
             file = ProfileFile.model_validate(tomllib.loads(data.decode("utf-8")))

@@ -7,9 +7,21 @@ from dataclasses import dataclass
 from archived_classify.text import Evidence, Line, Page, squeeze
 
 FIELDS = (
-    "type_name", "type_abbr", "number", "notation", "code", "issued_date", "place", "organ",
-    "parent_organ", "subject", "signer", "signer_title", "secrecy", "urgency",
-)  # fmt: skip
+    "type_name",
+    "type_abbr",
+    "number",
+    "notation",
+    "code",
+    "issued_date",
+    "place",
+    "organ",
+    "parent_organ",
+    "subject",
+    "signer",
+    "signer_title",
+    "secrecy",
+    "urgency",
+)
 """Every field there is, in the order they are given."""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from archived.api import Context, Document, Postpone, Result, Stage
+from archived.api import Context, Document, Message, Postpone, Result, Stage
 from archived_erratic.aim import spared_because
-from archived_erratic.faults import strike
+from archived_erratic.injections import strike
 from archived_erratic.options import ErraticConfig
 
 _LEAVE = "set i_know_what_this_does = true in [stage.erratic], or take erratic out of the pipeline"
@@ -37,5 +37,5 @@ class Erratic(Stage[ErraticConfig]):
                 after="10 min",
             )
         if reason := spared_because(document, context.options):
-            return Result(notes=[f"Left alone: {reason}."])
+            return Result(notes=[Message("Left alone: {reason}.", reason=reason)])
         return strike(context)

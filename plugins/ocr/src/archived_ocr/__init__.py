@@ -58,10 +58,17 @@ class Ocr(Stage[OcrOptions]):
     version = "0.2.0"
     accepts = ("application/pdf", "image/tiff", "image/jpeg", "image/png")
     any_original = True
-    needs = Needs(timeout=timedelta(minutes=30), attempts=2, lane="cpu", memory="3 GiB",
-                  max_time=timedelta(hours=24), memory_per_page="4 MiB", max_memory="12 GiB",
-                  programs=("jbig2dec",))  # fmt: skip
-    preload = ("archived_ocr.steps", "pyhanko.pdf_utils.reader", "pikepdf.pdfa")
+    needs = Needs(
+        timeout=timedelta(minutes=30),
+        attempts=2,
+        lane="cpu",
+        memory="3 GiB",
+        max_time=timedelta(hours=24),
+        memory_per_page="4 MiB",
+        max_memory="12 GiB",
+        programs=("jbig2dec",),
+    )
+    preload = ("archived_ocr.pipeline", "pyhanko.pdf_utils.reader", "pikepdf.pdfa")
 
     def check(self, options: OcrOptions) -> Iterable[str]:
         """Language data that is missing."""
@@ -75,9 +82,9 @@ class Ocr(Stage[OcrOptions]):
 
     def run(self, document: Document, context: Context[OcrOptions]) -> Result:
         """Read the document's main artifact."""
-        from archived_ocr import steps
+        from archived_ocr import pipeline
 
-        return steps.run(document, context)
+        return pipeline.run(document, context)
 
 
 @hookimpl

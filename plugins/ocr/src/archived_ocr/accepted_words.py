@@ -22,6 +22,8 @@ CERTAIN = 80.0
 FOREIGN = 92.0
 """Confidence from which a word counts as read that has letters of no Vietnamese alphabet: an Ä is
 what the engine makes of an A with strokes over it."""
+ALL_BUT_CERTAIN = 97.0
+"""The same of a word with a sign that offices hardly print."""
 SURE = 60.0
 """Confidence from which a word of a second look counts as read."""
 ADDRESS = re.compile(r"\w@\w|\w\.(?:vn|com|gov|org|net)\b|^(?:www|https?)\b")
@@ -32,6 +34,10 @@ _CODE = re.compile(
 )
 _FILLED_IN = re.compile(r"\S{1,6}/[A-ZĐ]{1,8}(?:-[A-ZĐ]{1,8})+\W*")
 """A code whose number was written by hand into the printed rest."""
+_SHORT_FORMS = re.compile(r"\W*\w{0,4}?[A-ZĐ]{2,9}(?:[,&][A-ZĐ]{1,9})+\W*")
+"""Names of offices, shortened, without spaces between."""
+_STROKES = re.compile(r"[<>\\^~`{}]")
+"""Signs that offices hardly print, and that the engine makes of strokes: a faded M is a ">"."""
 _CAPITALS = re.compile(r"\W*[A-ZĐ]{3,8}\W*")
 _COMPANY = 3
 """Read words that make a line one that was read."""
@@ -56,6 +62,10 @@ def _is_read(word: Word) -> bool:
     text = word.text.replace("Ð", "Đ")
     if word.confidence < FOREIGN and any(map(language.is_foreign, text)):
         return False
+    if word.confidence < ALL_BUT_CERTAIN and _STROKES.search(text):
+        return False
+    if word.confidence >= 40 and _SHORT_FORMS.fullmatch(text):
+        return True
     if any(map(language.is_misspelt, _LETTERS.findall(text))):
         return False
     if word.confidence >= CERTAIN or _is_figure(word, SURE):
@@ -77,9 +87,11 @@ def _is_figure(word: Word, at_least: float) -> bool:
 def _is_likely(word: Word) -> bool:
     """Whether a word that the engine doubts has the shape of one: a syllable, an address."""
     text = word.text.strip(".,;:()")
-    if word.confidence < 25 or len(text) < 3:
+    if len(text) < 3:
         return False
-    return bool(ADDRESS.search(text)) or (word.confidence >= 30 and language.is_syllable(text))
+    if word.confidence >= 15 and ADDRESS.search(text):
+        return True  # strokes make no such ending
+    return word.confidence >= 30 and language.is_syllable(text)
 
 
 def doubted(reading: Reading, words: Sequence[Word]) -> Reading:
@@ -99,11 +111,14 @@ def within(reading: Reading, boxes: Sequence[FloatBox], scale: float) -> Reading
     """The lines of `reading` that lie in one of `boxes` of marks."""
     boxes = [(x1 / scale, y1 / scale, x2 / scale, y2 / scale) for x1, y1, x2, y2 in boxes]
     kept = tuple(
-        found for p in reading.paragraphs
-        if (found := tuple(
-            n for n in p
-            if any(_across(n.box, b) > 0 and _level(n.box, b) > 0.5 for b in boxes)))
-    )  # fmt: skip
+        found
+        for p in reading.paragraphs
+        if (
+            found := tuple(
+                n for n in p if any(_across(n.box, b) > 0 and _level(n.box, b) > 0.5 for b in boxes)
+            )
+        )
+    )
     text = "\n\n".join("\n".join(" ".join(w.text for w in n.words) for n in p) for p in kept)
     return replace(reading, paragraphs=kept, text=text)
 
@@ -159,7 +174,9 @@ def is_doubtful(group: Group, reading: Reading, scale: float) -> bool:
             if sum(_across(w.box, box) for w in said) < 0.6 * (right - left):
                 continue
             if any(
-                p.fullmatch(w.text.replace("Ð", "Đ")) for w in said for p in (_CODE, _FILLED_IN)
+                p.fullmatch(w.text.replace("Ð", "Đ")) and not _STROKES.search(w.text)
+                for w in said
+                for p in (_CODE, _FILLED_IN)
             ):
                 return True
             read = accepted_of(line)

@@ -88,7 +88,7 @@ class Colours:
         """Where coloured ink lies on or beside one of `among`: boxes in pixels of the page."""
         if not self._tinted.any():
             return []
-        boxes, areas, _ = ink.components(_grown(self._tinted, _REACH))
+        boxes, areas = ink.boxes_of(_grown(self._tinted, _REACH))
         found: list[Box] = []
         wanted = [tuple(v / self._scale for v in g.box) for g in among]
         for n in np.argsort(-areas):
@@ -96,9 +96,13 @@ class Colours:
             if any(left < w[2] and w[0] < right and top < w[3] and w[1] < bottom for w in wanted):
                 pad, beside = round(_MARGIN / self._scale), round(_BESIDE / self._scale)
                 found.append(
-                    (max(0, left - beside), max(0, top - pad),
-                     min(self._size[0], right + beside), min(self._size[1], bottom + pad))
-                )  # fmt: skip
+                    (
+                        max(0, left - beside),
+                        max(0, top - pad),
+                        min(self._size[0], right + beside),
+                        min(self._size[1], bottom + pad),
+                    )
+                )
         return found
 
     def layers(self, region: Box) -> Iterator[tuple[bool, Image.Image]]:
@@ -137,9 +141,7 @@ def _black(most: Pixels, spread: Pixels) -> Pixels:
     return black
 
 
-def text_in(
-    layer: Image.Image, dpi: float, known: Sequence[FloatBox]
-) -> tuple[Marks, list[Group]]:  # fmt: skip
+def text_in(layer: Image.Image, dpi: float, known: Sequence[FloatBox]) -> tuple[Marks, list[Group]]:
     """The marks of a layer, and those groups of letters that lie outside of `known`."""
     marks = ink.find(layer, dpi)
     return marks, [g for g in groups(marks, marks.without(known), layer) if g.kind == "text"]

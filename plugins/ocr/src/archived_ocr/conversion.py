@@ -14,10 +14,10 @@ import pikepdf
 from ocrmypdf.exceptions import ExitCode, PdfaConversionFailedError
 from pikepdf import pdfa
 
-from archived.api import Context
-from archived_ocr import faults, page_errors, pdfa_retry, plugin, sameness, survey
-from archived_ocr.account import Account
+from archived.api import Context, Message
+from archived_ocr import errors, image_equality, inspect_document, page_errors, pdfa_retry, plugin
 from archived_ocr.job import Job
+from archived_ocr.page_report import Account
 from archived_ocr.reading import Reader
 
 if TYPE_CHECKING:
@@ -54,16 +54,16 @@ class Conversion:
             try:
                 code = self._ocrmypdf(source, unread, self.main, "pdfa-2")
             except PdfaConversionFailedError as error:
-                if faults.of_machine(error) or isinstance(error.__cause__, MemoryError):
+                if errors.of_machine(error) or isinstance(error.__cause__, MemoryError):
                     raise error.__cause__ or error from error  # this says nothing of the document
                 code = ExitCode.pdfa_conversion_failed
                 self.context.log.info("no PDF/A: %s", " ".join(str(error).split())[:1000])
             except Exception as error:
                 # OCRmyPDF stumbles in many ways over a broken file; a sound one is not to blame.
-                if faults.of_machine(error) or faults.blamed(error):
+                if errors.of_machine(error) or errors.blamed(error):
                     raise
-                if broken := survey.broken(source):
-                    raise faults.damaged(broken) from error
+                if broken := inspect_document.broken(source):
+                    raise errors.damaged(broken) from error
                 raise
             missing = unread - set(job.readings)
             if missing:
@@ -73,9 +73,9 @@ class Conversion:
             if code == ExitCode.pdfa_conversion_failed:
                 return self._tried_again(source, unread, settle=settle)
         if code == ExitCode.invalid_output_pdf:
-            if lost := survey.undecodable(source):
-                raise faults.damaged(lost)
-            if survey.broken(source):
+            if lost := inspect_document.undecodable(source):
+                raise errors.damaged(lost)
+            if inspect_document.broken(source):
                 return False  # what was odd in the original is odd in the copy
         if code != ExitCode.ok:
             raise RuntimeError(f"OCRmyPDF ended with {code!r}")
@@ -102,7 +102,10 @@ class Conversion:
         self._check(source, pdfa_made=False)
         self.account.tell(
             "no-pdfa" if verdict.checked else "pdfa-unchecked",
-            f"The copy has a text layer and is no PDF/A. {self.account.why_no_pdfa()}",
+            Message(
+                "The copy has a text layer and is no PDF/A. {why_no_pdfa}",
+                why_no_pdfa=self.account.why_no_pdfa(),
+            ),
         )
         return True
 
@@ -153,20 +156,18 @@ class Conversion:
             plugin.job, plugin.on_page = None, page_errors.on_page
             job.close()
 
-    def _ocrmypdf(
-        self, source: Path, unread: frozenset[int], target: Path, kind: str
-    ) -> ExitCode:  # fmt: skip
+    def _ocrmypdf(self, source: Path, unread: frozenset[int], target: Path, kind: str) -> ExitCode:
         try:
             return self._run_ocrmypdf(source, unread, target, kind)
         except pikepdf.HifiPrintImageNotTranscodableError:
             # Its last check, of the finished file, cannot unpack pictures in a spot colour.
-            if not target.is_file() or survey.broken(target):
+            if not target.is_file() or inspect_document.broken(target):
                 raise
             return ExitCode.ok
 
     def _run_ocrmypdf(
         self, source: Path, unread: frozenset[int], target: Path, kind: str
-    ) -> ExitCode:  # fmt: skip
+    ) -> ExitCode:
         # "redo" reads a page whatever little text is on it, and hides that text from the engine.
         return ocrmypdf.ocr(
             source,
@@ -199,8 +200,8 @@ class Conversion:
             count = len(pdf.pages)
         if count != self.account.pages:
             raise RuntimeError(f"{self.account.pages} pages went in and {count} came out")
-        sameness.check(source, made)
-        if survey.signatures_in(made):
+        image_equality.check(source, made)
+        if inspect_document.signatures_in(made):
             raise RuntimeError("the finished file still carries a signature of the original")
 
 

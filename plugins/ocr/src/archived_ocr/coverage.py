@@ -110,8 +110,11 @@ def examine(
     same = known if reading is first else None
     looked = second_look.look(reader, page, reading, marks, same, rows_of(outlined, marks.scale))
     left = [_named(g, looked.reading, marks) for g in looked.groups]
-    left += [g for g in looked.hidden if g.kind == "unexamined"
-             or not is_doubtful(g, looked.reading, marks.scale)]  # fmt: skip
+    left += [
+        g
+        for g in looked.hidden
+        if g.kind == "unexamined" or not is_doubtful(g, looked.reading, marks.scale)
+    ]
     return Examined(looked.reading, _judged(looked.reading, page, marks, left), marks)
 
 
@@ -126,8 +129,11 @@ def _other_side(
     least = max(WEAK, OWN * _strength(content))
     own = [g for g in content if g.contrast >= least and _is_own(g, page, marks, behind)]
     kept = set(map(id, own))
-    through = [replace(g, kind="show-through") if g.kind not in _QUIET else g
-               for g in left if id(g) not in kept]  # fmt: skip
+    through = [
+        replace(g, kind="show-through") if g.kind not in _QUIET else g
+        for g in left
+        if id(g) not in kept
+    ]
     if not own:
         return Examined(nothing, _ink(marks, through), marks)
     mine = within(reading, [g.box for g in own], marks.scale)
@@ -148,8 +154,11 @@ def _is_own(group: Group, page: Page, marks: Marks, behind: Sequence[Mask]) -> b
 def _ink(marks: Marks, left: Sequence[Group], *, blank: bool = False, reason: str = "") -> Ink:
     left = tuple(dict.fromkeys(left))  # a row is found among weak marks and among strong ones
     total = max(1, int(marks.any.sum()))
-    unread = sum(g.area for g in left if g.kind not in _QUIET | {"doubtful"}
-                 and not _is_plain_picture(g, marks))  # fmt: skip
+    unread = sum(
+        g.area
+        for g in left
+        if g.kind not in _QUIET | {"doubtful"} and not _is_plain_picture(g, marks)
+    )
     height, width = marks.gray.shape
     return Ink((width, height), tuple(left), blank, reason, min(1.0, unread / total))
 
@@ -208,7 +217,7 @@ def _named(group: Group, reading: Reading, marks: Marks) -> Group:
 
 def _reread(
     reader: Reader, page: Page, reading: Reading, marks: Marks, content: Sequence[Group]
-) -> tuple[Reading, bool]:  # fmt: skip
+) -> tuple[Reading, bool]:
     """The better of `reading` and one of the page with even contrast; whether it shows through."""
     strong = _strength(content)
     light = sum(g.area for g in content if g.light) > 0.5 * sum(g.area for g in content)

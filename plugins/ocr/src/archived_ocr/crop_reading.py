@@ -106,8 +106,12 @@ def read_group(
     part = even(image.crop(crop), light=group.light, contrast=group.contrast)
     # Pieces of the lines above and below make the engine see no line.
     near = KEPT * MM
-    own = ((left - near) / scale - crop[0], (top - near) / scale - crop[1],
-           (right + near) / scale - crop[0], (bottom + near) / scale - crop[1])  # fmt: skip
+    own = (
+        (left - near) / scale - crop[0],
+        (top - near) / scale - crop[1],
+        (right + near) / scale - crop[0],
+        (bottom + near) / scale - crop[1],
+    )
     part = _only(part, own)
     if group.outlined:
         part = Image.fromarray(outlines.filled(np.asarray(part) < 128) ^ True).convert("L")
@@ -123,10 +127,8 @@ def read_group(
         return None
     lines = reader.read_lines(part, single=rows < 2.4)
     return [
-        moved
-        for line in lines
-        if (moved := moved_to(line, times, (crop[0], crop[1]))) is not None
-    ]  # fmt: skip
+        moved for line in lines if (moved := moved_to(line, times, (crop[0], crop[1]))) is not None
+    ]
 
 
 def _only(image: Image.Image, box: FloatBox) -> Image.Image:
@@ -149,7 +151,7 @@ def moved_to(line: Line, times: float, origin: tuple[int, int]) -> Line | None:
     likely = set(map(id, sure)) | {id(w) for w in line.words if _is_likely(w)}
     words = tuple(
         replace(w, box=shifted(w.box, times, origin)) for w in line.words if id(w) in likely
-    )  # fmt: skip
+    )
     return Line(words, shifted(line.box, times, origin), line.slope, line.intercept / times)
 
 
@@ -193,9 +195,10 @@ def even(image: Image.Image, *, light: bool, contrast: float) -> Image.Image:
 def outlined_words(image: Image.Image, reading: Reading) -> list[Word]:
     """The words whose letters are outlines: what the engine is not sure of there is a guess."""
     return [
-        w for w in reading.words
+        w
+        for w in reading.words
         if w.confidence < GUESSED and len(w.text) > 1 and is_outlined(image, w.box)
-    ]  # fmt: skip
+    ]
 
 
 def is_outlined(image: Image.Image, box: FloatBox) -> bool:
@@ -203,7 +206,7 @@ def is_outlined(image: Image.Image, box: FloatBox) -> bool:
     left, top, right, bottom = box
     crop = image.crop((int(left) - 2, int(top) - 2, int(right) + 3, int(bottom) + 3))
     gray = np.asarray(crop, dtype=np.uint8)
-    darkest, paper = (float(v) for v in np.percentile(gray, (3, 60)))
+    darkest, paper = ink.percentiles(gray, 3, 60)
     strokes = gray < (darkest + paper) / 2
     return outlines.bodies(strokes, outlines.SURELY_NOT_COMPACT) is not None
 

@@ -15,9 +15,17 @@ import pikepdf
 _DESCRIBED = ("/Title", "/Author", "/Subject", "/Keywords")
 _NO_NOTES = {"/Link", "/Popup", "/Widget", "/PrinterMark", "/TrapNet"}
 KEPT_ROOT = {
-    "/Type", "/Pages", "/Outlines", "/PageLabels", "/Names", "/Dests", "/Metadata", "/Lang",
-    "/PageMode", "/PageLayout",
-}  # fmt: skip
+    "/Type",
+    "/Pages",
+    "/Outlines",
+    "/PageLabels",
+    "/Names",
+    "/Dests",
+    "/Metadata",
+    "/Lang",
+    "/PageMode",
+    "/PageLayout",
+}
 """What the catalog of a scan's copy keeps; scanners leave much else that nobody asked for."""
 _MOST = 10_000
 

@@ -16,8 +16,8 @@ import img2pdf
 import pikepdf
 from PIL import Image, ImageOps, ImageSequence
 
-from archived.api import Refuse
-from archived_ocr import faults, image_placement, limits
+from archived.api import Message, Refuse
+from archived_ocr import errors, image_placement, limits
 from archived_ocr.image_placement import MIRRORED
 from archived_ocr.trailing_data import png_end
 
@@ -64,7 +64,7 @@ def place(source: Path, media_type: str, target: Path, rules: Rules) -> Placed:
     """Write the PDF `target` whose pages are the images in `source`."""
     placed = Placed(source)
     with (
-        faults.while_decoding("the image"),
+        errors.while_decoding("the image"),
         # An open file, never a path: Pillow maps uncompressed TIFFs it is given by path into
         # memory, which garbles gray pages that lie on their side and dies with a truncated file.
         source.open("rb") as file,
@@ -95,7 +95,7 @@ def _frames(image: Image.Image, placed: Placed, rules: Rules) -> list[int]:
         if getattr(image, "n_frames", 1) > 1:
             placed.tell(
                 "extra-frames",
-                "The image file holds more than one picture; only the first is a page.",
+                Message("The image file holds more than one picture; only the first is a page."),
             )
             image.seek(0)
         limits.check_pages(1, rules.max_pages, rules.pages_before)
@@ -123,9 +123,13 @@ def _check_size(image: Image.Image, rules: Rules) -> None:
     limits.check_pixels(width, height, rules.max_megapixels, "The file")
     if min(width, height) < SMALLEST:
         raise Refuse(
-            f"The image is {width} x {height} pixels: too small to be a page",
+            Message(
+                "The image is {width} x {height} pixels: too small to be a page",
+                width=width,
+                height=height,
+            ),
             code="too-small",
-            hint="Scan the page again; this looks like a fault of the scanner.",
+            hint=Message("Scan the page again; this looks like a fault of the scanner."),
         )
 
 
@@ -144,14 +148,21 @@ def _layout(
         across = down = float(rules.image_dpi or _guessed(size))
         placed.tell(
             "dpi-assumed",
-            f"The image does not say its resolution; {across:.0f} dpi was assumed.",
+            Message(
+                "The image does not say its resolution; {across:.0f} dpi was assumed.",
+                across=across,
+            ),
         )
     width, height = size[0] * 72 / across, size[1] * 72 / down
     if max(width, height) > LARGEST_POINTS or min(width, height) < SMALLEST_POINTS:
         raise Refuse(
-            f"The image would make a page of {width / 72:.2f} x {height / 72:.2f} inches",
+            Message(
+                "The image would make a page of {width:.2f} x {height:.2f} inches",
+                width=width / 72,
+                height=height / 72,
+            ),
             code="bad-page-size",
-            hint="Scan the page again, or correct the resolution in the file.",
+            hint=Message("Scan the page again, or correct the resolution in the file."),
         )
     if turned:
         width, height = height, width
@@ -179,7 +190,7 @@ def _jpeg(image: Image.Image, placed: Placed, rules: Rules) -> bytes:
     if rules.lossless:
         placed.tell(
             "lossy-source",
-            "The scan arrived as JPEG; its bytes were kept, but they were never lossless.",
+            Message("The scan arrived as JPEG; its bytes were kept, but they were never lossless."),
         )
     image.load()
     if image.mode in ("L", "RGB"):
@@ -187,8 +198,10 @@ def _jpeg(image: Image.Image, placed: Placed, rules: Rules) -> bytes:
         if way in MIRRORED:
             placed.tell(
                 "mirrored",
-                "The camera says that the picture is stored mirrored; the page shows it upright, "
-                "and its bytes were kept.",
+                Message(
+                    "The camera says that the picture is stored mirrored; the page shows "
+                    "it upright, and its bytes were kept."
+                ),
             )
             return image_placement.mirrored(placed.source.read_bytes(), layout, way)
         return _page(placed.source.read_bytes(), layout)
@@ -241,27 +254,33 @@ def _plain(image: Image.Image, frame: Image.Image, placed: Placed, rules: Rules)
     if frame.mode in ("I", "F"):
         low, high = (float(str(v)) for v in frame.getextrema())
         _inexact(
-            rules, placed, "depth-reduced",
+            rules,
+            placed,
+            "depth-reduced",
             "The image has 32 bits per pixel; its page shows 8 of them. The original keeps all.",
-        )  # fmt: skip
+        )
         span = max(1.0, high - low)
         return frame.point(lambda v: (v - low) * (255.0 / span)).convert("L")
     if frame.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
         _inexact(
-            rules, placed, "colour-converted",
+            rules,
+            placed,
+            "colour-converted",
             f"The image's colours ({frame.mode}) were converted to RGB for the page.",
-        )  # fmt: skip
+        )
         return frame.convert("RGB")
-    raise faults.unsupported(f"images of kind {frame.mode} cannot be placed on a page")
+    raise errors.unsupported(f"images of kind {frame.mode} cannot be placed on a page")
 
 
 def _without_alpha(frame: Image.Image, placed: Placed, rules: Rules) -> Image.Image:
     clear = frame.convert("RGBA")
     if clear.getchannel("A").getextrema() != (255, 255):
         _inexact(
-            rules, placed, "alpha-flattened",
+            rules,
+            placed,
+            "alpha-flattened",
             "The image is partly transparent; it was laid on white for the page.",
-        )  # fmt: skip
+        )
         white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
         clear = Image.alpha_composite(white, clear)
     gray = frame.mode in ("LA", "La", "L", "1")
@@ -275,10 +294,12 @@ def _note_depth(image: Image.Image, placed: Placed, rules: Rules) -> None:
     wide = max(bits if isinstance(bits, tuple) else (bits,)) > 8
     if wide and not image.mode.startswith("I;16"):
         _inexact(
-            rules, placed, "depth-reduced",
+            rules,
+            placed,
+            "depth-reduced",
             "The image has more than 8 bits per colour; its page shows 8 of them. "
             "The original keeps all.",
-        )  # fmt: skip
+        )
 
 
 def _png_depth(source: Path) -> int:
@@ -289,8 +310,12 @@ def _png_depth(source: Path) -> int:
 def _inexact(rules: Rules, placed: Placed, flag: str, note: str) -> None:
     if rules.lossless:
         raise Refuse(
-            f"The page cannot show the image exactly, as lossless pages must. {note}",
+            Message(
+                "The page cannot show the image exactly, as lossless pages must. {note}", note=note
+            ),
             code="not-lossless",
-            hint='Scan as 8-bit gray or 24-bit colour, or set images = "keep" for this stage.',
+            hint=Message(
+                'Scan as 8-bit gray or 24-bit colour, or set images = "keep" for this stage.'
+            ),
         )
     placed.tell(flag, note)

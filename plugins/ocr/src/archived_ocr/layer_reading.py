@@ -26,6 +26,7 @@ from archived_ocr.crop_reading import (
     whole_words,
 )
 from archived_ocr.ink import MM, Box, Marks
+from archived_ocr.merged_lines import covers
 from archived_ocr.reading import Line, Word
 from archived_ocr.shapes import Group, not_examined
 
@@ -47,15 +48,21 @@ def colours_of(page: Page, marks: Marks, left: Sequence[Group]) -> Colours | Non
 
 
 def under_colours(
-    reader: Limited, page: Page, marks: Marks, colours: Colours, left: Sequence[Group],
-    sure: list[Word], found: Sequence[Line],
-) -> tuple[list[Line], list[Line], list[Group]]:  # fmt: skip
-    """What is read of the page's layers by colour: black print, coloured print, and not read."""
+    reader: Limited,
+    page: Page,
+    marks: Marks,
+    colours: Colours,
+    left: Sequence[Group],
+    words: Sequence[Word],
+) -> tuple[list[Line], list[Line], list[Group]]:
+    """What is read of the page's layers by colour: black print, coloured print, and not read.
+
+    `words`: what was read so far.
+    """
     below: list[Line] = []
     lines: list[Line] = []
     hidden: list[Group] = []
     coloured = [g for g in left if _may_hide(g)]
-    words = sure + [w for n in found for w in n.words]
     for region in colours.regions(coloured):
         pixels = (region[2] - region[0]) * (region[3] - region[1])
         if pixels > LARGEST or not reader.may_search(2 * pixels):
@@ -80,8 +87,13 @@ def _by_colour(
     x, y = region[0], region[1]
     near = [w for w in words if meet(w.box, region)]
     # Of print that was read through another colour, letters may be wrong: it is read again.
-    plain = [w for w in near if w.confidence >= WELL and len(w.text) > 1
-             and (w.confidence >= SUREST or not colours.covers(w.box))]  # fmt: skip
+    plain = [
+        w
+        for w in near
+        if w.confidence >= WELL
+        and len(w.text) > 1
+        and (w.confidence >= SUREST or not colours.covers(w.box))
+    ]
     lines: dict[bool, list[Line]] = {True: [], False: []}
     unread: list[Group] = []
     for black, layer in colours.layers(region):
@@ -97,11 +109,16 @@ def _by_colour(
         if row < least:
             continue
         if black:
-            again = (moved_to(whole_words(n, layer.width), 1.0, (x, y))
-                     for n in reader.read_part(layer, page.dpi))  # fmt: skip
+            again = (
+                moved_to(whole_words(n, layer.width), 1.0, (x, y))
+                for n in reader.read_part(layer, page.dpi)
+            )
             lines[True] += surer([n for n in again if n is not None], plain)
-            own += [(b[0] - x, b[1] - y, b[2] - x, b[3] - y)
-                    for n in lines[True] for b in (w.box for w in n.words)]  # fmt: skip
+            own += [
+                (b[0] - x, b[1] - y, b[2] - x, b[3] - y)
+                for n in lines[True]
+                for b in (w.box for w in n.words)
+            ]
         found, left = colour_layers.text_in(layer, page.dpi, own)
         for one in left:
             again_lines = read_group(reader, layer, found, one)
@@ -126,14 +143,20 @@ def _may_hide(group: Group) -> bool:
 
 
 def on_picture(
-    reader: Limited, page: Page, marks: Marks, area: Box, known: Sequence[Word]
-) -> tuple[list[Line], list[Group]]:  # fmt: skip
-    """What stands on a picture in its darkest or its lightest tone: lines, and what is unsure."""
+    reader: Limited, page: Page, marks: Marks, area: Box, known: Sequence[Word], *, certain: bool
+) -> tuple[list[Line], list[Group]]:
+    """What stands on a picture in its darkest or its lightest tone: lines, and what is unsure.
+
+    `certain`: it is a picture, and no seal that is as dense as one. Of a name under a seal the
+    engine often doubts one word.
+    """
     left, top, right, bottom = (int(v / marks.scale) for v in area)
     if not reader.may_search(2 * (right - left) * (bottom - top)):
         return [], [not_examined(area)]
     gray = np.asarray(page.image.crop((left, top, right, bottom)), dtype=np.uint8)
-    boxes = [w.box for w in known if meet(w.box, (left, top, right, bottom))]
+    # A piece of a word that was guessed on a picture hides the rest of it.
+    boxes = [w.box for w in known if w.confidence >= WELL]
+    boxes = [b for b in boxes if meet(b, (left, top, right, bottom))]
     own = [(b[0] - left, b[1] - top, b[2] - left, b[3] - top) for b in boxes]
     times = min(2.0, max(1.0, 300.0 / page.dpi))
     size = max(1, round(gray.shape[1] * times)), max(1, round(gray.shape[0] * times))
@@ -142,6 +165,8 @@ def on_picture(
     for light in (False, True):
         layer = print_on_pictures.extreme(gray, light=light)
         row = np.asarray(layer) < 140
+        if float(row.mean()) > print_on_pictures.GROUND:
+            continue
         letters = letter_rows.longest(row, 1 / marks.scale, own, joined=True)
         if letters < letter_rows.ROW:
             continue
@@ -158,23 +183,41 @@ def on_picture(
             moved = moved_to(line, times, (left, top)) if best >= SURE else None
             if moved is not None:
                 lines.append(moved)
+                rest = _rest(words, times, (left, top), [*known, *moved.words]) if certain else []
+                unsure += [_unread([w], times, (left, top), marks.scale, light) for w in rest]
             else:
                 unsure.append(_unread(words, times, (left, top), marks.scale, light))
     return lines, unsure
 
 
+def _rest(
+    words: Sequence[Word], times: float, origin: tuple[int, int], known: Sequence[Word]
+) -> list[Word]:
+    """Those of `words` (of an enlarged crop) where no `known` word of the page stands."""
+    return [
+        w
+        for w in words
+        if not any(covers(replace(w, box=shifted(w.box, times, origin)), k) for k in known)
+    ]
+
+
 def _unread(
     words: Sequence[Word], times: float, origin: tuple[int, int], scale: float, light: bool
-) -> Group:  # fmt: skip
+) -> Group:
     """A group for what the engine saw and was not sure of."""
     boxes = np.array([shifted(w.box, times, origin) for w in words])
     corners = *boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)
     left, top, right, bottom = (round(float(v) * scale) for v in corners)
     letters = sum(len(w.text) for w in words)
     return Group(
-        "text", (left, top, right, bottom), (right - left) * (bottom - top) // 3, 255,
-        letters, float(bottom - top), light,
-    )  # fmt: skip
+        "text",
+        (left, top, right, bottom),
+        (right - left) * (bottom - top) // 3,
+        255,
+        letters,
+        float(bottom - top),
+        light,
+    )
 
 
 def _is_cut(group: Group, marks: Marks) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from archived_ocr.ink import MM, FloatBox, Mask, components
+from archived_ocr.ink import MM, FloatBox, Mask, boxes_of
 
 ROW = 3
 """Letters in a row from which print is possible: "MẬT" has no more."""
@@ -50,11 +50,9 @@ def rows(mask: Mask, unit: float, least: int) -> list[NDArray[np.int32]]:
     return [boxes[label == n] for n in many]
 
 
-def _chains(
-    mask: Mask, unit: float, widest: float
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:  # fmt: skip
+def _chains(mask: Mask, unit: float, widest: float) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The parts of letters' size, and by which chain of neighbours each is part of."""
-    boxes, areas, _ = components(mask)
+    boxes, areas = boxes_of(mask)
     w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     mm = MM * unit
     fits = (h >= 1.5 * mm) & (h <= 14 * mm) & (w <= widest * h) & (w >= 0.12 * h)

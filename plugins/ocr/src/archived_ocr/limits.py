@@ -10,7 +10,7 @@ from typing import Any
 import pikepdf
 from PIL import Image
 
-from archived.api import Refuse
+from archived.api import Message, Refuse
 
 STREAM_BYTES = 256 * 1024 * 1024
 """What one compressed stream may unpack to here; PDFium draws larger images by itself."""
@@ -48,10 +48,18 @@ def check_pixels(width: int, height: int, max_megapixels: int, where: str) -> No
     """Refuse an image by its header, before it is decoded."""
     if width * height > max_megapixels * 1_000_000:
         raise Refuse(
-            f"{where} holds an image of {width} x {height} pixels, more than the "
-            f"{max_megapixels} megapixels allowed",
+            Message(
+                "{where} holds an image of {width} x {height} pixels, more than the "
+                "{max_megapixels} megapixels allowed",
+                where=where,
+                width=width,
+                height=height,
+                max_megapixels=max_megapixels,
+            ),
             code="too-large",
-            hint="Scan again at a lower resolution, or raise max_megapixels for this stage.",
+            hint=Message(
+                "Scan again at a lower resolution, or raise max_megapixels for this stage."
+            ),
         )
 
 
@@ -62,13 +70,17 @@ def check_pages(count: int, max_pages: int, before: int = 0) -> None:
     """
     if count == 0:
         raise Refuse(
-            "The document has no pages",
+            Message("The document has no pages"),
             code="no-pages",
-            hint="Scan it again, or ask the sender for a complete file.",
+            hint=Message("Scan it again, or ask the sender for a complete file."),
         )
     if before + count > max_pages:
         raise Refuse(
-            f"The document has {before + count} pages or more; {max_pages} are allowed",
+            Message(
+                "The document has {before} pages or more; {max_pages} are allowed",
+                before=before + count,
+                max_pages=max_pages,
+            ),
             code="too-many-pages",
-            hint="Split it, or raise max_pages for this stage.",
+            hint=Message("Split it, or raise max_pages for this stage."),
         )

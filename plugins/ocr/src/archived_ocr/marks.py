@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from archived_ocr.ink import MM, Box, Marks, Mask, components, runs
+from archived_ocr.ink import MM, Box, Marks, Mask, boxes_of, components
 from archived_ocr.shapes import LEAST_LETTERS, Group, Shapes, not_examined
 
 _SPECK = 0.25 * MM * MM
@@ -29,7 +29,7 @@ def groups(marks: Marks, residue: Mask, image: Image.Image) -> list[Group]:
     mask, rules = _without_rules(residue)
     if rules.any():
         height, width = residue.shape
-        for values, area in zip(*components(rules)[:2], strict=True):
+        for values, area in zip(*boxes_of(rules), strict=True):
             box = _box(values)
             near = min(box[0], box[1], width - box[2], height - box[3])
             flat = min(box[2] - box[0], box[3] - box[1]) < 3 * MM
@@ -99,34 +99,52 @@ def _without_rules(residue: Mask) -> tuple[Mask, Mask]:
         length = width if axis == 1 else height
         thick = areas / np.maximum(1, length)
         thin = (thick <= _RULE_THICK) & (length >= 5 * thick)
-        lines |= np.append(thin, False)[labels]
+        straight = _pixels_of(thin, labels, run)
+        if (thin & (np.minimum(width, height) > 2 * _RULE_THICK)).any():
+            # A dark area that a line touches, such as a box with light letters, is no part of it.
+            straight &= ~_long_runs(straight, round(2 * _RULE_THICK) + 1, 1 - axis)
+        lines |= straight
     return residue & ~lines, lines
+
+
+def _pixels_of(chosen: NDArray[np.bool_], labels: NDArray[np.int32], mask: Mask) -> Mask:
+    """The pixels of `mask` whose label is `chosen`."""
+    pixels = np.zeros(mask.shape, np.bool_)
+    drawn = np.flatnonzero(mask)
+    pixels.ravel()[drawn] = chosen[labels.ravel()[drawn]]
+    return pixels
 
 
 def _long_runs(mask: Mask, length: int, axis: int) -> Mask:
     """The pixels that lie in an unbroken run of at least `length` along `axis`."""
-    turned = mask if axis == 1 else np.ascontiguousarray(mask.T)
-    rows, starts, ends = runs(turned)
-    keep = ends - starts >= length
-    long = np.zeros(turned.shape, np.bool_)
-    for row, start, end in zip(rows[keep], starts[keep], ends[keep], strict=True):
-        long[row, start:end] = True
-    return long if axis == 1 else long.T
+    if mask.shape[axis] < length:
+        return np.zeros_like(mask)
+    starts = _combined(mask, length, axis, np.logical_and)
+    if not starts.any():
+        return np.zeros_like(mask)
+    wide = np.pad(starts, [(length - 1, length - 1) if a == axis else (0, 0) for a in (0, 1)])
+    return _combined(wide, length, axis, np.logical_or)
 
 
 def _joined(mask: Mask, labels: NDArray[np.int32], small: NDArray[np.bool_]) -> Mask:
     """Marks grown together across the gaps between letters; specks join nothing."""
-    solid = mask & ~np.append(small, False)[labels]
-    grown = solid
-    for axis, reach in ((1, round(1.4 * MM)), (0, round(0.3 * MM))):
-        for _ in range(reach):
-            wider = grown.copy()
-            if axis == 1:
-                wider[:, 1:] |= grown[:, :-1]
-                wider[:, :-1] |= grown[:, 1:]
-            else:
-                wider[1:] |= grown[:-1]
-                wider[:-1] |= grown[1:]
-            grown = wider
-    joined: Mask = grown
-    return joined
+    solid = _pixels_of(~small, labels, mask)
+    return _widened(_widened(solid, round(1.4 * MM), 1), round(0.3 * MM), 0)
+
+
+def _widened(mask: Mask, reach: int, axis: int) -> Mask:
+    """`mask` grown by `reach` pixels either way along an axis."""
+    wide = np.pad(mask, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)])
+    return _combined(wide, 2 * reach + 1, axis, np.logical_or)
+
+
+def _combined(mask: Mask, length: int, axis: int, both: np.ufunc) -> Mask:
+    """Each `length` pixels that follow one another along `axis`, as one; shorter by the rest."""
+    span = 1
+    while span < length:
+        step = min(span, length - span)
+        more = mask.shape[axis] - step
+        one = mask[:more] if axis == 0 else mask[:, :more]
+        mask = both(one, mask[step:] if axis == 0 else mask[:, step:])
+        span += step
+    return mask

@@ -13,6 +13,11 @@ from archived_ocr.accepted_words import READ
 from archived_ocr.ink import FloatBox
 from archived_ocr.reading import Line, Reading, Word
 
+GUESS = 30.0
+"""Confidence below which the engine's word is hardly more than strokes."""
+_PIECE = 0.6
+"""Width by that of the word that stands there, below which a word is a piece of it."""
+
 
 def covers(before: Word, now: Word) -> bool:
     """Whether the middle of `now` lies in `before`."""
@@ -25,10 +30,13 @@ def replaced(reading: Reading, lines: Sequence[Line]) -> Reading:
     paragraphs = list(reading.paragraphs)
     for line in sorted(lines, key=lambda n: n.box[1]):
         gone = {
-            id(w) for p in paragraphs for n in p for w in n.words
+            id(w)
+            for p in paragraphs
+            for n in p
+            for w in n.words
             if any(_overlap(w.box, now.box) > 0.25 for now in line.words)
-            and _width_under(w, line) > 0.5 * (w.box[2] - w.box[0])
-        }  # fmt: skip
+            and _width_under(w, line) > _least_under(w) * (w.box[2] - w.box[0])
+        }
         paragraphs = [q for p in paragraphs if (q := _less(p, gone))]
         _insert(paragraphs, line)
     return _with(reading, paragraphs) if lines else reading
@@ -38,6 +46,11 @@ def _width_under(word: Word, line: Line) -> float:
     """How much of the width of `word` the words of `line` cover. A piece of it replaces nothing."""
     left, right = word.box[0], word.box[2]
     return sum(max(0.0, min(right, n.box[2]) - max(left, n.box[0])) for n in line.words)
+
+
+def _least_under(word: Word) -> float:
+    """The share of a word that others must cover to replace it: less of one that is a guess."""
+    return 0.5 if word.confidence >= GUESS else 0.3
 
 
 def _overlap(one: FloatBox, other: FloatBox) -> float:
@@ -65,9 +78,7 @@ def added(reading: Reading, lines: Sequence[Line]) -> Reading:
 
 
 def _with(reading: Reading, paragraphs: Sequence[tuple[Line, ...]]) -> Reading:
-    text = "\n\n".join(
-        "\n".join(" ".join(w.text for w in n.words) for n in p) for p in paragraphs
-    )  # fmt: skip
+    text = "\n\n".join("\n".join(" ".join(w.text for w in n.words) for n in p) for p in paragraphs)
     return replace(reading, paragraphs=tuple(paragraphs), text=text)
 
 
@@ -76,8 +87,11 @@ def _insert(paragraphs: list[tuple[Line, ...]], line: Line) -> None:
     for at, paragraph in enumerate(paragraphs):
         for n, other in enumerate(paragraph):
             if _goes_on(other, line):
-                more = tuple(w for w in line.words
-                             if not any(_is_as_sure(o, w) for o in other.words))  # fmt: skip
+                more = tuple(
+                    w
+                    for w in line.words
+                    if not any(_is_as_sure(o, w) or _holds(o, w) for o in other.words)
+                )
                 words = tuple(sorted(other.words + more, key=lambda w: w.box[0]))
                 joined = replace(other, words=words, box=_around(words))
                 paragraphs[at] = (*paragraph[:n], joined, *paragraph[n + 1 :])
@@ -106,9 +120,11 @@ def _goes_on(other: Line, line: Line) -> bool:
 def _around(words: Sequence[Word]) -> FloatBox:
     boxes = [w.box for w in words]
     return (
-        min(b[0] for b in boxes), min(b[1] for b in boxes),
-        max(b[2] for b in boxes), max(b[3] for b in boxes),
-    )  # fmt: skip
+        min(b[0] for b in boxes),
+        min(b[1] for b in boxes),
+        max(b[2] for b in boxes),
+        max(b[3] for b in boxes),
+    )
 
 
 def _is_new(line: Line, paragraphs: Sequence[tuple[Line, ...]]) -> bool:
@@ -122,14 +138,29 @@ def _level(one: FloatBox, other: FloatBox) -> bool:
 
 
 def _is_as_sure(before: Word, now: Word) -> bool:
-    return before.confidence >= max(READ, now.confidence) and covers(before, now)
+    sure = before.confidence >= max(READ, now.confidence)
+    return sure and covers(before, now) and not _is_piece(before, now)
+
+
+def _holds(whole: Word, piece: Word) -> bool:
+    """Whether a word that counts as read lies over a piece of itself."""
+    return whole.confidence >= READ and covers(whole, piece) and _is_piece(piece, whole)
 
 
 def _same_place(word: Word, line: Line) -> bool:
-    """A word that was less sure, where a later look read `line`."""
+    """A word that was less sure, or a piece of one, where a later look read `line`; a guess that
+    merely touches it as well.
+    """
     return any(
-        covers(w, word) and word.confidence < max(READ, w.confidence) for w in line.words
-    )  # fmt: skip
+        (covers(w, word) and (word.confidence < max(READ, w.confidence) or _is_piece(word, w)))
+        or (word.confidence < min(GUESS, w.confidence) and _overlap(word.box, w.box) > 0.3)
+        for w in line.words
+    )
+
+
+def _is_piece(one: Word, other: Word) -> bool:
+    """Whether a word is so much narrower than another that it can only be a piece of it."""
+    return one.box[2] - one.box[0] < _PIECE * (other.box[2] - other.box[0])
 
 
 def _less(paragraph: tuple[Line, ...], gone: set[int]) -> tuple[Line, ...]:

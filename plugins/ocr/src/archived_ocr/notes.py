@@ -43,9 +43,13 @@ def _draw(pdf: pikepdf.Pdf, note: pikepdf.Dictionary) -> bool:
     if min(abs(right - left), abs(top - bottom)) < _SIDE / 2:
         left, top = min(left, right), max(bottom, top)
         note.Rect = pikepdf.Array([left, top - _SIDE, left + _SIDE, top])
-    drawing = pdf.make_stream(_SHEET, Type=pikepdf.Name.XObject, Subtype=pikepdf.Name.Form,
-                              BBox=[0, 0, _SIDE, _SIDE],
-                              Resources=pikepdf.Dictionary())  # fmt: skip
+    drawing = pdf.make_stream(
+        _SHEET,
+        Type=pikepdf.Name.XObject,
+        Subtype=pikepdf.Name.Form,
+        BBox=[0, 0, _SIDE, _SIDE],
+        Resources=pikepdf.Dictionary(),
+    )
     note.AP = pikepdf.Dictionary(N=drawing)
     note.F = flags | _PRINT | _NO_ZOOM | _NO_ROTATE
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from archived_ocr.ink import Mask, components
+from archived_ocr.ink import Mask, boxes_of, components
 
 _CLOSED_IN = 0.45
 """Ground that outlined letters close in, by their strokes; printed ones have less."""
@@ -19,6 +19,9 @@ middle of a printed O, do."""
 SURELY_NOT_COMPACT = 0.58
 """The same beside print: the ground in a printed a, b or e fills three fifths of its box or more,
 the body of a letter half."""
+
+_LEAST_BODIES = 2
+"""Bodies beside the ground round everything that are no row yet."""
 
 Labels = NDArray[np.int32]
 
@@ -59,7 +62,9 @@ def _depths(grounds: Labels, strokes: Labels, count: int, inks: int) -> NDArray[
         ]
         or [np.zeros((0, 2), np.int32)]
     )
-    pairs = np.unique(pairs, axis=0)
+    keys = pairs[:, 0].astype(np.int64) * inks + pairs[:, 1]
+    keys = np.unique(keys[np.flatnonzero(np.diff(keys, prepend=-1))])
+    pairs = np.stack([keys // inks, keys % inks], axis=1) if inks else pairs
     depth = np.full(count, -1, np.int64)
     of_stroke = np.full(inks, -1, np.int64)
     depth[grounds[0, 0]] = 0
@@ -77,9 +82,11 @@ def _depths(grounds: Labels, strokes: Labels, count: int, inks: int) -> NDArray[
 
 def _sides(one: Labels, other: Labels) -> list[tuple[Labels, Labels]]:
     return [
-        (one[:, :-1], other[:, 1:]), (one[:, 1:], other[:, :-1]),
-        (one[:-1], other[1:]), (one[1:], other[:-1]),
-    ]  # fmt: skip
+        (one[:, :-1], other[:, 1:]),
+        (one[:, 1:], other[:, :-1]),
+        (one[:-1], other[1:]),
+        (one[1:], other[:-1]),
+    ]
 
 
 def bodies(strokes: Mask, compact: float = _COMPACT) -> Mask | None:
@@ -98,7 +105,7 @@ def bodies(strokes: Mask, compact: float = _COMPACT) -> Mask | None:
     inside = _closed_in(strokes, grounds, len(ground_areas))[1:-1, 1:-1]
     if int(inside.sum()) < _CLOSED_IN * drawn:
         return None
-    boxes, areas, _ = components(inside)
+    boxes, areas = boxes_of(inside)
     large = areas >= 0.2 * areas.max()
     share = _shares(boxes[large], areas[large])
     if (share < compact).sum() < max(2, 0.5 * len(share)):
@@ -108,8 +115,12 @@ def bodies(strokes: Mask, compact: float = _COMPACT) -> Mask | None:
 
 def bodies_among(strokes: Mask) -> Mask:
     """What may be the bodies of outlined letters, among other marks."""
-    inside = filled(strokes) & ~strokes
-    boxes, areas, labels = components(inside)
+    # Without so many open shapes in the ground there is no row of bodies.
+    ground = _grounds(strokes)
+    if int((_shares(ground[0], ground[1]) < _COMPACT).sum()) <= _LEAST_BODIES:
+        return np.zeros_like(strokes)
+    inside = _closed_in(strokes, ground[2], len(ground[1]))[1:-1, 1:-1]
+    boxes, areas, labels = components(inside & ~strokes)
     return np.append(_shares(boxes, areas) < _COMPACT, False)[labels]
 
 

@@ -112,9 +112,7 @@ def _font(item: pdfium.PdfObject) -> str:
     return buffer.value.decode("latin-1")
 
 
-def _runs(
-    page: pdfium.PdfPage, boxes: list[Box], said: list[str], changed: Mask
-) -> Iterator[Run]:  # fmt: skip
+def _runs(page: pdfium.PdfPage, boxes: list[Box], said: list[str], changed: Mask) -> Iterator[Run]:
     height, width = changed.shape
     for (left, bottom, right, top), text in zip(boxes, said, strict=True):
         place = _displayed(page, left, bottom, right, top)
@@ -139,7 +137,7 @@ def _displayed(page: pdfium.PdfPage, left: float, bottom: float, right: float, t
 
 def _rest(
     bare: NDArray[np.uint8], dpi: float, runs: tuple[Run, ...]
-) -> tuple[tuple[Group, ...], float, bool]:  # fmt: skip
+) -> tuple[tuple[Group, ...], float, bool]:
     image = Image.fromarray(bare)
     hidden = [r.box for r in runs if not r.seen]
     if min(bare.shape) < 30:

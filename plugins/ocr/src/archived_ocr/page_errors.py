@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from archived.api import Failure, Refuse
+from archived.api import Failure, Message, Refuse
 
 OnPage = Callable[[int], AbstractContextManager[None]]
 """Work on a page happens inside it."""
@@ -44,4 +44,8 @@ def with_page(refusal: Failure, error: BaseException) -> Failure:
     page = page_of(error)
     if page is None or not isinstance(refusal, Refuse) or "page " in refusal.message.lower():
         return refusal
-    return Refuse(f"Page {page + 1}: {refusal.message}", code=refusal.code, hint=refusal.hint)
+    return Refuse(
+        Message("Page {page}: {message}", page=page + 1, message=refusal.message),
+        code=refusal.code,
+        hint=refusal.hint,
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pypdfium2 as pdfium
 
-from archived_ocr import faults, language, legacy_encodings, page_content
+from archived_ocr import errors, language, legacy_encodings, page_content
 from archived_ocr.page_content import Box, Content, Run
 
 _WORD = re.compile(r"\w*[^\W\d_]\w*|\d+")
@@ -99,7 +99,7 @@ def _page(document: pdfium.PdfDocument, index: int) -> PageText:
         return PageText("", 0, 0, 0.0, True, 0.0)
     try:
         if min(page.get_size()) <= 0:
-            raise faults.damaged(f"page {index + 1} has no size")
+            raise errors.damaged(f"page {index + 1} has no size")
         found = page.get_textpage()
         everything = found.get_text_range() if found.count_chars() > 0 else ""
         found.close()

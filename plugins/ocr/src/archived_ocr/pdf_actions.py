@@ -7,6 +7,7 @@ sends the reader's credentials to the server of a UNC path as soon as it is foll
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,15 +20,40 @@ _INSIDE = {"/GoTo", "/GoToDp", "/Named", "/Thread"}
 """They lead to another place in the same file; `/Thread` only without a file."""
 _NAMED = {"/NextPage", "/PrevPage", "/FirstPage", "/LastPage"}
 _OTHERS = {
-    "/GoToR", "/GoToE", "/Launch", "/URI", "/Sound", "/Movie", "/Hide", "/SubmitForm", "/ResetForm",
-    "/ImportData", "/JavaScript", "/SetOCGState", "/Rendition", "/Trans", "/GoTo3DView",
+    "/GoToR",
+    "/GoToE",
+    "/Launch",
+    "/URI",
+    "/Sound",
+    "/Movie",
+    "/Hide",
+    "/SubmitForm",
+    "/ResetForm",
+    "/ImportData",
+    "/JavaScript",
+    "/SetOCGState",
+    "/Rendition",
+    "/Trans",
+    "/GoTo3DView",
     "/RichMediaExecute",
-}  # fmt: skip
+}
 _ADDRESS = re.compile(r"(https?://[^/\\]|mailto:)", re.IGNORECASE)
 """What an address may begin with. Others start programs, or reach into the network by file name."""
-_ELSEWHERE = re.compile(r"\s*([\\/]{2}|[a-z][a-z0-9+.-]*:|[a-z]\|)", re.IGNORECASE)
-"""A file name that leads to a server, another drive, or a URL."""
-_TRIGGERS = ("/A", "/PA", "/OpenAction", "/Next")
+_SERVER = re.compile(r"([\\/]{2}|[\\/]\?\?[\\/]|[a-z][a-z0-9+.-]+:)", re.IGNORECASE)
+"""A file name that leads to a server, or a URL."""
+_DRIVE = re.compile(r"[a-z][:|]", re.IGNORECASE)
+_TRIGGERS = ("/A", "/PA", "/NA", "/OpenAction", "/Next")
+_NOWHERE = {
+    "/GoToR",
+    "/GoToE",
+    "/Launch",
+    "/URI",
+    "/SubmitForm",
+    "/ImportData",
+    "/JavaScript",
+    "/RichMediaExecute",
+}
+"""Removed under whatever key they stand: these words mean nothing but an action."""
 _PLAYED = {"/RichMedia", "/Movie", "/Sound", "/Screen", "/3D"}
 _FILES = ("/F", "/UF", "/DOS", "/Mac", "/Unix")
 
@@ -50,35 +76,44 @@ class _Cleaner:
                 self._files(holder)
 
     def _dictionary(self, it: Any) -> None:
-        for key in _TRIGGERS:
-            if key in it and (why := _not_kept(it[key], sure=key in {"/OpenAction", "/PA"})):
-                self._drop(it, key, why)
-        if isinstance(it.get("/AA"), pikepdf.Dictionary):
-            for trigger in it["/AA"].keys():  # noqa: SIM118 - no mapping of Python's
-                self.found[_name(it["/AA"].get(trigger), "/AA")] += 1
+        if (more := _as_dictionary(it.get("/AA"))) is not None:
+            for trigger in more.keys():  # noqa: SIM118 - no mapping of Python's
+                self.found[_name(more.get(trigger), "/AA")] += 1
             del it["/AA"]
-        if isinstance(it.get("/JavaScript"), pikepdf.Dictionary):  # in /Names of the catalog
+        for key in list(it.keys()):
+            why = _not_kept(it[key], sure=key in {"/OpenAction", "/PA", "/NA"})
+            if why and (key in _TRIGGERS or why in _NOWHERE):
+                self._drop(it, key, why)
+        if _as_dictionary(it.get("/JavaScript")) is not None:  # in /Names of the catalog
             self._drop(it, "/JavaScript", "/JavaScript")
-        if "/XFA" in it and isinstance(it["/XFA"], (pikepdf.Array, pikepdf.Stream)):
+        if isinstance(it.get("/XFA"), (pikepdf.Array, pikepdf.Stream, pikepdf.String)):
             self._drop(it, "/XFA", "/XFA")
-        base = it.get("/Base")
-        if isinstance(base, pikepdf.String) and not _ADDRESS.match(str(base)):
-            self._drop(it, "/Base", "/URI")
+        for key in ("/Base", "/URL"):
+            address = it.get(key)
+            if isinstance(address, pikepdf.String) and not _ADDRESS.match(str(address)):
+                self._drop(it, key, "/URI")
 
     def _files(self, it: Any) -> None:
-        if "/EF" in it:
-            return  # the file is embedded, and this is but its name
+        embedded = _embeds(it)
         for key in _FILES:
             value = it.get(key)
-            if isinstance(value, pikepdf.String) and _ELSEWHERE.match(str(value)):
+            if not isinstance(value, pikepdf.String):
+                continue
+            name = _seen(str(value))
+            if _SERVER.match(name) is None and (embedded or _DRIVE.match(name) is None):
+                continue
+            if embedded:  # this is but its name, and PDF/A wants one
+                it[key] = pikepdf.String(re.split(r"[\\/:|]", str(value))[-1] or "file")
+                self.found["file elsewhere"] += 1
+            else:
                 self._drop(it, key, "file elsewhere")
 
     def _array(self, it: Any) -> None:
         """Annotations that play something are taken out of a page's list; so are actions out of a
         chain."""
         for index in reversed(range(len(it))):
-            each = it[index]
-            if not isinstance(each, pikepdf.Dictionary):
+            each = _as_dictionary(it[index])
+            if each is None:
                 continue
             kind = str(each.get("/Subtype", ""))
             played = kind in _PLAYED and "/Rect" in each
@@ -90,6 +125,25 @@ class _Cleaner:
     def _drop(self, it: Any, key: str, why: str) -> None:
         del it[key]
         self.found[why] += 1
+
+
+def _as_dictionary(it: Any) -> Any:
+    """A dictionary, or that of a stream: there are readers that take one for the other."""
+    if isinstance(it, pikepdf.Stream):
+        return it.stream_dict
+    return it if isinstance(it, pikepdf.Dictionary) else None
+
+
+def _embeds(it: Any) -> bool:
+    files = _as_dictionary(it.get("/EF"))
+    return files is not None and any(
+        isinstance(files.get(key), pikepdf.Stream) for key in list(files.keys())
+    )
+
+
+def _seen(name: str) -> str:
+    """A file name without marks that are not seen (byte order, direction, NUL)."""
+    return "".join(c for c in name if not unicodedata.category(c).startswith("C")).lstrip()
 
 
 def _holders(pdf: pikepdf.Pdf) -> Iterator[Any]:
@@ -154,7 +208,8 @@ def _not_kept(it: Any, *, sure: bool) -> str:
     `sure`: it stands where nothing but an action or a destination may stand. Elsewhere the same
     keys are used for other things: attributes of structure, the next item of an outline.
     """
-    if not isinstance(it, pikepdf.Dictionary):
+    it = _as_dictionary(it)
+    if it is None:
         return ""
     kind = str(it.get("/S", ""))
     known = kind in _INSIDE | _OTHERS or str(it.get("/Type", "")) == "/Action"
@@ -170,7 +225,8 @@ def _not_kept(it: Any, *, sure: bool) -> str:
 
 
 def _name(it: Any, otherwise: str) -> str:
-    return str(it.get("/S", otherwise)) if isinstance(it, pikepdf.Dictionary) else otherwise
+    it = _as_dictionary(it)
+    return str(it.get("/S", otherwise)) if it is not None else otherwise
 
 
 def _direct(it: Any) -> Iterator[Any]:

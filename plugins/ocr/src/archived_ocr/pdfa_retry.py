@@ -18,10 +18,27 @@ from pikepdf import pdfa
 from archived_ocr import notes
 
 HARMLESS = {
-    "/DocChecksum", "/PieceInfo", "/LastModified", "/Trans", "/Dur", "/Thumb", "/SpiderInfo",
-    "/Private", "/AdditionalStreams", "/PTEX.Fullbanner", "/PTEX.FileName", "/PTEX.InfoDict",
-    "/PTEX.PageNumber", "/PZ", "/SeparationInfo", "/ID_", "/Tabs", "/PresSteps", "/B", "/Producer_",
-}  # fmt: skip
+    "/DocChecksum",
+    "/PieceInfo",
+    "/LastModified",
+    "/Trans",
+    "/Dur",
+    "/Thumb",
+    "/SpiderInfo",
+    "/Private",
+    "/AdditionalStreams",
+    "/PTEX.Fullbanner",
+    "/PTEX.FileName",
+    "/PTEX.InfoDict",
+    "/PTEX.PageNumber",
+    "/PZ",
+    "/SeparationInfo",
+    "/ID_",
+    "/Tabs",
+    "/PresSteps",
+    "/B",
+    "/Producer_",
+}
 """Keys that change nothing of what a page shows or says."""
 _IN_PICTURES = {"/OPI", "/Alternates", "/Metadata", "/PS"}
 """Keys of pictures and forms that point to what is shown instead elsewhere, or describe them."""

@@ -1,4 +1,4 @@
-"""What this house tells OCRmyPDF: how a page becomes an image, and who reads it.
+"""The hooks given to OCRmyPDF: how a page becomes an image, and which engine reads it.
 
 The only place that knows OCRmyPDF's hooks. One job per process: the stage sets `job`, runs
 OCRmyPDF in the same process, and takes the readings out again.

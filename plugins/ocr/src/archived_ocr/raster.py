@@ -27,9 +27,14 @@ _KEPT = 16_000_000
 _TINT, _TINTED = 20, 0.0003
 """Difference of the channels of a pixel that is coloured, and the share of them on a page."""
 _ODD = (
-    pikepdf.exceptions.PikepdfError, OSError, ValueError, KeyError, AttributeError, TypeError,
+    pikepdf.exceptions.PikepdfError,
+    OSError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
     NotImplementedError,
-)  # fmt: skip
+)
 _QUIET_ANNOTATIONS = {"/Link", "/Popup"}
 
 
@@ -95,8 +100,9 @@ class Pages:
             return None
         drawn = self._kept(index, dpi)
         image = drawn.reduce(times) if drawn else self._in_colour(index, dpi, times)
-        red, green, blue = (c.astype(np.int16) for c in np.moveaxis(
-            np.asarray(image, dtype=np.uint8), 2, 0))  # fmt: skip
+        red, green, blue = (
+            c.astype(np.int16) for c in np.moveaxis(np.asarray(image, dtype=np.uint8), 2, 0)
+        )
         spread = np.maximum(abs(red - green), abs(green - blue))
         return image if float((spread > _TINT).mean()) >= _TINTED else None
 
@@ -167,9 +173,10 @@ class Pages:
         try:
             stream = _only_image(self._pikepdf.pages[index])
             return stream is not None and (
-                str(stream.get("/ColorSpace")) == "/DeviceGray" or bool(stream.get("/ImageMask"))
+                str(stream.get("/ColorSpace")) == "/DeviceGray"
+                or bool(stream.get("/ImageMask"))
                 or int(stream.get("/BitsPerComponent", 8)) == 1
-            )  # fmt: skip
+            )
         except (pikepdf.exceptions.PikepdfError, ValueError, KeyError, AttributeError, TypeError):
             return False
 

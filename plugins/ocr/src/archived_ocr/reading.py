@@ -178,8 +178,9 @@ class Reader:
 
     def read_part(self, image: Image.Image, dpi: float) -> list[Line]:
         """The lines of a part of a level page, whatever their order."""
-        return [line for paragraph in self._recognise(image, dpi, 0.0).paragraphs
-                for line in paragraph]  # fmt: skip
+        return [
+            line for paragraph in self._recognise(image, dpi, 0.0).paragraphs for line in paragraph
+        ]
 
     def upright(self, image: Image.Image) -> int:
         """Quarter turns (0, 90, 180, 270 degrees clockwise) the page must be turned by."""

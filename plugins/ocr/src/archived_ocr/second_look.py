@@ -23,7 +23,7 @@ from archived_ocr.crop_reading import (
     read_group,
     surer,
 )
-from archived_ocr.ink import MM, Marks, Mask
+from archived_ocr.ink import MM, Box, Marks, Mask
 from archived_ocr.layer_reading import colours_of, on_picture, under_colours
 from archived_ocr.marks import groups
 from archived_ocr.merged_lines import added, replaced
@@ -64,9 +64,10 @@ def look(
     # Beside print, what is this weak is the other side of the sheet.
     weakest = WEAK if sure else 0
     rows = [
-        g for g in left
+        g
+        for g in left
         if g.kind == "text" and g.contrast >= weakest and not is_doubtful(g, reading, marks.scale)
-    ]  # fmt: skip
+    ]
     rows = [replace(g, outlined=True) if _looks_outlined(page, marks, g) else g for g in rows]
     # Filled outlines are a guess, and so is what is read of them: a person looks as well.
     outlined = [g for g in rows if g.outlined]
@@ -84,22 +85,27 @@ def look(
             hidden.append(not_examined(group.box))
         else:
             found += kept(lines)
+    for group, crop in _ends(left, _words(found), marks):
+        found += surer(read_group(limited, page.image, marks, crop) or [], sure)
+        if not _is_read(group, _words(found), marks.scale):
+            hidden.append(replace(group, kind="text"))
     below: list[Line] = []
     colours = colours_of(page, marks, left)
     if colours is not None:
-        below, more, unread = under_colours(limited, page, marks, colours, left, sure, found)
+        words = sure + _words(found)
+        below, more, unread = under_colours(limited, page, marks, colours, left, words)
         # What was read without the other colour is surer than what was read through it.
-        found = surer(found, [w for n in below for w in n.words]) + more
+        found = surer(found, _words(below)) + more
         hidden += unread
-    reading = replaced(reading, below)
-    read = [w for n in below for w in n.words]
-    well = read + [w for n in found for w in n.words] + [w for w in sure if w.confidence >= WELL]
-    for group in [g for g in left if g.kind in ("picture", "strokes")]:
-        for area in print_on_pictures.areas(marks, group):
-            lines, unread = on_picture(limited, page, marks, area, well)
-            found += surer(lines, well)
-            seal = seals.is_seal(group, marks)
-            hidden += [g for g in unread if not seal or g.kind == "unexamined"]
+    reading, read = replaced(reading, below), _words(below)
+    said = [*read, *_words(found), *sure]
+    well = [w for w in said if w.confidence >= WELL]
+    of_seals = [g.box for g in left if seals.is_seal(g, marks)]
+    for area, certain in print_on_pictures.areas(marks, left):
+        lines, unread = on_picture(limited, page, marks, area, said, certain=certain)
+        found += surer(lines, well)
+        seal = any(meet(area, box) for box in of_seals)
+        hidden += [g for g in unread if not seal or g.kind == "unexamined"]
     if found or read:
         reading = added(reading, found)
         left = _still_left(page, reading, marks, left, sure)
@@ -109,12 +115,21 @@ def look(
     left = [g for g in left if g.kind != "text" or not _is_read(g, now, marks.scale)]
     left = _with_rests(left, [g for g in rows if stops(g)], now, marks.scale)
     if colours is not None:
-        left = [replace(g, kind="seal") if g.kind == "text" and colours.is_print_of_seal(g.box)
-                else g for g in left]  # fmt: skip
-    read += [w for n in found for w in n.words] + [w for w in sure if w.confidence >= WELL]
+        left = [
+            replace(g, kind="seal") if g.kind == "text" and colours.is_print_of_seal(g.box) else g
+            for g in left
+        ]
+        hidden = [
+            g for g in hidden if g.kind == "unexamined" or not colours.is_print_of_seal(g.box)
+        ]
+    read += _words(found) + [w for w in sure if w.confidence >= WELL]
     hidden = [g for g in hidden if g.kind == "unexamined" or not _is_read(g, read, marks.scale)]
     left = seals.named(left, colours.is_coloured if colours else None)
     return Looked(reading, tuple(left), (*hidden, *outlined))
+
+
+def _words(lines: Sequence[Line]) -> list[Word]:
+    return [w for n in lines for w in n.words]
 
 
 def _with_rests(
@@ -173,27 +188,84 @@ def _may_be_word(group: Group, weakest: int) -> bool:
     """Whether strokes may be a word of few letters, or of letters that touch."""
     width, height = group.size
     return (
-        group.kind in ("strokes", "picture") and group.contrast >= weakest
-        and 2 * MM <= height <= 16 * MM and 1.2 * height <= width <= 15 * height
-    )  # fmt: skip
+        group.kind in ("strokes", "picture")
+        and group.contrast >= weakest
+        and 2 * MM <= height <= 16 * MM
+        and 1.2 * height <= width <= 15 * height
+    )
 
 
 def _as_line(group: Group, marks: Marks) -> Group:
     """`group` as one line of letters; a dark box with a lighter ground round it is a negative."""
-    left, top, right, bottom = group.box
-    inside = marks.gray[top:bottom, left:right]
-    high = 0.75 * (bottom - top)
-    if float(np.median(inside)) > float(np.median(marks.gray)) - 60:
-        return replace(group, height=high)
+    box = _dark_box(group, marks)
+    if box is None:
+        return replace(group, height=0.75 * group.size[1])
+    left, top, right, bottom = box
+    high = bottom - top
     rim = round((KEPT + 0.4) * MM)
-    return replace(group, box=(left + rim, top + rim, right - rim, bottom - rim),
-                   height=0.6 * high, light=True)  # fmt: skip
+    return replace(
+        group, box=(left + rim, top + rim, right - rim, bottom - rim), height=0.6 * high, light=True
+    )
+
+
+def _dark_box(group: Group, marks: Marks) -> Box | None:
+    """The part of a group that is a dark box, whatever print touches it; `None` when none is."""
+    left, top, right, bottom = group.box
+    dark = marks.gray[top:bottom, left:right] < float(np.median(marks.gray)) - 60
+    for axis in (1, 0, 1):
+        share = dark.mean(axis=axis)
+        full = np.flatnonzero(share > 0.55 * share.max(initial=0.0))
+        if not len(full):
+            return None
+        first, last = int(full[0]), int(full[-1]) + 1
+        if axis == 1:
+            dark, top, bottom = dark[first:last], top + first, top + last
+        else:
+            dark, left, right = dark[:, first:last], left + first, left + last
+    if min(dark.shape) < 4 * MM or float(dark.mean()) <= 0.5:
+        return None
+    return left, top, right, bottom
+
+
+def _ends(left: Sequence[Group], words: Sequence[Word], marks: Marks) -> list[tuple[Group, Group]]:
+    """Pairs of letters that stand in a row with one of `words`, and both as one line.
+
+    Two letters are no row by themselves: of "ĐÃ THU HỒI" the first word is left then.
+    """
+    found = []
+    for group in left:
+        if group.kind not in ("strokes", "mark") or group.letters != LEAST_LETTERS - 1:
+            continue
+        one = group.box
+        for word in words:
+            other = tuple(round(v * marks.scale) for v in word.box)
+            tall = other[3] - other[1]
+            level = abs(one[3] - other[3]) < 0.25 * tall and 0.6 < group.size[1] / tall < 1.5
+            if level and -0.2 * tall < max(other[0] - one[2], one[0] - other[2]) < 0.8 * tall:
+                box = (
+                    min(one[0], other[0]),
+                    min(one[1], other[1]),
+                    max(one[2], other[2]),
+                    max(one[3], other[3]),
+                )
+                found.append((group, replace(group, box=box, height=group.height or 0.7 * tall)))
+                break
+    return found
 
 
 def _surely(lines: Sequence[Line]) -> list[Line]:
     """Of `lines`, the syllables that are certain: what is made of a pen's strokes seldom is."""
-    kept = ((n, tuple(w for w in n.words if w.confidence >= CERTAIN and len(w.text) > 1
-                      and language.is_syllable(w.text))) for n in lines)  # fmt: skip
+    kept = (
+        (
+            n,
+            tuple(
+                w
+                for w in n.words
+                if w.confidence >= CERTAIN and len(w.text) > 1 and language.is_syllable(w.text)
+            ),
+        )
+        for n in lines
+    )
     return [replace(n, words=words) for n, words in kept if words]
 
 
@@ -210,9 +282,10 @@ def _once_more(
 ) -> tuple[Reading, list[Group]]:
     """Read again what is left of lines of which a part was read now: the engine drops ends."""
     rows = [
-        g for g in left
+        g
+        for g in left
         if g.kind == "text" and g.contrast >= WEAK and not is_doubtful(g, reading, marks.scale)
-    ]  # fmt: skip
+    ]
     found = [n for g in rows for n in read_group(reader, page.image, marks, g) or ()]
     before = accepted(reading)
     found = surer(found, before)
@@ -234,7 +307,6 @@ def _is_read(group: Group, words: Sequence[Word], scale: float) -> bool:
     left, top, right, bottom = (v / scale for v in group.box)
     middle = (top + bottom) / 2
     spans = [
-        (max(left, w.box[0]), min(right, w.box[2]))
-        for w in words if w.box[1] <= middle <= w.box[3]
-    ]  # fmt: skip
+        (max(left, w.box[0]), min(right, w.box[2])) for w in words if w.box[1] <= middle <= w.box[3]
+    ]
     return sum(max(0.0, b - a) for a, b in spans) >= COVERED * (right - left)

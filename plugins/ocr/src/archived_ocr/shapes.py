@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from archived_ocr import letter_rows, outlines
-from archived_ocr.ink import MM, Box, Gray, Marks, Mask, components
+from archived_ocr.ink import MM, Box, Gray, Marks, Mask, boxes_of, components, percentiles
 
 ONE_LINE = 2.6
 """Height of a line with its accents by that of its letters."""
@@ -31,6 +31,8 @@ _ALONE = 0.9
 """Share of the marks of a row beside other marks that are in the boxes of its letters."""
 _BESIDE = 4
 """Letters in a row beside other marks: three are there in any handwriting and in many a seal."""
+_DOTS, _MOST_WRITTEN = 4, 8
+"""Dots beside letters from which they stand on a dotted line, and the longest number in a blank."""
 _NARROW = 0.35
 """Width by height below which a letter is an I, or a stroke."""
 _LARGEST = 3_000_000
@@ -100,16 +102,22 @@ class Row:
     box: Box
     area: int
     dots: bool = False
+    written: bool = False
+    """Uneven letters on a dotted line: a blank that was filled in by hand."""
 
     @property
     def is_print(self) -> bool:
         """Like a printed line: three letters or more of one height on one line."""
-        return self.letters >= LEAST_LETTERS and self.level >= 0.4 and not self.dots
+        return self.letters >= LEAST_LETTERS and self.level >= 0.4 and self._is_even
 
     @property
     def is_clearly_print(self) -> bool:
         """So much like print that texture seldom is."""
-        return self.letters >= 4 and self.level >= 0.66 and not self.dots
+        return self.letters >= 4 and self.level >= 0.66 and self._is_even
+
+    @property
+    def _is_even(self) -> bool:
+        return not (self.dots or self.written)
 
 
 class Shapes:
@@ -124,7 +132,7 @@ class Shapes:
         """The group in `box` whose marks are `inside`; letters within a picture are their own."""
         left, top, right, bottom = box
         contrast = self.marks.contrast[top:bottom, left:right]
-        strong = int(np.percentile(contrast[inside], 85))
+        strong = int(percentiles(contrast[inside], 85)[0])
         light = bool(self.marks.light[top:bottom, left:right][inside].mean() > 0.5)
         width, height = right - left, bottom - top
         core = inside & (contrast >= strong * 0.5)
@@ -215,12 +223,24 @@ class Shapes:
                 x1, y1, x2, y2 = (int(v / self.unit) for v in edges)
                 if not (_are_letters(parts) and _is_alone(mask, parts)):
                     continue
+                if is_filled_in(parts, _near(mask, parts)):
+                    continue
                 place = box[0] + x1, box[1] + y1, box[0] + x2 + 1, box[1] + y2 + 1
                 inside = own[edges[1] : edges[3], edges[0] : edges[2]]
                 high = float(np.median(parts[:, 3] - parts[:, 1])) / self.unit
-                found.append(Group(
-                    "text", place, (x2 - x1) * (y2 - y1) // 3, int(np.percentile(inside, 85)),
-                    len(parts), high, light, 1.0, outlined))  # fmt: skip
+                found.append(
+                    Group(
+                        "text",
+                        place,
+                        (x2 - x1) * (y2 - y1) // 3,
+                        int(percentiles(inside, 85)[0]),
+                        len(parts),
+                        high,
+                        light,
+                        1.0,
+                        outlined,
+                    )
+                )
         return found
 
     @staticmethod
@@ -233,16 +253,18 @@ class Shapes:
         """Rows of letters that stand out of a picture, or are spared out of a dark area."""
         left, top = box[0], box[1]
         for light in (False, True):
-            most = float(np.percentile(depth[light], 98))
+            [most] = percentiles(depth[light], 98)
             if most < 40:
                 continue
             row = letters_in(depth[light] >= 0.66 * most, self.unit)
             if row.is_clearly_print:
                 unit = self.unit
                 own = (
-                    left + int(row.box[0] / unit), top + int(row.box[1] / unit),
-                    left + int(row.box[2] / unit) + 1, top + int(row.box[3] / unit) + 1,
-                )  # fmt: skip
+                    left + int(row.box[0] / unit),
+                    top + int(row.box[1] / unit),
+                    left + int(row.box[2] / unit) + 1,
+                    top + int(row.box[3] / unit) + 1,
+                )
                 area = max(1, int(row.area / unit**2))
                 height = row.height / unit
                 return [Group("text", own, area, int(most), row.letters, height, light, row.level)]
@@ -271,6 +293,16 @@ def _are_letters(parts: NDArray[np.int32]) -> bool:
     wide = (parts[:, 2] - parts[:, 0]) >= _NARROW * (parts[:, 3] - parts[:, 1])
     count = int(wide.sum())
     return count >= 2 and 2 * count >= len(parts)
+
+
+def _near(mask: Mask, parts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The boxes of all that stands where a row does, and beside it for a letter's height."""
+    x1, y1 = parts[:, :2].min(axis=0).tolist()
+    x2, y2 = parts[:, 2:].max(axis=0).tolist()
+    left, top, more = max(0, x1 - (y2 - y1)), y1, y2 - y1
+    boxes = boxes_of(mask[top : y2 + more // 4, left : x2 + more])[0]
+    near: NDArray[np.int32] = boxes + np.array([left, top, left, top], np.int32)
+    return near
 
 
 def _is_alone(mask: Mask, parts: NDArray[np.int32]) -> bool:
@@ -308,7 +340,7 @@ def _has_hole(core: Mask) -> bool:
 
 def letters_in(mask: Mask, unit: float) -> Row:
     """The parts of `mask` that could be letters; `unit`: its pixels for one of `ink`."""
-    boxes, areas, _ = components(mask)
+    boxes, areas = boxes_of(mask)
     mm = MM * unit
     w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     fits = (h >= 0.9 * mm) & (h <= 14 * mm) & (w <= 3.5 * h) & (w >= 0.1 * h)
@@ -335,15 +367,34 @@ def letters_in(mask: Mask, unit: float) -> Row:
     if large > 0.4:
         level = 0.0
     box = (
-        int(chosen[:, 0].min()), int(chosen[:, 1].min()),
-        int(chosen[:, 2].max()), int(chosen[:, 3].max()),
-    )  # fmt: skip
-    return Row(count, middle, level, box, int(areas[main].sum()))
+        int(chosen[:, 0].min()),
+        int(chosen[:, 1].min()),
+        int(chosen[:, 2].max()),
+        int(chosen[:, 3].max()),
+    )
+    written = is_filled_in(chosen, boxes[~main])
+    return Row(count, middle, level, box, int(areas[main].sum()), written=written)
 
 
-def _are_dots(
-    w: NDArray[np.int32], h: NDArray[np.int32], areas: NDArray[np.int32]
-) -> bool:  # fmt: skip
+def is_filled_in(letters: NDArray[np.int32], others: NDArray[np.int32]) -> bool:
+    """Whether a few `letters` stand on a dotted line and are not of one height, as no figures are
+    that were printed or typed: a number that was written into a blank. `others`: further parts.
+    """
+    if not LEAST_LETTERS <= len(letters) <= _MOST_WRITTEN:
+        return False
+    height = float(np.median(letters[:, 3] - letters[:, 1]))
+    foot = float(np.median(letters[:, 3]))
+    w, h = others[:, 2] - others[:, 0], others[:, 3] - others[:, 1]
+    dots = (h <= 0.3 * height) & (w <= 1.5 * h) & (h <= 1.5 * np.maximum(1, w))
+    dots &= np.abs(others[:, 3] - foot) <= 0.25 * height
+    if int(dots.sum()) < _DOTS:
+        return False
+    tops = np.sort(letters[:, 1])
+    even = np.searchsorted(tops, tops + max(1.5, 0.07 * height), "right") - np.arange(len(tops))
+    return int(even.max()) <= 0.5 * len(tops)
+
+
+def _are_dots(w: NDArray[np.int32], h: NDArray[np.int32], areas: NDArray[np.int32]) -> bool:
     """A dotted line, as forms have them."""
     square = (w <= 1.5 * h) & (h <= 1.5 * w) & (areas >= 0.6 * w * h)
     return float(square.mean()) > 0.7

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from archived.api import Artifact, Region, Review
+from archived.api import Artifact, Message, Region, Review, sequence
 from archived_ocr.coverage import NAMES, Ink
 from archived_ocr.job import Job, displayed
 from archived_ocr.shapes import Group
@@ -67,9 +67,11 @@ def _shares(group: Group, found: Ink, angle: int) -> tuple[float, float, float, 
     if right <= left or bottom <= top:
         return 0.0, 0.0, 1.0, 1.0
     box = (
-        max(0.0, left / width), max(0.0, top / height),
-        min(1.0, right / width), min(1.0, bottom / height),
-    )  # fmt: skip
+        max(0.0, left / width),
+        max(0.0, top / height),
+        min(1.0, right / width),
+        min(1.0, bottom / height),
+    )
     return displayed(box, angle)
 
 
@@ -107,13 +109,21 @@ def reviews(
             regions.append(Region(page + 1, box, kind, round(found.share, 4), picture))
     if not regions and not also:
         return [], []
-    said = [f"page(s) {_some(numbers)}: {REASONS[reason]}" for reason, numbers in pages.items()]
-    told = f"Not everything on the document was read. {'; '.join([*also, *said])[:1500]}"
+    said = [
+        Message("page(s) {some}: {reasons}", some=_some(numbers), reasons=REASONS[reason])
+        for reason, numbers in pages.items()
+    ]
+    told = Message(
+        "Not everything on the document was read. {value}", value=sequence([*also, *said], "; ")
+    )
     review = Review(
         code="unread-content",
         message=told,
-        hint="Look at the pictures: is there a mark of secrecy, or text that must be searchable? "
-        "Scan the page again where the paper is clearer than the picture; release it otherwise.",
+        hint=Message(
+            "Look at the pictures: is there a mark of secrecy, or text that must be "
+            "searchable? Scan the page again where the paper is clearer than the picture; "
+            "release it otherwise."
+        ),
         regions=regions[:1500],
     )
     return [review], made

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from archived.api import Copy, Postpone, Target
+from archived.api import Copy, Message, Postpone, Target
 from archived_replicate.digests import CHUNK, digest_stream
-from archived_replicate.problem import Problem
-from archived_replicate.sealed import Piece, SealedObject, damaged
+from archived_replicate.errors import Problem
+from archived_replicate.source_object import Piece, SealedObject, damaged
 
 STORAGE_ROOT = "ocfl"
 """Below a target, the OCFL storage root; what is beside it is not part of the replica."""
@@ -88,9 +88,9 @@ def demand_fit(target: Target[Any], beside: Path) -> None:
     with _reached(target):
         for problem in target.check(beside):
             raise Postpone(
-                f"target {target.name}: {problem}",
+                Message("target {name}: {problem}", name=target.name, problem=problem),
                 code=problem.code if isinstance(problem, Problem) else "target-unfit",
-                hint="Put the target right; the copy is then made by itself.",
+                hint=Message("Put the target right; the copy is then made by itself."),
                 after="5 min",
             )
 
@@ -127,7 +127,14 @@ def _put_piece(
     kept = _set_aside(target, key, before, scratch)
     _write(target.replace, key, piece)
     found.quarantined.append(kept)
-    found.notes.append(f"{target.name}: {key} was damaged; it was replaced and kept as {kept}")
+    found.notes.append(
+        Message(
+            "{name}: {key} was damaged; it was replaced and kept as {kept}",
+            name=target.name,
+            key=key,
+            kept=kept,
+        )
+    )
 
 
 def _write(write: Callable[[Path, str, str], None], key: str, piece: Piece) -> None:
@@ -158,12 +165,16 @@ def _read_back(target: Target[Any], key: str, piece: Piece) -> None:
     with _reached(target):
         digest = _digest(target, key)
     if digest != piece.sha512:
-        said = "is not there" if digest is None else "reads back differently"
+        said = Message("is not there") if digest is None else "reads back differently"
         raise Postpone(
-            f"target {target.name}: {key} was written, but {said}",
+            Message(
+                "target {name}: {key} was written, but {said}", name=target.name, key=key, said=said
+            ),
             code="target-not-verified",
-            hint="Suspect the disk, its cable or its controller; look at the kernel's log. "
-            "The next try replaces the file and reads it again.",
+            hint=Message(
+                "Suspect the disk, its cable or its controller; look at the kernel's log. "
+                "The next try replaces the file and reads it again."
+            ),
             after="10 min",
         )
 
@@ -171,7 +182,11 @@ def _read_back(target: Target[Any], key: str, piece: Piece) -> None:
 def _note_strangers(target: Target[Any], key: str, sealed: SealedObject, found: Found) -> None:
     ours = {f"{key}/{piece.name}" for piece in sealed.pieces}
     found.notes += [
-        f"{target.name}: {name} does not belong to the object; left as it is"
+        Message(
+            "{target}: {file} does not belong to the object; left as it is",
+            target=target.name,
+            file=name,
+        )
         for name in sorted(set(target.list(key)) - ours)
     ]
 
@@ -190,27 +205,29 @@ def _reached(target: Target[Any]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = f"target {target.name}: {error.strerror or error}"
+        said = Message("target {name}: {why}", name=target.name, why=error.strerror or error)
         if error.filename:
-            said += f" ({error.filename})"
+            said = Message("{said} ({file})", said=said, file=error.filename)
         if error.errno in _FULL:
             raise Postpone(
                 said,
                 code="target-full",
-                hint="Make room on the target, or give it a larger disk.",
+                hint=Message("Make room on the target, or give it a larger disk."),
                 after="10 min",
             ) from error
         if error.errno in _FORBIDDEN:
             raise Postpone(
                 said,
                 code="target-forbidden",
-                hint="Let the service's user write there, and see that it is not mounted "
-                "read-only: disks turn read-only when they fail.",
+                hint=Message(
+                    "Let the service's user write there, and see that it is not mounted "
+                    "read-only: disks turn read-only when they fail."
+                ),
                 after="10 min",
             ) from error
         raise Postpone(
             said,
             code="target-io",
-            hint="Look at the kernel's log about the target's disk and at its cable.",
+            hint=Message("Look at the kernel's log about the target's disk and at its cable."),
             after="10 min",
         ) from error

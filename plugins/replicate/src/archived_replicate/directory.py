@@ -19,9 +19,9 @@ from typing import BinaryIO, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from archived.api import Postpone, Size, Target, TargetConfig, check_key
+from archived.api import Message, Postpone, Size, Target, TargetConfig, check_key
 from archived_replicate.digests import CHUNK, digest_stream
-from archived_replicate.problem import Problem
+from archived_replicate.errors import Problem
 
 INCOMING = ".incoming"
 """Folder of half-written files, outside every key, so that no object ever holds one."""
@@ -57,7 +57,8 @@ class DirectoryConfig(TargetConfig):
     @model_validator(mode="after")
     def _mount_is_above(self) -> Self:
         mount = self.mount
-        if mount is not None and mount != self.path and mount not in self.path.parents:
+        below = mount is not None and (mount == self.path or mount in self.path.parents)
+        if mount is not None and (not below or ".." in (*mount.parts, *self.path.parts)):
             raise ValueError("require_mount: write true, or a folder that holds `path`")
         return self
 
@@ -87,13 +88,21 @@ class DirectoryTarget(Target[DirectoryConfig]):
                 device = os.fstat(root).st_dev
                 disk = os.fstatvfs(root)
         except Postpone as missing:
-            yield Problem(missing.message.removeprefix(f"target {self.name}: "), code=missing.code)
+            yield Problem(
+                missing.message.removeprefix(Message("target {name}: ", name=self.name)),
+                code=missing.code,
+            )
             return
         total = disk.f_blocks * disk.f_frsize
         if total <= self.options.keep_free:
             yield Problem(
-                f"the whole disk with {self.options.path} has {total >> 20} MiB, and keep_free "
-                f"leaves {self.options.keep_free >> 20} MiB unused: no copy can ever be written",
+                Message(
+                    "the whole disk with {path} has {total} MiB, and keep_free leaves "
+                    "{keep_free} MiB unused: no copy can ever be written",
+                    path=self.options.path,
+                    total=total >> 20,
+                    keep_free=self.options.keep_free >> 20,
+                ),
                 code="target-full",
             )
         if self.options.allow_same_filesystem:
@@ -178,17 +187,39 @@ class DirectoryTarget(Target[DirectoryConfig]):
         except OSError as error:
             absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
             raise Postpone(
-                f"target {self.name}: cannot open {path}: {error.strerror}",
+                Message(
+                    "target {name}: cannot open {path}: {why}",
+                    name=self.name,
+                    path=path,
+                    why=error.strerror,
+                ),
                 code="target-missing" if absent else "target-io",
-                hint="Mount its disk, or create the folder on it; the copy is then made by itself.",
+                hint=Message(
+                    "Mount its disk, or create the folder on it; the copy is then made by itself."
+                ),
             ) from error
         try:
             mount = self.options.mount
-            if mount is not None and not mount.is_mount():
+            if mount is not None and not _is_mount(mount):
                 raise Postpone(
-                    f"target {self.name}: {mount} is not a mount point now{_mounted_above(mount)}",
+                    Message(
+                        "target {name}: {mount} is not a mount point now{mounted_above}",
+                        name=self.name,
+                        mount=mount,
+                        mounted_above=_mounted_above(mount),
+                    ),
                     code="target-missing",
-                    hint="Mount its disk there; the copy is then made by itself.",
+                    hint=Message("Mount its disk there; the copy is then made by itself."),
+                )
+            if mount is not None and not os.path.samestat(os.fstat(root), path.stat()):
+                raise Postpone(  # what is open lies below the disk, where nobody would find it
+                    Message(
+                        "target {name}: a disk was mounted at {mount} just now",
+                        name=self.name,
+                        mount=mount,
+                    ),
+                    code="target-missing",
+                    hint=Message("The copy is made by itself."),
                 )
             yield root
         finally:
@@ -314,9 +345,16 @@ def _copy(reading: BinaryIO, file: int) -> str:
     return digest.hexdigest()
 
 
+def _is_mount(path: Path) -> bool:
+    """Whether a disk is mounted where a path leads to, by links too. Versions of Python differ."""
+    return os.path.ismount(os.path.realpath(path))
+
+
 def _mounted_above(path: Path) -> str:
     """Where a disk is mounted when `path` is only a folder on it; else nothing."""
-    above = next((folder for folder in path.parents if folder.is_mount()), Path("/"))
+    above = next((folder for folder in path.parents if _is_mount(folder)), Path("/"))
     if above == Path("/"):
         return ""
-    return f', but {above} is: if that is its disk, write require_mount = "{above}"'
+    return Message(
+        ', but {above} is: if that is its disk, write require_mount = "{above}"', above=above
+    )

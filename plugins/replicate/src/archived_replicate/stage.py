@@ -14,6 +14,7 @@ from archived.api import (
     Copy,
     Document,
     Failure,
+    Message,
     Needs,
     Postpone,
     Result,
@@ -22,7 +23,7 @@ from archived.api import (
     Target,
 )
 from archived_replicate.copying import STORAGE_ROOT, Found, copy_object, demand_fit
-from archived_replicate.sealed import read_object, read_storage_root, reading
+from archived_replicate.source_object import read_object, read_storage_root, reading
 
 
 class ReplicateConfig(StageConfig):
@@ -80,7 +81,10 @@ class Replicate(Stage[ReplicateConfig]):
             raise waiting[0]
         notes = [note for _, found in made for note in found.notes]
         notes += [
-            f"{name} is in the store's object but not in its inventory; it was not copied"
+            Message(
+                "{name} is in the store's object but not in its inventory; it was not copied",
+                name=name,
+            )
             for name in sealed.strangers
         ]
         return Result(
@@ -98,9 +102,12 @@ def _target(context: Context[ReplicateConfig], name: str) -> Target[Any]:
         return context.target(name)
     except LookupError as error:
         raise Postpone(
-            f"replicate: {error.args[0]}",
+            Message("replicate: {args}", args=error.args[0]),
             code="target-unknown",
-            hint=f"Add [target.{name}] to the configuration, or correct [stage.replicate] to.",
+            hint=Message(
+                "Add [target.{name}] to the configuration, or correct [stage.replicate] to.",
+                name=name,
+            ),
             after="10 min",
         ) from error
 

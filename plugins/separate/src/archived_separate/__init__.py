@@ -19,7 +19,7 @@ class Separate(Stage[SeparateOptions]):
     version = "0.1.0"
     accepts = ("application/pdf", "image/tiff", "image/jpeg", "image/png")
     needs = Needs(timeout=timedelta(minutes=30), attempts=2, lane="cpu", memory="2 GiB")
-    preload = ("archived_separate.work",)
+    preload = ("archived_separate.run",)
 
     def check(self, options: SeparateOptions) -> Iterable[str]:
         """Options that leave nothing to look for."""
@@ -31,7 +31,7 @@ class Separate(Stage[SeparateOptions]):
 
     def run(self, document: Document, context: Context[SeparateOptions]) -> Result:
         """Plan, then cut what needs no person."""
-        from archived_separate.work import separate
+        from archived_separate.run import separate
 
         return separate(document, context)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from archived.api import Sheet
-from archived.api.sheet import LEVELS
+from archived.api.cover_sheet import LEVELS
 from archived_separate.plan import Plan, Rules, Separator
 
 
@@ -19,8 +19,12 @@ def judge(made: Plan, rules: Rules) -> None:
     covers: dict[str, list[tuple[Separator, Sheet]]] = {}
     for separator in made.separators:
         if separator.dossier and rules.dossier and separator.dossier != rules.dossier:
-            made.suspect("dossier-differs", f"the sheet says dossier {separator.dossier}, the "
-                         f"document belongs to {rules.dossier}", separator.page)  # fmt: skip
+            made.suspect(
+                "dossier-differs",
+                f"the sheet says dossier {separator.dossier}, the "
+                f"document belongs to {rules.dossier}",
+                separator.page,
+            )
         if separator.cover is not None:
             covers.setdefault(separator.dossier, []).append((separator, separator.cover))
     if covers and not rules.dossier:
@@ -37,15 +41,21 @@ def _before(made: Plan, first: int) -> None:
     """Pages before the first cover sheet belong to nobody: most likely a cover was not seen."""
     early = [s for s in made.segments if s.pages[0] < first and not s.dossier]
     if early:
-        made.suspect("separators-missing", f"pages {early[0].pages[0]} to {early[-1].pages[-1]} "
-                     "come before the first cover sheet", early[0].pages[0])  # fmt: skip
+        made.suspect(
+            "separators-missing",
+            f"pages {early[0].pages[0]} to {early[-1].pages[-1]} come before the first cover sheet",
+            early[0].pages[0],
+        )
 
 
 def _agree(made: Plan, dossier: str, found: list[tuple[Separator, Sheet]]) -> None:
     said = {(c.sheets, c.secrecy, c.of) for _, c in found}
     if len(said) > 1:
-        made.suspect("sheet-conflict", f"the cover sheets of dossier {dossier} say different "
-                     "numbers or levels", found[0][0].page)  # fmt: skip
+        made.suspect(
+            "sheet-conflict",
+            f"the cover sheets of dossier {dossier} say different numbers or levels",
+            found[0][0].page,
+        )
 
 
 def _in_order(made: Plan, dossier: str, found: list[tuple[Separator, Sheet]]) -> None:
@@ -57,13 +67,20 @@ def _in_order(made: Plan, dossier: str, found: list[tuple[Separator, Sheet]]) ->
     missing = sorted(set(range(1, of + 1)) - set(numbers))
     if missing:
         shown = ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else "")
-        made.suspect("separators-missing", f"of the {of} cover sheets of dossier {dossier} these "
-                     f"were not seen: {shown}", found[0][0].page)  # fmt: skip
+        made.suspect(
+            "separators-missing",
+            f"of the {of} cover sheets of dossier {dossier} these were not seen: {shown}",
+            found[0][0].page,
+        )
     for (before, earlier), (after, later) in pairwise(found):
         if later.number <= earlier.number:
-            made.suspect("separators-out-of-order", f"cover sheet {later.number} of dossier "
-                         f"{dossier} comes after {earlier.number}, which is on page "
-                         f"{before.page}", after.page)  # fmt: skip
+            made.suspect(
+                "separators-out-of-order",
+                f"cover sheet {later.number} of dossier "
+                f"{dossier} comes after {earlier.number}, which is on page "
+                f"{before.page}",
+                after.page,
+            )
             return
 
 
@@ -82,5 +99,8 @@ def _count(made: Plan, rules: Rules, dossier: str, found: list[tuple[Separator, 
     made.sheets[dossier] = expected, sheets
     if expected is not None and sheets != expected:
         code = "sheets-missing" if sheets < expected else "sheets-extra"
-        made.suspect(code, f"dossier {dossier} should have {expected} sheets, {sheets} were "
-                     "scanned", found[0][0].page)  # fmt: skip
+        made.suspect(
+            code,
+            f"dossier {dossier} should have {expected} sheets, {sheets} were scanned",
+            found[0][0].page,
+        )

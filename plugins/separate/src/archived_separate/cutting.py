@@ -18,8 +18,8 @@ import img2pdf
 import pikepdf
 from PIL import Image
 
-from archived.api import Refuse
-from archived_separate import faults, tiff
+from archived.api import Message, Refuse
+from archived_separate import errors, tiff
 from archived_separate.pages import FORMATS, Place, Source, believable
 
 SUFFIXES = {
@@ -167,8 +167,11 @@ def _each_image(page: pikepdf.Page) -> Iterator[pikepdf.Stream]:
 
 def _placed(source: Source, index: int) -> bytes:
     """One image on a PDF page of its size."""
-    with faults.while_decoding(), source.path.open("rb") as file, \
-            Image.open(file, formats=[FORMATS[source.media_type]]) as image:  # fmt: skip
+    with (
+        errors.while_decoding(),
+        source.path.open("rb") as file,
+        Image.open(file, formats=[FORMATS[source.media_type]]) as image,
+    ):
         image.seek(index)
         across, down = believable(image)
         wide, high = image.width * 72 / across, image.height * 72 / down
@@ -192,9 +195,12 @@ def _stored(image: Image.Image) -> bytes:
     image.load()
     if image.mode not in _LOSSLESS or image.has_transparency_data:
         raise Refuse(
-            f"A page's image ({image.mode}) can be moved to no other file without loss",
+            Message(
+                "A page's image ({mode}) can be moved to no other file without loss",
+                mode=image.mode,
+            ),
             code="not-cut",
-            hint="Scan with 1, 8, 16 or 24 bits per pixel, or cut the file by hand.",
+            hint=Message("Scan with 1, 8, 16 or 24 bits per pixel, or cut the file by hand."),
         )
     data = io.BytesIO()
     if image.mode == "1":

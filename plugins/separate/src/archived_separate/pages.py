@@ -16,8 +16,8 @@ import pypdfium2 as pdfium
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from archived.api import Artifact, Refuse
-from archived_separate import faults
+from archived.api import Artifact, Message, Refuse
+from archived_separate import errors
 
 Gray = NDArray[np.uint8]
 
@@ -68,9 +68,9 @@ def survey(originals: Sequence[Artifact], max_pages: int, max_megapixels: int) -
         elif original.media_type in FORMATS:
             source = _survey_image(original, max_pages, max_megapixels)
         else:
-            raise faults.unsupported(f"{original.media_type} has no pages")
+            raise errors.unsupported(f"{original.media_type} has no pages")
         total += len(source.frames)
-        faults.check_pages(total, max_pages)
+        errors.check_pages(total, max_pages)
         sources.append(source)
     return sources
 
@@ -78,10 +78,10 @@ def survey(originals: Sequence[Artifact], max_pages: int, max_megapixels: int) -
 def _survey_pdf(path: Path, max_pages: int, max_megapixels: int) -> Source:
     with pikepdf.open(path) as pdf:
         count = len(pdf.pages)
-        faults.check_pages(count, max_pages)
+        errors.check_pages(count, max_pages)
         for item in pdf.objects:
             if isinstance(item, pikepdf.Stream) and item.get("/Subtype") == "/Image":
-                faults.check_pixels(
+                errors.check_pixels(
                     _number(item, "/Width"), _number(item, "/Height"), max_megapixels
                 )
         return Source(path, _MASTER, list(range(count)), restricted=pdf.is_encrypted)
@@ -97,14 +97,14 @@ def _number(item: pikepdf.Object, key: str) -> int:
 def _survey_image(original: Artifact, max_pages: int, max_megapixels: int) -> Source:
     source = Source(original.path, original.media_type)
     small: list[int] = []
-    with faults.while_decoding(), _opened(source) as image:
+    with errors.while_decoding(), _opened(source) as image:
         # Only a TIFF's further frames are pages; what a camera puts behind a JPEG is none.
         count = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
-        faults.check_pages(count, max_pages)
+        errors.check_pages(count, max_pages)
         for index in range(count):
             if count > 1:
                 image.seek(index)
-            faults.check_pixels(*image.size, max_megapixels)
+            errors.check_pixels(*image.size, max_megapixels)
             # NewSubfileType bit 0: a smaller copy of another image in the file.
             tags: Any = getattr(image, "tag_v2", {})
             (small if int(tags.get(254, 0)) & 1 else source.frames).append(index)
@@ -128,9 +128,11 @@ def in_order(sources: Sequence[Source], collation: str) -> list[Place]:
     fronts, backs = each
     if len(fronts) != len(backs):
         raise Refuse(
-            f"There are {len(fronts)} fronts and {len(backs)} backs",
+            Message(
+                "There are {fronts} fronts and {backs} backs", fronts=len(fronts), backs=len(backs)
+            ),
             code="sides-differ",
-            hint="Scan both sides again; every sheet must go through twice.",
+            hint=Message("Scan both sides again; every sheet must go through twice."),
         )
     return [p for pair in zip(fronts, reversed(backs), strict=True) for p in pair]
 
@@ -146,7 +148,7 @@ class Rasters:
         """A page at about `dpi`, never enlarged, and the resolution it really has."""
         source = self._sources[place.source]
         if source.media_type not in (_MASTER, "image/tiff"):
-            with faults.while_decoding(), _opened(source) as image:
+            with errors.while_decoding(), _opened(source) as image:
                 return _shrunk(image, dpi)
         if place.source not in self._open:
             self.close()  # one at a time: a document may have thousands of files
@@ -156,7 +158,7 @@ class Rasters:
         opened = self._open[place.source]
         if source.is_pdf:
             return _rendered(opened, place.index, dpi)
-        with faults.while_decoding():
+        with errors.while_decoding():
             opened.seek(place.index)
             return _shrunk(opened, dpi)
 

@@ -9,28 +9,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from archived.api import Sheet
+from archived.api import Message, Sheet
 
 HELD_CODES: Mapping[str, str] = MappingProxyType(
     {
-        "secrecy-above-declared": "Scan it into a hot folder declared for its level.",
-        "sheet-invalid": "Print the sheet again and scan again with the new one.",
-        "sheet-newer": "Update archived here, or print the sheets with this version.",
-        "sheet-conflict": "Keep one kind of cover sheet per dossier, and scan again.",
-        "separator-unread": "Look at the page: if it is a separator sheet, print a new one and "
-        'scan again; if it is none, set unread = "note" and retry.',
-        "separators-missing": "Look for the missing sheets in the paper, and scan again.",
-        "separators-out-of-order": "Put the paper in order and scan again.",
-        "dossier-differs": "Scan it into the folder of its dossier, or with the right cover.",
-        "sheets-missing": "Count the paper; scan again, or with a cover sheet that counts right.",
-        "sheets-extra": "Count the paper; scan again, or with a cover sheet that counts right.",
-        "sheets-uneven": "Scan both sides of every sheet, or set sides to what was scanned.",
-        "segment-too-short": "Look at the separators; scan again, or lower min_pages.",
-        "segment-too-long": "Look for a lost separator; scan again, or raise max_pages_each.",
-        "only-separators": "Scan again with the documents.",
-        "too-many-parts": "Scan in smaller batches, or raise max_parts.",
+        "secrecy-above-declared": Message("Scan it into a hot folder declared for its level."),
+        "sheet-invalid": Message("Print the sheet again and scan again with the new one."),
+        "sheet-newer": Message("Update archived here, or print the sheets with this version."),
+        "sheet-conflict": Message("Keep one kind of cover sheet per dossier, and scan again."),
+        "separator-unread": Message(
+            "Look at the page: if it is a separator sheet, print a new one and scan again; "
+            'if it is none, set unread = "note" and retry.'
+        ),
+        "separators-missing": Message("Look for the missing sheets in the paper, and scan again."),
+        "separators-out-of-order": Message("Put the paper in order and scan again."),
+        "dossier-differs": Message(
+            "Scan it into the folder of its dossier, or with the right cover."
+        ),
+        "sheets-missing": Message(
+            "Count the paper; scan again, or with a cover sheet that counts right."
+        ),
+        "sheets-extra": Message(
+            "Count the paper; scan again, or with a cover sheet that counts right."
+        ),
+        "sheets-uneven": Message(
+            "Scan both sides of every sheet, or set sides to what was scanned."
+        ),
+        "segment-too-short": Message("Look at the separators; scan again, or lower min_pages."),
+        "segment-too-long": Message(
+            "Look for a lost separator; scan again, or raise max_pages_each."
+        ),
+        "only-separators": Message("Scan again with the documents."),
+        "too-many-parts": Message("Scan in smaller batches, or raise max_parts."),
     }
-)  # fmt: skip
+)
 """Codes of suspicions -> what to do. The first that a plan has, in this order, gives its name to
 the refusal."""
 

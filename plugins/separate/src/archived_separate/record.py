@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from archived.api import Artifact, Document
-from archived_separate.options import SeparateOptions
 from archived_separate.pages import Place, Source
 from archived_separate.plan import Plan
 
@@ -33,12 +32,18 @@ def facts(plan: Plan, decision: str) -> dict[str, Any]:
     }
 
 
+class Scanned(NamedTuple):
+    """What was looked at: the originals, where each page lies in them, and the option `sides`."""
+
+    sources: Sequence[Source]
+    places: Sequence[Place]
+    sides: str
+
+
 def write(
     file: Artifact,
     document: Document,
-    options: SeparateOptions,
-    places: Sequence[Place],
-    sources: Sequence[Source],
+    scanned: Scanned,
     plan: Plan,
     decision: str,
     parts: Sequence[Mapping[str, Any]],
@@ -50,11 +55,11 @@ def write(
         "version": FORMAT_VERSION,
         "decision": decision,
         "pages": plan.pages,
-        "sides": options.sides,
+        "sides": scanned.sides,
         "collation": document.collation,
         "originals": [
             {"name": a.name, "media_type": a.media_type, "sha512": a.sha512, "pages": len(s.frames)}
-            for a, s in zip(originals, sources, strict=True)
+            for a, s in zip(originals, scanned.sources, strict=True)
         ],
         "separators": [
             {
@@ -62,7 +67,7 @@ def write(
                 "kind": s.kind,
                 "said": s.said,
                 "dossier": s.dossier,
-                "original": places[s.page - 1].source + 1,
+                "original": scanned.places[s.page - 1].source + 1,
             }
             for s in plan.separators
         ],

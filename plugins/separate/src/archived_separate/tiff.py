@@ -7,13 +7,29 @@ anew. What cannot be moved that way is said (`NotCopyable`), and copied by nobod
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
-          16: 8, 17: 8, 18: 8}  # fmt: skip
+_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 """Type of a TIFF field -> bytes of one value."""
 _STRIPS, _STRIP_COUNTS, _TILES, _TILE_COUNTS = 273, 279, 324, 325
 _DATA = {_STRIPS: _STRIP_COUNTS, _TILES: _TILE_COUNTS}
@@ -139,8 +155,10 @@ def _read(file: BinaryIO, form: _Form, place: int, end: int) -> list[_Field]:
     file.seek(place)
     wide = 8 if form.big else 4
     count = _number(file, form, 8 if form.big else 2)
-    heads = [(_number(file, form, 2), _number(file, form, 2), _number(file, form, wide),
-              file.read(wide)) for _ in range(count)]  # fmt: skip
+    heads = [
+        (_number(file, form, 2), _number(file, form, 2), _number(file, form, wide), file.read(wide))
+        for _ in range(count)
+    ]
     fields = []
     for tag, kind, number, inline in heads:
         if tag in _ODD:
@@ -166,8 +184,9 @@ def _write(
     wide = 8 if form.big else 4
     limit = 2**63 if form.big else 2**32 - 1
     moved: dict[int, bytes] = {}
+    by_tag = {field.tag: field for field in fields}
     for tag, counts in _DATA.items():
-        moved |= _move(out, form, file, fields, tag, counts, end)
+        moved |= _move(out, _Source(form, file, end), by_tag, tag, counts)
     entries = []
     for field in sorted(fields, key=lambda f: f.tag):
         value = moved.get(field.tag, field.value)
@@ -177,8 +196,10 @@ def _write(
         else:
             inline = struct.pack(f"{form.order}{'Q' if form.big else 'I'}", _even(out))
             out.write(value)
-        entries.append(struct.pack(f"{form.order}HH{'Q' if form.big else 'I'}", field.tag, kind,
-                                   field.count) + inline)  # fmt: skip
+        entries.append(
+            struct.pack(f"{form.order}HH{'Q' if form.big else 'I'}", field.tag, kind, field.count)
+            + inline
+        )
     here = _even(out)
     if here + 24 * len(entries) + 64 > limit:
         raise NotCopyable("the part would be too large for its kind of TIFF")
@@ -192,12 +213,19 @@ def _write(
     return after
 
 
+class _Source(NamedTuple):
+    """The file that pages are copied from, and how many bytes it has."""
+
+    form: _Form
+    file: BinaryIO
+    end: int
+
+
 def _move(
-    out: BinaryIO, form: _Form, file: BinaryIO, fields: list[_Field], tag: int, counts: int,
-    end: int,
-) -> dict[int, bytes]:  # fmt: skip
+    out: BinaryIO, source: _Source, by_tag: Mapping[int, _Field], tag: int, counts: int
+) -> dict[int, bytes]:
     """Copy the pieces of image data that `tag` points to: the field's new value."""
-    by_tag = {field.tag: field for field in fields}
+    form, file, end = source
     if tag not in by_tag:
         return {}
     if counts not in by_tag:

@@ -20,11 +20,12 @@ class Sign(Stage[SignOptions]):
     name = "sign"
     version = "1.0"
     accepts = ("application/pdf",)
+    signs = True
     # Waiting for a time stamp server takes up to three tries of 180 s; without one the stage is
     # pure computing, hence the lane.
     needs = Needs(timeout=timedelta(minutes=15), attempts=3, lane="cpu", memory="1 GiB")
     preload = (
-        "archived_sign.work",
+        "archived_sign.run",
         "archived_sign.appearance",
         "pyhanko.sign.signers",
         "pyhanko.sign.validation",
@@ -44,7 +45,7 @@ class Sign(Stage[SignOptions]):
 
     def run(self, document: Document, context: Context[SignOptions]) -> Result:
         """Sign, validate what was signed, and say so in the facts."""
-        from archived_sign.work import sign_document
+        from archived_sign.run import sign_document
 
         return sign_document(document, context)
 

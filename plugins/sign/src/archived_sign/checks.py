@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archived.api import Postpone
+from archived.api import Message, Postpone
 from archived_sign.keys import Pkcs12File, flaws, now_utc
 from archived_sign.options import SignOptions
 from archived_sign.verdict import read_roots
@@ -16,11 +16,11 @@ def problems(options: SignOptions) -> Iterator[str]:
     try:
         credential = Pkcs12File(options.key, options.passphrase, options.certificate).open()
     except Postpone as failure:
-        yield f"{failure.message}; {failure.hint}"
+        yield Message("{message}; {hint}", message=failure.message, hint=failure.hint)
     else:
         name = credential.name
         for flaw in flaws(credential, now_utc(), throwaway=options.allow_throwaway):
-            yield f"{flaw.sentence}; {flaw.hint}"
+            yield Message("{sentence}; {hint}", sentence=flaw.sentence, hint=flaw.hint)
     yield from _roots(options)
     yield from _timestamp_secrets(options)
     if options.visible != "none":
@@ -33,7 +33,10 @@ def _roots(options: SignOptions) -> Iterator[str]:
         try:
             read_roots([path])
         except (OSError, ValueError) as error:
-            yield f"a trusted root cannot be used: {error}; name a PEM file with certificates"
+            yield Message(
+                "a trusted root cannot be used: {error}; name a PEM file with certificates",
+                error=error,
+            )
 
 
 def _timestamp_secrets(options: SignOptions) -> Iterator[str]:
@@ -50,10 +53,12 @@ def _timestamp_secrets(options: SignOptions) -> Iterator[str]:
 def _font(options: SignOptions, name: str) -> Iterator[str]:
     from archived_sign.appearance import find_font, missing_letters
 
-    advice = "install fonts-croscore or fonts-liberation2, or set stage.sign.font"
+    advice = Message("install fonts-croscore or fonts-liberation2, or set stage.sign.font")
     try:
         font = find_font(options.font)
         if missing := missing_letters(font, name):
             yield f"{font} lacks letters of the signer's name: {missing}; {advice}"
     except ValueError as error:
-        yield f"the visible signature has no font: {error}; {advice}"
+        yield Message(
+            "the visible signature has no font: {error}; {advice}", error=error, advice=advice
+        )

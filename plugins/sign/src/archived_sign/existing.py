@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pyhanko.pdf_utils.reader import PdfFileReader
 
+from archived.api import Message
+
 _TRACE = b"/ByteRange"
 
 
@@ -44,22 +46,26 @@ def look(path: Path) -> Existing:
 
 def _look(reader: PdfFileReader, trace: str) -> Existing:
     if reader.encrypted:
-        return Existing(trace, "it is encrypted")
+        return Existing(trace, Message("it is encrypted"))
     root = reader.root
     found = len(reader.embedded_signatures)
     if found:
-        signed = f"it carries {found} signature{'s' if found > 1 else ''}"
+        signed = Message(
+            "it carries {found} signature{value}", found=found, value="s" if found > 1 else ""
+        )
     elif "/Perms" in root:
-        signed = "it carries a signature of its permissions (/Perms)"
+        signed = Message("it carries a signature of its permissions (/Perms)")
     elif "/DSS" in root:
-        signed = "it carries a document security store (/DSS)"
+        signed = Message("it carries a document security store (/DSS)")
     else:
-        signed = trace
+        signed = Message(trace)
     broken = ""
     if reader.xrefs.hybrid_xrefs_present:
-        broken = "it has two cross-reference tables that may differ (hybrid-reference file)"
+        broken = Message(
+            "it has two cross-reference tables that may differ (hybrid-reference file)"
+        )
     elif int(root["/Pages"]["/Count"]) < 1:
-        broken = "it has no pages"
+        broken = Message("it has no pages")
     return Existing(signed, broken)
 
 

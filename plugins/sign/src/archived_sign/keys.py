@@ -20,7 +20,7 @@ from pyhanko.sign.signers.pdf_cms import Signer
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 from pyhanko_certvalidator.util import get_pyca_cryptography_hash
 
-from archived.api import Postpone, SecretRef
+from archived.api import Message, Postpone, SecretRef
 from archived_sign.pkcs12_keys import (
     PrivateKey,
     choose,
@@ -29,7 +29,7 @@ from archived_sign.pkcs12_keys import (
     open_pkcs12,
     unavailable,
 )
-from archived_sign.throwaway import LABEL
+from archived_sign.throwaway_key import LABEL
 
 WARN_BEFORE = timedelta(days=30)
 """How long before its end a certificate becomes a problem worth a sentence."""
@@ -83,7 +83,9 @@ class Pkcs12File:
             content = self.key.read()
             passphrase = self.passphrase.read_text() if self.passphrase else None
         except (OSError, UnicodeDecodeError) as error:
-            raise unavailable(f"the signing key cannot be read: {error}") from error
+            raise unavailable(
+                Message("the signing key cannot be read: {error}", error=error)
+            ) from error
         opened = open_pkcs12(content, passphrase)
         key, ours = choose(opened, self.certificate, now_utc())
         chain = ordered_chain(ours, list(opened.certificates))
@@ -163,34 +165,53 @@ def flaws(credential: Credential, now: datetime, *, throwaway: bool = False) -> 
     if credential.throwaway and not throwaway:
         yield Flaw(
             "throwaway-key",
-            f"the key of {credential.name} was made for demonstrations",
-            "put the archive's own key in its place; to try things out, allow_throwaway = true",
+            Message("the key of {name} was made for demonstrations", name=credential.name),
+            Message(
+                "put the archive's own key in its place; to try things out, allow_throwaway = true"
+            ),
         )
     certificate = credential.certificate
     name, until = credential.name, certificate.not_valid_after_utc
-    renew = "renew the certificate and put the new PKCS#12 file in its place"
+    renew = Message("renew the certificate and put the new PKCS#12 file in its place")
     if until <= now:
-        sentence = f"the signing certificate of {name} expired on {until:%Y-%m-%d}"
+        sentence = Message(
+            "the signing certificate of {name} expired on {until}",
+            name=name,
+            until=f"{until:%Y-%m-%d}",
+        )
         yield Flaw("certificate-expired", sentence, renew)
     elif until - now <= WARN_BEFORE:
         days = (until - now).days
-        yield Flaw("", f"the signing certificate of {name} expires in {days} days", renew)
+        yield Flaw(
+            "",
+            Message(
+                "the signing certificate of {name} expires in {days} days", name=name, days=days
+            ),
+            renew,
+        )
     if certificate.not_valid_before_utc > now:
         yield Flaw(
             "certificate-not-yet-valid",
-            f"the signing certificate of {name} is valid from "
-            f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
-            "check this machine's clock, or wait",
+            Message(
+                "the signing certificate of {name} is valid from {not_valid_before_utc} UTC",
+                name=name,
+                not_valid_before_utc=f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M}",
+            ),
+            Message("check this machine's clock, or wait"),
         )
     if not may_sign(certificate):
         yield Flaw(
             "key-unusable",
-            f"the certificate of {name} does not allow digital signatures",
-            "ask the issuer for a certificate with key usage digitalSignature or nonRepudiation",
+            Message("the certificate of {name} does not allow digital signatures", name=name),
+            Message(
+                "ask the issuer for a certificate with key usage digitalSignature or nonRepudiation"
+            ),
         )
     key = certificate.public_key()
     if getattr(key, "key_size", 0) < 2048 and not hasattr(key, "curve"):
-        yield Flaw("key-unusable", "an RSA key of less than 2048 bits proves nothing", renew)
+        yield Flaw(
+            "key-unusable", Message("an RSA key of less than 2048 bits proves nothing"), renew
+        )
 
 
 def unusable(flaw: Flaw) -> Postpone:

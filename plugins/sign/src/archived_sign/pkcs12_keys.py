@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from archived.api import Postpone
+from archived.api import Message, Postpone
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
 
@@ -70,7 +70,9 @@ def open_pkcs12(content: bytes, passphrase: str | None) -> Opened:
         held += [each.certificate for each in found.additional_certs]
         return _opened([found.key, *_all_keys(content, candidate)], held)
     raise unavailable(
-        "the signing key cannot be opened: its passphrase is wrong, or it is not a PKCS#12 file"
+        Message(
+            "the signing key cannot be opened: its passphrase is wrong, or it is not a PKCS#12 file"
+        )
     )
 
 
@@ -98,7 +100,9 @@ def choose(opened: Opened, wanted: str, now: datetime) -> Pair:
     left = valid or may
     if len(left) > 1:
         raise Postpone(
-            f"the PKCS#12 file holds several keys that may sign: {_listed(left)}",
+            Message(
+                "the PKCS#12 file holds several keys that may sign: {listed}", listed=_listed(left)
+            ),
             code="key-ambiguous",
             hint="write stage.sign.certificate: its name, serial number or SHA-256 fingerprint",
             after="30 min",
@@ -126,7 +130,9 @@ def unavailable(sentence: str) -> Postpone:
     return Postpone(
         sentence,
         code="key-unavailable",
-        hint="check stage.sign.key and stage.sign.passphrase; documents wait and nothing is lost",
+        hint=Message(
+            "check stage.sign.key and stage.sign.passphrase; documents wait and nothing is lost"
+        ),
         after="10 min",
     )
 
@@ -136,7 +142,7 @@ def unusable(sentence: str) -> Postpone:
     return Postpone(
         sentence,
         code="key-unusable",
-        hint="put a PKCS#12 file with an RSA or EC key and its certificate in its place",
+        hint=Message("put a PKCS#12 file with an RSA or EC key and its certificate in its place"),
         after="30 min",
     )
 
@@ -144,18 +150,16 @@ def unusable(sentence: str) -> Postpone:
 def _opened(keys: Iterable[Any], held: Sequence[x509.Certificate]) -> Opened:
     distinct = {_public(key.public_key()): key for key in keys if key is not None}
     if not distinct:
-        raise unusable("the PKCS#12 file holds no private key")
+        raise unusable(Message("the PKCS#12 file holds no private key"))
     fit = {p: k for p, k in distinct.items() if isinstance(k, PrivateKey)}
     if not fit:
-        raise unusable("the key is neither RSA nor elliptic curve")
+        raise unusable(Message("the key is neither RSA nor elliptic curve"))
     certificates = tuple(dict.fromkeys(held))
     pairs = tuple(
-        Pair(fit[public], each)
-        for each in certificates
-        if (public := _public_of(each)) in fit
-    )  # fmt: skip
+        Pair(fit[public], each) for each in certificates if (public := _public_of(each)) in fit
+    )
     if not pairs:
-        raise unusable("no certificate in the PKCS#12 file belongs to its key")
+        raise unusable(Message("no certificate in the PKCS#12 file belongs to its key"))
     return Opened(pairs, certificates)
 
 
@@ -190,8 +194,9 @@ def _keys_in(safe: Any, passphrase: bytes | None) -> Iterator[Any]:
 def _is(certificate: x509.Certificate, wanted: str) -> bool:
     bare = wanted.replace(":", "").replace(" ", "").lower().removeprefix("0x").lstrip("0")
     if bare and bare in {
-        certificate.fingerprint(SHA256()).hex().lstrip("0"), f"{certificate.serial_number:x}"
-    }:  # fmt: skip
+        certificate.fingerprint(SHA256()).hex().lstrip("0"),
+        f"{certificate.serial_number:x}",
+    }:
         return True
     name = unicodedata.normalize("NFC", common_name(certificate.subject)).casefold()
     whole = unicodedata.normalize("NFC", certificate.subject.rfc4514_string()).casefold()

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from archived.api import Document, Result, Role
+from archived.api import Document, Message, Result, Role
 from archived_sign.keys import Credential
 from archived_sign.pades import ALGORITHM, Signature
 from archived_sign.pkcs12_keys import common_name
@@ -31,13 +31,18 @@ def left_alone(signed: str = "", broken: str = "", originals: int = 1) -> Result
     """The result for an original that stays unsigned: it is signed, cannot be, or is not alone."""
     if originals > 1:
         reason = "several-originals"
-        note = f"not signed: the document has {originals} originals, and no copy holds all of them"
+        note = Message(
+            "not signed: the document has {originals} originals, and no copy holds all of them",
+            originals=originals,
+        )
     elif signed:
         reason = "original-signed"
-        note = f"not signed: {signed}; a signed original is never rewritten"
+        note = Message("not signed: {signed}; a signed original is never rewritten", signed=signed)
     else:
         reason = "original-unsignable"
-        note = f"not signed: nothing can be appended to this original: {broken}"
+        note = Message(
+            "not signed: nothing can be appended to this original: {broken}", broken=broken
+        )
     facts = {"level": "none", "pending": None, "reason": reason, "pades": False}
     return Result(facts=facts, tools=tools(), notes=[note])
 
@@ -105,22 +110,35 @@ class Report:
 
     def notes(self, document: Document) -> list[str]:
         """What a person should know beside the facts."""
-        notes = []
+        notes: list[str] = []
         if self.pending:
             notes.append(
-                f"signed B-B without a time stamp, B-T is pending: the server is down "
-                f"({self.pending})"
+                Message(
+                    "signed B-B without a time stamp, B-T is pending: the server is down "
+                    "({pending})",
+                    pending=self.pending,
+                )
             )
         if document.facts.get("ocr", {}).get("reading_copy"):
             notes.append(
-                "the signature attests the archive's own reading copy and nothing about the "
-                "signatures or restrictions of the original, which is kept beside it"
+                Message(
+                    "the signature attests the archive's own reading copy and nothing "
+                    "about the signatures or restrictions of the original, which is kept "
+                    "beside it"
+                )
             )
         if document.main.role == Role.ORIGINAL:
-            notes.append("signed a copy of the original; the original stays as received")
+            notes.append(Message("signed a copy of the original; the original stays as received"))
         if self.verdict.timestamp and abs(self._ahead(self.verdict.timestamp)) > CLOCK_TOLERANCE:
             seconds = self._ahead(self.verdict.timestamp)
-            notes.append(f"this machine's clock differs from the time stamp by {seconds:.0f} s")
+            notes.append(
+                Message(
+                    "this machine's clock differs from the time stamp by {seconds:.0f} s",
+                    seconds=seconds,
+                )
+            )
         if self.credential.throwaway:
-            notes.append("signed with a throw-away demonstration key, which proves nothing")
+            notes.append(
+                Message("signed with a throw-away demonstration key, which proves nothing")
+            )
         return notes

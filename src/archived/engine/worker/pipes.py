@@ -15,14 +15,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from archived.engine.boundary import LOG_LIMIT
-from archived.engine.worker.protocol import Reply, printable
+from archived.engine.protocol import LOG_LIMIT
+from archived.engine.worker.reply import Reply, printable
 
 _log = logging.getLogger("archived.engine")
 
 _CHUNK = 2**16
 _PAUSE = 0.002
-"""Seconds between two full reads of one pipe."""
+"""Seconds between two reads of one pipe that is full, or written to all the time."""
 _HEAD, _TAIL = LOG_LIMIT // 4, LOG_LIMIT * 3 // 4
 
 
@@ -34,9 +34,12 @@ class Pipes:
     """
 
     def __init__(
-        self, job: Mapping[str, Any], on_progress: Callable[[float], None],
-        on_malformed: Callable[[], None], confinement: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        job: Mapping[str, Any],
+        on_progress: Callable[[float], None],
+        on_malformed: Callable[[], None],
+        confinement: Mapping[str, str] | None = None,
+    ) -> None:
         self.reply = Reply(job["kind"], confinement=confinement)
         self.theirs: tuple[int, ...] = ()
         """For the step: what it reads its job from, where it answers, where it prints."""
@@ -45,6 +48,7 @@ class Pipes:
         self._head = b""
         self._tail = b""
         self._dropped = False
+        self._read_at: dict[int, float] = {}
         self._ours: dict[int, Callable[[bytes], None]] = {}
         self._loop = asyncio.get_running_loop()
         opened: list[int] = []
@@ -91,6 +95,11 @@ class Pipes:
     def _readable(self, fd: int) -> None:
         try:
             full = self._read(fd) == _CHUNK
+            now = self._loop.time()
+            # One byte at a time, a step would else wake us for each. The read after a pause counts
+            # as well, or every second one would come at once.
+            full = full or now - self._read_at.get(fd, 0.0) < 2 * _PAUSE
+            self._read_at[fd] = now
         except Exception:  # noqa: BLE001 - ours, not the step's: it must not be called for ever
             _log.exception("a step cannot be listened to", extra={"action": "step-unheard"})
             self.reply.problem = self.reply.problem or "the stage could not be listened to"

@@ -1,4 +1,4 @@
-"""Run by Alembic: migrate over the connection the catalog hands in, in its transaction."""
+"""Run by Alembic: migrate over the catalog's connection, in its transaction."""
 
 from __future__ import annotations
 

@@ -84,10 +84,22 @@ def bake(recipe: Recipe, seed: str) -> tuple[bytes, dict[str, Any]]:
 
 def _no_fields() -> dict[str, Any]:
     return {
-        "system": None, "type_name": None, "type_abbr": None, "number": None, "notation": None,
-        "code": None, "issued_date": None, "place": None, "organ": None, "parent_organ": None,
-        "subject": None, "signer": None, "signer_title": None, "secrecy": None, "urgency": None,
-    }  # fmt: skip
+        "system": None,
+        "type_name": None,
+        "type_abbr": None,
+        "number": None,
+        "notation": None,
+        "code": None,
+        "issued_date": None,
+        "place": None,
+        "organ": None,
+        "parent_organ": None,
+        "subject": None,
+        "signer": None,
+        "signer_title": None,
+        "secrecy": None,
+        "urgency": None,
+    }
 
 
 def _tiny(seed: str, face: Family) -> list[Sheet]:

@@ -114,9 +114,7 @@ def _jbig2(page: Image.Image) -> bytes:
     )
 
 
-def _pdf(
-    pages: Sequence[Image.Image], dpi: int, quality: int, *, jbig2: bool = False
-) -> bytes:  # fmt: skip
+def _pdf(pages: Sequence[Image.Image], dpi: int, quality: int, *, jbig2: bool = False) -> bytes:
     import pikepdf
     from pikepdf import Dictionary, Name
 

@@ -132,9 +132,14 @@ def _mix(pages: int) -> Iterator[tuple[int, str, Any]]:
     """(length, form, mode) of each document until `pages` are used up."""
     lengths = (1, 2, 1, 3, 1, 2, 10, 1, 3, 2, 1, 4, 2, 5, 1, 3, 7, 2, 4, 3)
     shapes = (
-        ("pdf", "colour"), ("tif-g4", "bilevel"), ("jpg", "colour"), ("pdf", "gray"),
-        ("jpg", "gray"), ("pdf", "bilevel"), ("pdf", "colour"),
-    )  # fmt: skip
+        ("pdf", "colour"),
+        ("tif-g4", "bilevel"),
+        ("jpg", "colour"),
+        ("pdf", "gray"),
+        ("jpg", "gray"),
+        ("pdf", "bilevel"),
+        ("pdf", "colour"),
+    )
     index = 0
     while pages > 0:
         form, mode = shapes[index % len(shapes)]

@@ -159,11 +159,11 @@ def _fill(rng: random.Random, template: str) -> str:
 
 def _sentences(rng: random.Random) -> Iterator[str]:
     """Endless, each one or two sentences; none comes again before all others came."""
-    deck: list[str] = []
+    specs: list[str] = []
     while True:
-        if len(deck) < 2:
-            deck = rng.sample(words.SENTENCES, len(words.SENTENCES))
-        yield " ".join(_fill(rng, deck.pop()) for _ in range(rng.choice((1, 1, 2))))
+        if len(specs) < 2:
+            specs = rng.sample(words.SENTENCES, len(words.SENTENCES))
+        yield " ".join(_fill(rng, specs.pop()) for _ in range(rng.choice((1, 1, 2))))
 
 
 def _table(rng: random.Random) -> Block:

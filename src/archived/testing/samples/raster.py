@@ -101,8 +101,9 @@ def _seal_mask(half: int, seal: Seal, scale: float, family: Family) -> Image.Ima
             round(half + 0.83 * radius * math.sin(angle) - middle),
             round(half - 0.83 * radius * math.cos(angle) - middle),
         )
-        mask.paste(ImageChops.lighter(mask.crop((*at, at[0] + tile.width, at[1] + tile.height)),
-                                      tile), at)  # fmt: skip
+        mask.paste(
+            ImageChops.lighter(mask.crop((*at, at[0] + tile.width, at[1] + tile.height)), tile), at
+        )
     return mask
 
 

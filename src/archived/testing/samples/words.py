@@ -30,27 +30,75 @@ _DIRECTOR = ("GIÁM ĐỐC", "KT. GIÁM ĐỐC\nPHÓ GIÁM ĐỐC")
 
 STATE = (
     Body((), ("ỦY BAN NHÂN DÂN", "TỈNH LAM GIANG"), "UBND", "Lam Giang", _PEOPLE_COMMITTEE, "VX"),
-    Body((), ("ỦY BAN NHÂN DÂN", "TỈNH TRƯỜNG THỦY"), "UBND", "Trường Thủy",
-         _PEOPLE_COMMITTEE, "KTTH"),
+    Body(
+        (),
+        ("ỦY BAN NHÂN DÂN", "TỈNH TRƯỜNG THỦY"),
+        "UBND",
+        "Trường Thủy",
+        _PEOPLE_COMMITTEE,
+        "KTTH",
+    ),
     Body(("UBND TỈNH LAM GIANG",), ("SỞ NỘI VỤ",), "SNV", "Lam Giang", _DIRECTOR, "CCHC"),
     Body(("UBND TỈNH TRƯỜNG THỦY",), ("SỞ XÂY DỰNG",), "SXD", "Trường Thủy", _DIRECTOR, "QLN"),
-    Body(("SỞ NỘI VỤ TỈNH LAM GIANG",), ("TRUNG TÂM", "LƯU TRỮ LỊCH SỬ"), "TTLTLS", "Lam Giang",
-         _DIRECTOR, "NV"),
-    Body(("UBND HUYỆN ĐÔNG TRẠCH",), ("PHÒNG GIÁO DỤC", "VÀ ĐÀO TẠO"), "PGDĐT", "Đông Trạch",
-         ("TRƯỞNG PHÒNG", "KT. TRƯỞNG PHÒNG\nPHÓ TRƯỞNG PHÒNG"), "HCTH"),
-    Body(("UBND TỈNH LAM GIANG",), ("ỦY BAN NHÂN DÂN", "HUYỆN BÌNH KHÊ HẠ"), "UBND",
-         "Bình Khê Hạ", _PEOPLE_COMMITTEE, "TNMT"),
-)  # fmt: skip
-COUNCIL = Body((), ("HỘI ĐỒNG NHÂN DÂN", "TỈNH LAM GIANG"), "HĐND", "Lam Giang",
-               ("CHỦ TỊCH", "KT. CHỦ TỊCH\nPHÓ CHỦ TỊCH"), "PC")  # fmt: skip
+    Body(
+        ("SỞ NỘI VỤ TỈNH LAM GIANG",),
+        ("TRUNG TÂM", "LƯU TRỮ LỊCH SỬ"),
+        "TTLTLS",
+        "Lam Giang",
+        _DIRECTOR,
+        "NV",
+    ),
+    Body(
+        ("UBND HUYỆN ĐÔNG TRẠCH",),
+        ("PHÒNG GIÁO DỤC", "VÀ ĐÀO TẠO"),
+        "PGDĐT",
+        "Đông Trạch",
+        ("TRƯỞNG PHÒNG", "KT. TRƯỞNG PHÒNG\nPHÓ TRƯỞNG PHÒNG"),
+        "HCTH",
+    ),
+    Body(
+        ("UBND TỈNH LAM GIANG",),
+        ("ỦY BAN NHÂN DÂN", "HUYỆN BÌNH KHÊ HẠ"),
+        "UBND",
+        "Bình Khê Hạ",
+        _PEOPLE_COMMITTEE,
+        "TNMT",
+    ),
+)
+COUNCIL = Body(
+    (),
+    ("HỘI ĐỒNG NHÂN DÂN", "TỈNH LAM GIANG"),
+    "HĐND",
+    "Lam Giang",
+    ("CHỦ TỊCH", "KT. CHỦ TỊCH\nPHÓ CHỦ TỊCH"),
+    "PC",
+)
 PARTY = (
-    Body(("ĐẢNG BỘ TỈNH LAM GIANG",), ("TỈNH ỦY",), "TU", "Lam Giang",
-         ("T/M BAN THƯỜNG VỤ\nPHÓ BÍ THƯ", "T/M TỈNH ỦY\nBÍ THƯ"), "VP"),
-    Body(("TỈNH ỦY LAM GIANG",), ("BAN TỔ CHỨC",), "BTCTU", "Lam Giang",
-         ("TRƯỞNG BAN", "K/T TRƯỞNG BAN\nPHÓ TRƯỞNG BAN"), "VP"),
-    Body(("TỈNH ỦY TRƯỜNG THỦY",), ("HUYỆN ỦY ĐÔNG TRẠCH",), "HU", "Đông Trạch",
-         ("T/M BAN THƯỜNG VỤ\nBÍ THƯ", "T/M BAN THƯỜNG VỤ\nPHÓ BÍ THƯ"), "VP"),
-)  # fmt: skip
+    Body(
+        ("ĐẢNG BỘ TỈNH LAM GIANG",),
+        ("TỈNH ỦY",),
+        "TU",
+        "Lam Giang",
+        ("T/M BAN THƯỜNG VỤ\nPHÓ BÍ THƯ", "T/M TỈNH ỦY\nBÍ THƯ"),
+        "VP",
+    ),
+    Body(
+        ("TỈNH ỦY LAM GIANG",),
+        ("BAN TỔ CHỨC",),
+        "BTCTU",
+        "Lam Giang",
+        ("TRƯỞNG BAN", "K/T TRƯỞNG BAN\nPHÓ TRƯỞNG BAN"),
+        "VP",
+    ),
+    Body(
+        ("TỈNH ỦY TRƯỜNG THỦY",),
+        ("HUYỆN ỦY ĐÔNG TRẠCH",),
+        "HU",
+        "Đông Trạch",
+        ("T/M BAN THƯỜNG VỤ\nBÍ THƯ", "T/M BAN THƯỜNG VỤ\nPHÓ BÍ THƯ"),
+        "VP",
+    ),
+)
 
 
 class Kind(NamedTuple):
@@ -142,24 +190,57 @@ SENTENCES = (
     "giúp việc.",
 )
 HEADINGS = (
-    "MỤC ĐÍCH, YÊU CẦU", "NỘI DUNG THỰC HIỆN", "KINH PHÍ", "TỔ CHỨC THỰC HIỆN",
-    "TIẾN ĐỘ VÀ CHẾ ĐỘ BÁO CÁO", "KIẾN NGHỊ, ĐỀ XUẤT",
-)  # fmt: skip
+    "MỤC ĐÍCH, YÊU CẦU",
+    "NỘI DUNG THỰC HIỆN",
+    "KINH PHÍ",
+    "TỔ CHỨC THỰC HIỆN",
+    "TIẾN ĐỘ VÀ CHẾ ĐỘ BÁO CÁO",
+    "KIẾN NGHỊ, ĐỀ XUẤT",
+)
 COLUMNS = ("STT", "Tên hồ sơ, tài liệu", "Số tờ", "Thời hạn")
 ROWS = (
-    "Hồ sơ cấp đất của ông {person}", "Sổ đăng ký văn bản đến năm {y}", "Hồ sơ bà {person}",
-    "Bản vẽ trạm bơm Vực Ngọc", "Sổ hộ khẩu thôn Cây Quéo", "Tập ảnh lễ khánh thành cầu Rạch Dừa",
-)  # fmt: skip
+    "Hồ sơ cấp đất của ông {person}",
+    "Sổ đăng ký văn bản đến năm {y}",
+    "Hồ sơ bà {person}",
+    "Bản vẽ trạm bơm Vực Ngọc",
+    "Sổ hộ khẩu thôn Cây Quéo",
+    "Tập ảnh lễ khánh thành cầu Rạch Dừa",
+)
 TERMS = ("Vĩnh viễn", "70 năm", "20 năm", "10 năm")
 ADDRESSEES = (
-    "Các sở, ban, ngành trực thuộc", "Ủy ban nhân dân huyện Đông Trạch",
-    "Trung tâm Lưu trữ lịch sử", "Thủ trưởng các đơn vị sự nghiệp",
-)  # fmt: skip
+    "Các sở, ban, ngành trực thuộc",
+    "Ủy ban nhân dân huyện Đông Trạch",
+    "Trung tâm Lưu trữ lịch sử",
+    "Thủ trưởng các đơn vị sự nghiệp",
+)
 RECIPIENTS = (
-    "- Như trên;", "- Thường trực HĐND;", "- Các phòng chuyên môn;", "- Cổng thông tin điện tử;",
+    "- Như trên;",
+    "- Thường trực HĐND;",
+    "- Các phòng chuyên môn;",
+    "- Cổng thông tin điện tử;",
     "- Đài phát thanh huyện;",
-)  # fmt: skip
+)
 FAMILY = ("Nguyễn", "Trần", "Phạm", "Huỳnh", "Đặng", "Võ", "Đỗ", "Lý", "Dương", "Bạch")
 MIDDLE = ("Thị", "Văn", "Xuân", "Đình", "Kỳ", "Hữu", "Mộng", "Bích", "Trọng", "Quý")
-GIVEN = ("Ẩn", "Bằng", "Chuẩn", "Diễm", "Đệ", "Giỏi", "Hưởng", "Khuê", "Lựu", "Mỵ", "Nhẫn", "Oánh",
-         "Phẩm", "Quỵnh", "Sửu", "Thưởng", "Uyển", "Vĩ", "Xứng", "Yến")  # fmt: skip
+GIVEN = (
+    "Ẩn",
+    "Bằng",
+    "Chuẩn",
+    "Diễm",
+    "Đệ",
+    "Giỏi",
+    "Hưởng",
+    "Khuê",
+    "Lựu",
+    "Mỵ",
+    "Nhẫn",
+    "Oánh",
+    "Phẩm",
+    "Quỵnh",
+    "Sửu",
+    "Thưởng",
+    "Uyển",
+    "Vĩ",
+    "Xứng",
+    "Yến",
+)

@@ -20,9 +20,12 @@ def upgrade() -> None:
     with op.batch_alter_table("arrival", recreate="always") as table:
         for name in _NUMBERS:
             table.alter_column(
-                name, existing_type=sa.BigInteger(), type_=sa.Text(), existing_nullable=False,
+                name,
+                existing_type=sa.BigInteger(),
+                type_=sa.Text(),
+                existing_nullable=False,
                 postgresql_using=f"{name}::text",
-            )  # fmt: skip
+            )
     op.create_index(
         "arrival_present",
         "arrival",

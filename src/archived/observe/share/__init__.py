@@ -1,9 +1,0 @@
-"""The answers on the share: what the person at the scanner sees, written into the hot folder.
-
-Everything here can be written again from the catalog; nothing depends on it, and a share that
-cannot be written disturbs nobody.
-"""
-
-from archived.observe.share.shares import ShareCard, Shares, Standing
-
-__all__ = ["ShareCard", "Shares", "Standing"]

@@ -1,6 +1,0 @@
-"""The house by hand lies beside the tests that work in it."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))

@@ -1,9 +1,0 @@
-"""Tests of this folder share the judge, a power switch and a small document."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-# Modules beside the tests are imported by plain name; importlib mode puts nothing on the path.
-sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,1 @@
+"""The whole appliance tested as one: `./run appliance`."""

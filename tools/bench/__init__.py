@@ -1,0 +1,1 @@
+"""Benchmarks: `./run bench`, and how well `ocr` accounts for ink."""

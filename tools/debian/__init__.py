@@ -1,0 +1,1 @@
+"""Debian packages, the offline bundle, and clean Debian roots."""

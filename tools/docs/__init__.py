@@ -1,0 +1,1 @@
+"""Writes what the documentation has from the program: pages, texts, pictures, dashboard."""
