@@ -1,4 +1,4 @@
-"""Where tests write, and the order of files.
+"""Where tests write, the order of files, and the judges that tests ask.
 
 Tests write below a folder in memory where there is room: on a disk they mostly wait for fsync, and
 no test can tell whether a disk kept what it was told to keep. What is not fsynced is torn or left
@@ -11,9 +11,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tools import pdfa_judge
+from tools.pdfa_judge import Sentence
 
 ROOT = Path(__file__).parent
 SLOW = (
@@ -71,6 +76,20 @@ def statements_compiled_once() -> None:
         connection.execution_options(compiled_cache=compiled)
 
     event.listen(Engine, "engine_connect", share)
+
+
+@pytest.fixture(scope="session")
+def verapdf() -> Callable[..., list[Sentence]]:
+    """What veraPDF says of PDF files: `verapdf(paths, flavour="2b")`, one `Sentence` for each.
+
+    Where it is absent the test is skipped, and fails in `./run judges`, which installs it.
+    """
+    program = pdfa_judge.command(None)
+    if program is None and os.environ.get("ARCHIVED_JUDGES") == "1":
+        pytest.fail("./run judges did not install veraPDF")
+    if program is None:
+        pytest.skip("veraPDF is not here: ./run judges installs it and runs these")
+    return partial(pdfa_judge.judge, program)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,16 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 PYTHONS = ("3.11", "3.13")
 """Those of Debian 12 and 13."""
-OTHERS = ("build", "dashboard", "ocfl", "sbom", "servers", "pip-debian12", "pip-debian13")
+OTHERS = (
+    "build",
+    "dashboard",
+    "judges",
+    "ocfl",
+    "sbom",
+    "servers",
+    "pip-debian12",
+    "pip-debian13",
+)
 """Environments of their own, each from `requirements/NAME.in`."""
 SOURCE_ONLY = ("pairtree",)
 """What nobody offers as a wheel; built with the tools that build.txt pins."""

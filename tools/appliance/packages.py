@@ -89,6 +89,9 @@ def previous(package: Path, repository: Path, folder: Path) -> tuple[Path, str, 
     tool("dpkg-deb", "--raw-extract", package, tree)
     held = "the same program under an older number"
     older = _before_last_migration(repository)
+    if older and (missing := _not_there(repository, older)):
+        held += f" ({older[:12]} has no {missing}, which the units start)"
+        older = ""
     if older:
         _put_source(repository, older, tree)
         held = f"the program of {older[:12]}, before the catalog's format last changed"
@@ -124,6 +127,28 @@ def _before_last_migration(repository: Path) -> str:
         check=False,
     )
     return parent.stdout.strip()
+
+
+def _not_there(repository: Path, commit: str) -> str:
+    """The first module that the units of today start and `commit` does not have; else `""`.
+
+    Only the program is taken from the history: the units, the wrappers and what the trials write
+    into the configuration are those of today.
+    """
+    for unit in sorted((repository / "systemd").glob("*.service")):
+        for module in re.findall(r" -m (archived[\w.]*)", unit.read_text()):
+            path = f"src/{module.replace('.', '/')}"
+            found = [
+                subprocess.run(
+                    ["git", "-C", str(repository), "cat-file", "-e", f"{commit}:{each}"],
+                    capture_output=True,
+                    check=False,
+                ).returncode
+                for each in (f"{path}.py", path)
+            ]
+            if all(found):
+                return str(module)
+    return ""
 
 
 def _put_source(repository: Path, commit: str, tree: Path) -> None:

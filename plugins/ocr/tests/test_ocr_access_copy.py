@@ -257,3 +257,23 @@ def test_a_scan_whose_pictures_cannot_be_judged_is_searchable_and_says_why(
     layer = pdfium.PdfDocument(done.replace_main.path)[0].get_textpage().get_text_range()
     assert "TUYỆT" in layer
     assert not pdfa.validate_written(done.replace_main.path, "2b").passed
+
+
+@pytest.mark.judge
+def test_verapdf_says_that_every_kind_of_copy_is_pdfa(run_stage, sample, tmp_path, verapdf):
+    form, turned, colour = (tmp_path / f"{name}.pdf" for name in ("form", "turned", "colour"))
+    scan_pdf(form, form=True)
+    scan_pdf(turned, crop=(50, 60, 470, 655), box=(0, 0, 700, 900), rotate=90)
+    scan_pdf(colour, sheet().convert("RGB"))
+    bitonal = tmp_path / "bitonal.tif"
+    sheet().convert("1").save(bitonal, dpi=(200, 200), compression="group4")
+    jpeg, gray16 = tmp_path / "page.jpg", tmp_path / "gray16.tif"
+    sheet().convert("CMYK").save(jpeg, dpi=(200, 200))
+    Image.fromarray(np.asarray(sheet(), np.uint16) * 257).save(gray16, dpi=(200, 200))
+    sources = [form, turned, colour, bitonal, jpeg, gray16, sample("tiny.tif")]
+    done = [run_stage(Ocr, source) for source in sources]
+
+    assert {one.facts["pdfa"] for one in done} == {"2b"}, [one.facts["pdfa"] for one in done]
+    told = verapdf([one.replace_main.path for one in done])
+    assert [sentence.why for sentence in told] == [""] * len(sources)
+    assert all(sentence.conforms for sentence in told)

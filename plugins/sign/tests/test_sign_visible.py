@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -242,18 +239,26 @@ def test_signing_leaves_the_description_as_it_was(pki, make_pdfa, sign):
         assert pdf.Root.Metadata.read_bytes() == told
 
 
-def test_verapdf_says_the_signed_files_are_still_pdfa(pki, make_pdfa, sign, tsa_url):
-    """`ARCHIVED_VERAPDF` is veraPDF's command, where it is not on PATH."""
-    command = os.environ.get("ARCHIVED_VERAPDF") or shutil.which("verapdf")
-    if not command:
-        pytest.skip("veraPDF is not here: neither on PATH nor named by ARCHIVED_VERAPDF")
-    paths = []
+@pytest.mark.judge
+def test_verapdf_says_the_signed_files_are_still_pdfa(pki, make_pdfa, sign, tsa_url, verapdf):
+    sources, signed = [], []
     for where in ("none", "top-right"):
         for rotate in (0, 90):
-            source = make_pdfa(rotate=rotate)
-            result = sign(source, visible=where, timestamp={"url": tsa_url}, **pki.key_options())
-            paths.append(str(result.replace_main.path))
-    argv = [command, "--format", "json", "--flavour", "2b", *paths]
-    judged = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-    results = [job["validationResult"] for job in json.loads(judged.stdout)["report"]["jobs"]]
-    assert [result[0]["compliant"] for result in results] == [True] * len(paths), judged.stdout
+            sources.append(make_pdfa(rotate=rotate))
+            options = {"visible": where, "timestamp": {"url": tsa_url}, **pki.key_options()}
+            signed.append(sign(sources[-1], **options).replace_main.path)
+    told = verapdf([*sources, *signed])
+    assert [sentence.why for sentence in told] == [""] * 8
+    assert all(sentence.conforms for sentence in told)
+
+
+@pytest.mark.judge
+def test_verapdf_rejects_what_is_no_pdfa(tmp_path, verapdf):
+    """The judge can say no."""
+    plain = tmp_path / "plain.pdf"
+    with pikepdf.Pdf.new() as pdf:
+        pdf.add_blank_page()
+        pdf.save(plain)
+    (sentence,) = verapdf([plain])
+    assert not sentence.conforms
+    assert sentence.why.startswith("6.")
