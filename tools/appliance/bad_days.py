@@ -78,10 +78,7 @@ def disk_lost(world: World) -> str:
     if below:
         raise ApplianceError(f"something was written below the missing disk: {below}")
     world.box.run("systemctl", "start", MOUNT_UNIT)
-    for document in world.documents():
-        if document["name"] in names and document["code"] == "target-missing":
-            # It goes on by itself, minutes later; this is what archivectl explain offers.
-            world.box.run("archivectl", "retry", document["id"])
+    # The daemon looks at its targets each minute, and tries at once what waited for one.
     world.until_safe(*scans)
     world.until_resolved(NO_COPY)
     return NO_COPY
