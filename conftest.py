@@ -78,18 +78,30 @@ def statements_compiled_once() -> None:
     event.listen(Engine, "engine_connect", share)
 
 
+def judge_program(name: str) -> str:
+    """The command of a judge that `./run judges` made, or that stands on PATH.
+
+    Where it is absent the test is skipped, and fails in `./run judges`.
+    """
+    folder = os.environ.get("ARCHIVED_JUDGES")
+    program = shutil.which(f"{folder}/{name}" if folder else name)
+    if program is None and folder:
+        pytest.fail(f"./run judges did not install {name}")
+    if program is None:
+        pytest.skip(f"{name} is not here: ./run judges installs it and runs these")
+    return program
+
+
 @pytest.fixture(scope="session")
 def verapdf() -> Callable[..., list[Sentence]]:
-    """What veraPDF says of PDF files: `verapdf(paths, flavour="2b")`, one `Sentence` for each.
+    """What veraPDF says of PDF files: `verapdf(paths, flavour="2b")`, one `Sentence` for each."""
+    return partial(pdfa_judge.judge, judge_program("verapdf"))
 
-    Where it is absent the test is skipped, and fails in `./run judges`, which installs it.
-    """
-    program = pdfa_judge.command(None)
-    if program is None and os.environ.get("ARCHIVED_JUDGES") == "1":
-        pytest.fail("./run judges did not install veraPDF")
-    if program is None:
-        pytest.skip("veraPDF is not here: ./run judges installs it and runs these")
-    return partial(pdfa_judge.judge, program)
+
+@pytest.fixture(scope="session")
+def evidence_record_judge() -> str:
+    """The command of tools/judges/EvidenceRecordJudge.java."""
+    return judge_program("evidence-record")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

