@@ -74,6 +74,12 @@ class CatalogBusy(CatalogError):
     code = "catalog-busy"
 
 
+class EvidenceError(ArchivedError):
+    """An evidence record, or a file given with it, cannot be read."""
+
+    code = "evidence-input"
+
+
 class StoreError(ArchivedError):
     """The OCFL store holds something it should not, or lacks something it should have."""
 

@@ -12,6 +12,7 @@ from archived.cli import (
     decisions,
     documents,
     errors,
+    evidence,
     ledger,
     plugins,
     report,
@@ -38,6 +39,7 @@ for _noun in (
     decisions,
     copy,
     ledger,
+    evidence,
     cover_sheet,
 ):
     for _command in _noun.COMMANDS:

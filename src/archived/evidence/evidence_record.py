@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from asn1crypto import algos, cms, core, tsp, x509
 
-from archived.errors import ArchivedError
+from archived.errors import EvidenceError
 from archived.evidence.hash_tree import HashTree, Path
 from archived.message import Message
-
-
-class EvidenceError(ArchivedError):
-    """An evidence record cannot be read or made."""
-
-    code = "evidence"
 
 
 class ArchiveTimeStampChain(core.SequenceOf):  # type: ignore[misc]  # asn1crypto has no types
@@ -83,7 +77,7 @@ def read(der: bytes) -> EvidenceRecord:
         raise _bad(Message("its version is {version}, and only 1 is known", version=version))
     if empty:
         raise _bad(Message("it holds no archive time stamp"))
-    return record
+    return cast("EvidenceRecord", record)
 
 
 def _bad(why: str) -> EvidenceError:

@@ -35,7 +35,7 @@ class TokenVerdict:
 
     at: datetime
     authority: str
-    """The subject of the certificate that signed, for people."""
+    """The name in the certificate that signed, for people."""
     not_after: datetime
     serial: int
     intact: bool
@@ -76,7 +76,7 @@ def judge_token(
         why = _distrust(status, signer, moment, bool(trust.anchors))
     return TokenVerdict(
         at=info["gen_time"].native,
-        authority=str(signer.subject.human_friendly),
+        authority=_name(signer),
         not_after=signer.not_valid_after,
         serial=info["serial_number"].native,
         intact=intact,
@@ -84,6 +84,12 @@ def judge_token(
         why=why,
         revocation=_revocation(status, context),
     )
+
+
+def _name(certificate: x509.Certificate) -> str:
+    """The common name, or all of the subject where there is none."""
+    name = certificate.subject.native.get("common_name")
+    return name if isinstance(name, str) else str(certificate.subject.human_friendly)
 
 
 def _context(signed: cms.SignedData, trust: Trust, moment: datetime) -> Any:

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from archived.errors import EvidenceError
 from archived.evidence.evidence_record import (
-    EvidenceError,
     EvidenceRecord,
     algorithm_of,
     path_of,
@@ -116,10 +116,12 @@ class _Walk:
         ]
         if times != sorted(times):
             raise _invalid(
-                "times-out-of-order", Message("its time stamps are not in order of time")
+                code="times-out-of-order", why=Message("its time stamps are not in order of time")
             )
         if times[0] > self.moment:
-            raise _invalid("time-in-the-future", Message("its first time stamp is in the future"))
+            raise _invalid(
+                code="time-in-the-future", why=Message("its first time stamp is in the future")
+            )
         until = iter([*times[1:], self.moment])
         before: list[Any] = []
         for chain in chains:
@@ -131,7 +133,9 @@ class _Walk:
     def _chain(self, chain: list[Any], before: list[Any], until: Any) -> None:
         algorithm = algorithm_of(chain[0])
         if any(algorithm_of(stamp) != algorithm for stamp in chain):
-            raise _invalid("mixed-algorithms", Message("one of its chains mixes hash algorithms"))
+            raise _invalid(
+                code="mixed-algorithms", why=Message("one of its chains mixes hash algorithms")
+            )
         expected = self._expected(algorithm, len(before))
         for stamp in chain:
             end = next(until)
@@ -141,8 +145,8 @@ class _Walk:
         if ends is not None and end > ends:
             self._doubts.append(
                 _open(
-                    "algorithm-retired",
-                    Message(
+                    code="algorithm-retired",
+                    why=Message(
                         "{algorithm} binds nothing since {day}, and no newer chain came before",
                         algorithm=algorithm,
                         day=f"{ends:%Y-%m-%d}",
@@ -156,8 +160,10 @@ class _Walk:
             own = list(self.digests(algorithm))
         except ValueError:
             raise _open(
-                "algorithm-unknown",
-                Message("the hash algorithm {algorithm} is not known here", algorithm=algorithm),
+                code="algorithm-unknown",
+                why=Message(
+                    "the hash algorithm {algorithm} is not known here", algorithm=algorithm
+                ),
             ) from None
         if not earlier:
             return own
@@ -173,17 +179,19 @@ class _Walk:
         path = path_of(stamp)
         first = path[0] if path else ()
         if path and not set(expected) <= set(first):
-            raise _invalid("digest-mismatch", Message("it was made for other bytes"))
+            raise _invalid(code="digest-mismatch", why=Message("it was made for other bytes"))
         if len(expected) > 1 and set(first) != set(expected):
-            raise _invalid("group-mismatch", Message("it was made for another group of files"))
+            raise _invalid(
+                code="group-mismatch", why=Message("it was made for another group of files")
+            )
         root = root_of(path, algorithm) if path else expected[0]
         number = len(self.judged) + 1
         try:
             token = judge_token(stamp["time_stamp"], root, self.trust, end)
         except ValueError as error:
             raise _open(
-                "token-unreadable",
-                Message(
+                code="token-unreadable",
+                why=Message(
                     "its time stamp {number} cannot be read: {error}",
                     number=number,
                     error=str(error),
@@ -193,8 +201,10 @@ class _Walk:
         if not token.intact:
             code = "digest-mismatch" if not path and number == 1 else "token-invalid"
             raise _invalid(
-                code,
-                Message("its time stamp {number} is wrong: {why}", number=number, why=token.why),
+                code=code,
+                why=Message(
+                    "its time stamp {number} is wrong: {why}", number=number, why=token.why
+                ),
             )
         if not token.trusted:
             code = (
@@ -206,8 +216,8 @@ class _Walk:
             )
             self._doubts.append(
                 _open(
-                    code,
-                    Message(
+                    code=code,
+                    why=Message(
                         "its time stamp {number} cannot be relied on: {why}",
                         number=number,
                         why=token.why,
@@ -216,9 +226,9 @@ class _Walk:
             )
 
 
-def _invalid(code: str, why: str) -> _Ended:
+def _invalid(*, code: str, why: str) -> _Ended:
     return _Ended(Outcome.INVALID, code, why)
 
 
-def _open(code: str, why: str) -> _Ended:
+def _open(*, code: str, why: str) -> _Ended:
     return _Ended(Outcome.NOT_ESTABLISHED, code, why)

@@ -16,7 +16,7 @@ from archived.evidence.hash_tree import HashTree, combine, root_of
 from archived.evidence.timestamp_tokens import Trust
 from archived.evidence.verification import Outcome, Verdict, verify
 
-from .conftest import Authorities, digests_of
+from .authorities import Authorities, digests_of
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data/evidence"
 PAPERS = [f"Quyết định số {n}/QĐ-UBND".encode() for n in range(1, 8)]
