@@ -18,6 +18,7 @@ from archived.cli import (
     report,
     review,
     status,
+    verify,
 )
 from archived.cli.completion import completion
 from archived.cli.group import Ctl
@@ -39,6 +40,7 @@ for _noun in (
     decisions,
     copy,
     ledger,
+    verify,
     evidence,
     cover_sheet,
 ):
