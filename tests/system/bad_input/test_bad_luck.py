@@ -306,8 +306,10 @@ def test_a_full_disk_pauses_intake_says_why_and_goes_on_when_there_is_room(tmp_p
             daemon.wait(lambda: _paused(daemon) == 1, "intake is paused", 60)
             [folder] = daemon.status()["daemon"]["hotfolders"]
             assert "room" in folder["paused"]
-            assert "room" in daemon.get("readyz")[1]
-            assert "archived_ready 0.0" in daemon.get("metrics")[1]
+            daemon.wait(lambda: "room" in daemon.get("readyz")[1], "it is not ready", 20)
+            daemon.wait(
+                lambda: "archived_ready 0.0" in daemon.get("metrics")[1], "metrics say so", 20
+            )
             assert (hot / "big.pdf").exists()
             assert list((state / "spool" / "incoming").iterdir()) == []
             ballast.unlink()
