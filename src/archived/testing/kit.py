@@ -155,7 +155,7 @@ def run_stage_below(
             f"stage {stage.name!r} does not accept {document.main.media_type}: the core would "
             "skip this step"
         )
-    needs = stage.needs
+    needs = stage.needs_for(checked)
     limit = needs.timeout if timeout is None else timeout
     room = needs.memory_bytes if memory is None else memory
     folder = Path(tempfile.mkdtemp(prefix=f"{stage.name}-", dir=root))
