@@ -6,6 +6,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +33,8 @@ from werkzeug.serving import make_server
 
 from archived.api import Artifact, Context, Document, Result, Role
 from archived_sign import Sign
+
+from .authority import Authority, make_keys, running
 
 ORGANISATION = "Trung tâm Lưu trữ lịch sử tỉnh"
 PASSPHRASE = "đúng mật khẩu"
@@ -195,10 +198,13 @@ def http_server() -> Iterator[Callable[[Answer], str]]:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status, kind, content = answer(body, self.headers)
                 self.send_response(status)
+                if target := self.headers["Redirect-To"]:
+                    self.send_header("Location", target)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    self.wfile.write(content)
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -237,6 +243,35 @@ def make_pdfa(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(scope="session")
+def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
+    folder = tmp_path_factory.mktemp("authority")
+    make_keys(folder)
+    with running(folder) as authority:
+        yield authority
+
+
+@pytest.fixture
+def authority(_authority: Authority) -> Authority:
+    """Two roots, OCSP, CRLs and time stamp servers on loopback; nothing is away at first."""
+    _authority.away.clear()
+    _authority.asked.clear()
+    _authority.lies.clear()
+    return _authority
+
+
+@pytest.fixture
+def upgrade(sign: Callable[..., Result]) -> Callable[..., Result]:
+    """Upgrade what `sign` or `upgrade` gave: `upgrade(result, **options)`."""
+
+    def run(result: Result, **options: Any) -> Result:
+        assert result.replace_main is not None
+        facts = {"sign": dict(result.facts)}
+        return sign(result.replace_main.path, facts=facts, upgrade=True, **options)
+
+    return run
+
+
 @pytest.fixture
 def sign(tmp_path: Path) -> Callable[..., Result]:
     """Run the stage in this process: `sign(path, role=..., facts=..., **options)`."""
@@ -247,6 +282,7 @@ def sign(tmp_path: Path) -> Callable[..., Result]:
         *,
         role: Role = Role.ACCESS,
         facts: dict[str, Any] | None = None,
+        upgrade: bool = False,
         **options: Any,
     ) -> Result:
         folder = tmp_path / f"step-{next(number)}"
@@ -260,7 +296,7 @@ def sign(tmp_path: Path) -> Callable[..., Result]:
             deadline=now + timedelta(minutes=2),
             stage="sign",
         )
-        return Sign().run(document, context)
+        return Sign().upgrade(document, context) if upgrade else Sign().run(document, context)
 
     return run
 

@@ -59,3 +59,13 @@ class TestSign(StageContract):
         with pytest.raises(Refuse) as raised:
             run_stage(Sign, access_copy(tmp_path, encrypted=True), **options)
         assert raised.value.code == "unsignable"
+
+
+def test_in_its_own_process_it_reaches_the_servers_and_the_files_that_the_options_name(
+    authority: Any, tmp_path: Path
+) -> None:
+    """Confined as at work: with the network, because servers are configured, and no other path."""
+    source = access_copy(tmp_path / "document")
+    signed = run_stage(Sign, source, **authority.options("B-LTA", servers=("tsa1", "tsa2")))
+    assert signed.facts["level"] == "B-LTA"
+    assert [each.name for each in signed.add] == ["signature-validation.xml"]

@@ -14,10 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from archived.api import Role
-from archived_sign.keys import HeldKeySigner, Pkcs12File
+from archived_sign.keys import HeldKeySigner, Pkcs12File, as_asn1
 from archived_sign.options import SignOptions
 from archived_sign.pades import Signature, append_signature, new_field_name
-from archived_sign.verdict import judge
+from archived_sign.validation import Anchors, judge
 
 
 def pdfsig(path: Path) -> str:
@@ -162,7 +162,7 @@ def opened(pki: Any) -> Any:
 
 
 def verdict_of(path: Path, field: str, pki: Any) -> str:
-    return judge(path, field, own_roots=[pki.certificate("root")]).integrity
+    return judge(path, field, Anchors(own=[as_asn1(pki.certificate("root"))])).integrity
 
 
 def test_a_byte_changed_after_signing_is_found_by_the_judge(pki, make_pdfa, tmp_path):

@@ -207,7 +207,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "archived_service_wait_seconds": (
             "How long a step waited for a service outside, all its tries together; `tsa`: the time "
-            "stamp server.",
+            "stamp server; `revocation`: OCSP and CRLs.",
             ("stage", "service"),
         ),
         "archived_signatures_pending": (

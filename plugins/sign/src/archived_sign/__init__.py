@@ -15,12 +15,13 @@ from archived_sign.options import SignOptions
 
 
 class Sign(Stage[SignOptions]):
-    """Signs the document's PDF as PAdES baseline B-B, or B-T with a time stamp server."""
+    """Signs the document's PDF at a PAdES baseline level, from B-B to B-LTA."""
 
     name = "sign"
-    version = "1.0"
+    version = "1.1"
     accepts = ("application/pdf",)
     signs = True
+    upgrades = True
     # Waiting for a time stamp server takes up to three tries of 180 s; without one the stage is
     # pure computing, hence the lane.
     needs = Needs(timeout=timedelta(minutes=15), attempts=3, lane="cpu", memory="1 GiB")
@@ -28,13 +29,14 @@ class Sign(Stage[SignOptions]):
         "archived_sign.run",
         "archived_sign.appearance",
         "pyhanko.sign.signers",
-        "pyhanko.sign.validation",
+        "pyhanko.sign.validation.ades",
+        "pyhanko.sign.validation.report.tools",
         "fpdf",
     )
 
     @classmethod
     def needs_for(cls, options: SignOptions) -> Needs:
-        """The network only for a time stamp server, and only when one is configured."""
+        """The network only where a time stamp server is configured: for it, OCSP and CRLs."""
         return replace(cls.needs, network=options.timestamp is not None)
 
     def check(self, options: SignOptions) -> Iterable[str]:
@@ -48,6 +50,12 @@ class Sign(Stage[SignOptions]):
         from archived_sign.run import sign_document
 
         return sign_document(document, context)
+
+    def upgrade(self, document: Document, context: Context[SignOptions]) -> Result:
+        """Bring a signed document to the wanted level, or renew what proves it."""
+        from archived_sign.upgrade import upgrade_document
+
+        return upgrade_document(document, context)
 
 
 @hookimpl

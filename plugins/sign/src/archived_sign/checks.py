@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from archived.api import Message, Postpone
 from archived_sign.keys import Pkcs12File, flaws, now_utc
 from archived_sign.options import SignOptions
+from archived_sign.revocation import Unreadable, read_crls
 from archived_sign.verdict import read_roots
 
 
@@ -23,13 +24,13 @@ def problems(options: SignOptions) -> Iterator[str]:
             yield Message("{sentence}; {hint}", sentence=flaw.sentence, hint=flaw.hint)
     yield from _roots(options)
     yield from _timestamp_secrets(options)
+    yield from _crls(options)
     if options.visible != "none":
         yield from _font(options, name)
 
 
 def _roots(options: SignOptions) -> Iterator[str]:
-    stamp = options.timestamp.trusted_roots if options.timestamp else ()
-    for path in (*options.trusted_roots, *stamp):
+    for path in (*options.trusted_roots, *options.timestamp_roots):
         try:
             read_roots([path])
         except (OSError, ValueError) as error:
@@ -42,12 +43,26 @@ def _roots(options: SignOptions) -> Iterator[str]:
 def _timestamp_secrets(options: SignOptions) -> Iterator[str]:
     if options.timestamp is None:
         return
-    for secret in (options.timestamp.user, options.timestamp.password):
+    for server in options.timestamp.in_order():
+        for secret in (server.user, server.password):
+            try:
+                if secret is not None:
+                    secret.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                yield Message(
+                    "a secret of the time stamp server cannot be read: {error}", error=error
+                )
+
+
+def _crls(options: SignOptions) -> Iterator[str]:
+    for path in options.revocation.crls:
         try:
-            if secret is not None:
-                secret.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            yield f"a secret of the time stamp server cannot be read: {error}"
+            read_crls(path)
+        except Unreadable as error:
+            yield Message(
+                "a file of CRLs cannot be used: {error}; check stage.sign.revocation.crls",
+                error=error,
+            )
 
 
 def _font(options: SignOptions, name: str) -> Iterator[str]:

@@ -26,40 +26,105 @@ def parse_offset(text: str) -> timezone:
     return timezone(-distance if match[1] == "-" else distance)
 
 
-class TimestampOptions(Options):
-    """A time stamp server (RFC 3161). With it, signatures are PAdES B-T."""
+Level = Literal["B-B", "B-T", "B-LT", "B-LTA"]
+"""The levels of ETSI EN 319 142-1, lowest first."""
+LEVELS: tuple[Level, ...] = ("B-B", "B-T", "B-LT", "B-LTA")
+
+
+def _http_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError('write an address like "http://tsa.example/"')
+    if parts.username or parts.password:
+        raise ValueError("a secret is never written here; use user and password")
+    return value
+
+
+class TimestampServer(Options):
+    """One of several time stamp servers (RFC 3161), asked in their order."""
 
     url: str
     """The server's address, `http://` or `https://`."""
-    timeout: Duration = timedelta(seconds=180)
-    """How long one try may take. Some public servers need two minutes."""
-    tries: int = Field(default=3, ge=1, le=10)
-    """How often to ask before the server counts as down, with 2 s, 4 s, ... in between."""
-    when_down: Literal["postpone", "sign-without"] = "postpone"
-    """`postpone`: the document waits. `sign-without`: it is signed B-B and B-T is on record as
-    pending."""
+    timeout: Duration | None = None
+    """How long one try at this server may take. None: as `stage.sign.timestamp` says."""
     user: SecretRef | None = None
     """User name for HTTP basic authentication."""
     password: SecretRef | None = None
     """Password for HTTP basic authentication."""
     trusted_roots: tuple[Path, ...] = ()
-    """PEM files with the roots a time stamp must lead to. None: trust is not established."""
+    """PEM files with the roots this server's time stamps must lead to."""
 
     @field_validator("url")
     @classmethod
     def _http(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError('write an address like "http://tsa.example/"')
-        if parts.username or parts.password:
-            raise ValueError("a secret is never written here; use user and password")
-        return value
+        return _http_address(value)
 
     @model_validator(mode="after")
-    def _both_or_none(self) -> TimestampOptions:
+    def _both_or_none(self) -> TimestampServer:
         if (self.user is None) != (self.password is None):
             raise ValueError("write both user and password, or neither")
         return self
+
+
+class TimestampOptions(Options):
+    """Time stamp servers (RFC 3161): one, or several in `servers`."""
+
+    url: str = ""
+    """The server's address, `http://` or `https://`; not beside `servers`."""
+    timeout: Duration = timedelta(seconds=180)
+    """How long one try may take. Some public servers need two minutes."""
+    tries: int = Field(default=3, ge=1, le=10)
+    """How often to ask each server before it counts as down, with 2 s, 4 s, ... in between."""
+    when_down: Literal["postpone", "sign-without"] = "postpone"
+    """`postpone`: the document waits. `sign-without`: it is signed at the level that is possible
+    without time stamp servers, OCSP or CRLs, and the wanted level is on record as pending."""
+    user: SecretRef | None = None
+    """User name for HTTP basic authentication; not beside `servers`."""
+    password: SecretRef | None = None
+    """Password for HTTP basic authentication; not beside `servers`."""
+    trusted_roots: tuple[Path, ...] = ()
+    """PEM files with the roots a time stamp must lead to. None: trust is not established."""
+    servers: tuple[TimestampServer, ...] = ()
+    """Several servers, each a table `[[stage.sign.timestamp.servers]]`: the next one is asked when
+    one is down or gives no valid time stamp."""
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        return _http_address(value) if value else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TimestampOptions:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("write both user and password, or neither")
+        if bool(self.url) == bool(self.servers):
+            raise ValueError("write either url or servers")
+        if self.servers and self.user is not None:
+            raise ValueError("write user and password at each of the servers")
+        return self
+
+    def in_order(self) -> tuple[TimestampServer, ...]:
+        """Every server to ask, first one first."""
+        if self.url:
+            return (TimestampServer(url=self.url, user=self.user, password=self.password),)
+        return self.servers
+
+    def roots(self) -> tuple[Path, ...]:
+        """The files of all roots a time stamp may lead to."""
+        mine = [path for server in self.servers for path in server.trusted_roots]
+        return tuple(dict.fromkeys((*self.trusted_roots, *mine)))
+
+
+class RevocationOptions(Options):
+    """Where it is learnt whether a certificate is revoked, for the levels B-LT and B-LTA."""
+
+    fetch: bool = True
+    """Ask the OCSP servers, and fetch the CRLs, whose addresses stand in our own and the time
+    stamp server's certificates."""
+    crls: tuple[Path, ...] = ()
+    """Files with CRLs (DER or PEM) that somebody keeps up to date."""
+    timeout: Duration = timedelta(seconds=30)
+    """How long one question may take."""
 
 
 class SignOptions(StageConfig):
@@ -89,8 +154,13 @@ class SignOptions(StageConfig):
     Vietnamese letter."""
     reserve: Size = Field(default=32 * 1024, ge=16 * 1024, le=1024 * 1024)
     """Room for the signature in the file, in hexadecimal digits (two per byte)."""
+    level: Level | None = None
+    """The PAdES baseline level: `"B-B"`, `"B-T"`, `"B-LT"` or `"B-LTA"`. None: B-T with a time
+    stamp server, else B-B."""
     timestamp: TimestampOptions | None = None
-    """The time stamp server. None: signatures are B-B."""
+    """The time stamp servers. None: signatures are B-B."""
+    revocation: RevocationOptions = RevocationOptions()
+    """Where revocation is asked for, for B-LT and B-LTA."""
 
     @field_validator("utc_offset")
     @classmethod
@@ -104,3 +174,32 @@ class SignOptions(StageConfig):
         if value % 2:
             raise ValueError("write an even number of bytes")
         return value
+
+    @model_validator(mode="after")
+    def _level_is_possible(self) -> SignOptions:
+        level = self.wanted_level
+        if level == "B-B" and self.timestamp is not None:
+            raise ValueError("level B-B takes no time stamp: write no timestamp table")
+        if level != "B-B" and self.timestamp is None:
+            raise ValueError(f"level {level} needs stage.sign.timestamp")
+        if self.long_term and not (self.trusted_roots and self.timestamp_roots):
+            raise ValueError(
+                f"level {level} needs trusted_roots, and trusted_roots of the time stamp server: "
+                "what is kept for decades is checked against them"
+            )
+        return self
+
+    @property
+    def wanted_level(self) -> Level:
+        """The level as configured, or as the time stamp table means it."""
+        return self.level or ("B-T" if self.timestamp else "B-B")
+
+    @property
+    def long_term(self) -> bool:
+        """Whether certificates and their revocation state are put into the file."""
+        return self.wanted_level in {"B-LT", "B-LTA"}
+
+    @property
+    def timestamp_roots(self) -> tuple[Path, ...]:
+        """The files of the roots that a time stamp must lead to."""
+        return self.timestamp.roots() if self.timestamp else ()

@@ -1,12 +1,13 @@
-"""Appending one PAdES signature to a PDF. Knows PDF structure; where the key and the time come
-from is somebody else's business.
+"""Appending to a PDF what PAdES knows: a signature, validation data, a document time stamp.
 
-Nothing may change a byte of the file after this.
+Knows PDF structure; where the key, the time and the answers come from is somebody else's business.
+Everything is an incremental update: nothing changes a byte that is there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,11 +31,14 @@ from pyhanko.sign.signers.pdf_signer import (
     PdfSigner,
     PdfSigningSession,
     PdfTBSDocument,
+    PdfTimeStamper,
 )
 from pyhanko.sign.timestamps import TimeStamper
+from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko.stamp import StaticStampStyle
 
 from archived_sign.appearance import Page, page_of
+from archived_sign.revocation import Material
 
 ALGORITHM = "sha256"
 _CHUNK = 1024 * 1024
@@ -101,6 +105,41 @@ def append_signature(
             if "larger than expected" in str(error):
                 raise DoesNotFit(str(error)) from error
             raise
+
+
+def append_validation_data(path: Path, material: Material) -> None:
+    """Add certificates, OCSP responses and CRLs to the document security store, by an update.
+
+    What is in it stays. Without `VRI` entries, which EN 319 142-1 (5.4.2.3) does not ask for.
+    """
+    with path.open("r+b") as file:
+        writer = _Writer(file, strict=True)
+        DocumentSecurityStore.supply_dss_in_writer(
+            writer, None, certs=material.certificates, ocsps=material.ocsps, crls=material.crls
+        )
+        writer.write_in_place()  # type: ignore[no-untyped-call]  # the library's
+
+
+def append_document_timestamp(path: Path, timestamper: TimeStamper, reserve: int) -> str:
+    """Add a document time stamp over the whole file, by an update; gives its field's name.
+
+    `reserve`: room for the token in hexadecimal digits. Raises `DoesNotFit` and what the time
+    stamp server raises. The file ends as it was when it does.
+    """
+    field = new_field_name()
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            writer = _Writer(file, strict=True)
+            stamper = PdfTimeStamper(timestamper, field_name=field)
+            stamper.timestamp_pdf(writer, ALGORITHM, bytes_reserved=reserve, in_place=True)
+    except BaseException as error:
+        # Only an update was begun: without it the file has the bytes it had.
+        os.truncate(path, size)
+        if isinstance(error, SigningError) and "larger than expected" in str(error):
+            raise DoesNotFit(str(error)) from error
+        raise
+    return field
 
 
 def _prepare(

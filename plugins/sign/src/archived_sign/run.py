@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pyhanko.pdf_utils.misc import PdfError
 
 from archived.api import Context, Document, Message, Postpone, Refuse, Result, Role
+from archived_sign import failures
 from archived_sign.existing import look
-from archived_sign.keys import Credential, Pkcs12File, flaws, now_utc, unusable
-from archived_sign.options import SignOptions, TimestampOptions, parse_offset
+from archived_sign.keys import Credential, Pkcs12File, as_asn1, flaws, now_utc, unusable
+from archived_sign.levels import Augmentation, Progress, read_anchors
+from archived_sign.options import SignOptions, parse_offset
 from archived_sign.pades import (
     DoesNotFit,
     Signature,
@@ -21,12 +24,14 @@ from archived_sign.pades import (
     first_page,
     new_field_name,
 )
-from archived_sign.report import Report, left_alone, tools
-from archived_sign.timestamps import HttpTimeStamper, ServerDown, ServerRefused
-from archived_sign.verdict import YES, Verdict, judge, read_roots
+from archived_sign.report import Outcome, Report, left_alone, tools, validation_report
+from archived_sign.timestamps import HttpTimeStamper
+from archived_sign.validation import Anchors, judge
+from archived_sign.verdict import YES, Verdict
 
 FILE_NAME = "document.pdf"
-_AFTERWARDS = 15.0
+AFTERWARDS = 15.0
+"""Seconds kept for judging what was made, out of the time for waiting."""
 
 
 def sign_document(document: Document, context: Context[SignOptions]) -> Result:
@@ -95,55 +100,66 @@ class _Signing:
             location=self.options.location,
             visible=self._visible(moment),
         )
-        self.pending = ""
-        self.waited: dict[str, float] = {}
+        self.anchors = anchors(self.options, credential)
+        self.raising = augmentation(self.output.path, self.signature.field, context, self.anchors)
 
     def result(self) -> Result:
-        self._sign()
+        progress = self._signed()
         self.context.progress(0.8)
-        report = Report(
-            self.credential,
-            self.signature,
-            self._judged(),
-            self.pending,
-            self.appearance,
-            self.options.timestamp.url if self.options.timestamp else "",
-            self.waited,
-        )
+        verdict = judged(self.output.path, self.signature.field, self.anchors, progress)
+        waited = self.raising.waited if self.raising else {}
+        outcome = Outcome(verdict, progress, self.options.wanted_level, waited)
+        report = Report(self.credential, self.signature, self.appearance, outcome)
         return Result(
             replace_main=self.output,
+            add=validation_report(self.context, verdict),
             facts=report.facts(),
             tools=tools(),
             notes=report.notes(self.document),
         )
 
-    def _sign(self) -> None:
-        stamp = self.options.timestamp
-        if stamp is None:
+    def _signed(self) -> Progress:
+        raising, progress = self.raising, Progress("B-B")
+        if raising is None:
             self._append(None)
-            return
-        timestamper = self._timestamper(stamp)
+            return progress
         try:
-            self._append(timestamper)
-        except ServerRefused as error:
-            raise Postpone(
-                Message("the time stamp server gives no time stamp: {error}", error=error),
-                code="timestamp-refused",
-                hint=Message("check stage.sign.timestamp: the address, the user and the password"),
-                after="10 min",
-            ) from error
-        except ServerDown as error:
-            if stamp.when_down == "postpone":
-                raise Postpone(
-                    Message("the time stamp server is down: {error}", error=error),
-                    code="timestamp-server-down",
-                    hint=Message('the document waits for it; when_down = "sign-without" would not'),
-                    after="5 min",
-                ) from error
-            self.pending = str(error)
+            self._ask_before(raising, progress)
+            self._append_stamped(raising, progress)
+            if progress.away is None:
+                raising.raise_level(progress, self.options.wanted_level)
+        except DoesNotFit as error:
+            raise failures.reserve_too_small(error) from error
+        except failures.Away as error:
+            raise failures.away(error) from error
+        except failures.Wrong as error:
+            raise failures.wrong(error) from error
+        if progress.away is not None and raising.patient:
+            raise failures.away(progress.away)
+        return progress
+
+    def _ask_before(self, raising: Augmentation, progress: Progress) -> None:
+        """Nothing is signed with a certificate that is known to be revoked or on hold."""
+        if not self.options.long_term:
+            return
+        leaf = as_asn1(self.credential.certificate)
+        chain = [as_asn1(each) for each in self.credential.chain]
+        try:
+            progress.signer_material = raising.about_signer(leaf, chain)
+        except failures.Away as error:
+            if raising.patient:
+                raise
+            progress.away = error
+
+    def _append_stamped(self, raising: Augmentation, progress: Progress) -> None:
+        try:
+            self._append(raising.stamper)
+            progress.level, progress.server = "B-T", raising.stamper.server
+        except failures.Away as error:
+            if raising.patient:
+                raise
+            progress.away = error
             self._append(None)
-        finally:
-            self.waited["tsa"] = round(timestamper.waited, 3)
 
     def _append(self, timestamper: HttpTimeStamper | None) -> None:
         # A fresh copy each time: a failed attempt leaves an empty signature behind.
@@ -151,27 +167,7 @@ class _Signing:
         try:
             append_signature(self.output.path, self.signature, self.credential.signer, timestamper)
         except DoesNotFit as error:
-            raise Postpone(
-                Message(
-                    "the signature does not fit into the room kept for it: {error}", error=error
-                ),
-                code="reserve-too-small",
-                hint=Message("raise stage.sign.reserve"),
-                after="30 min",
-            ) from error
-
-    def _timestamper(self, stamp: TimestampOptions) -> HttpTimeStamper:
-        try:
-            return HttpTimeStamper(stamp, lambda: self.context.remaining() - _AFTERWARDS)
-        except (OSError, UnicodeDecodeError) as error:
-            raise Postpone(
-                Message(
-                    "the time stamp server's user or password cannot be read: {error}", error=error
-                ),
-                code="key-unavailable",
-                hint=Message("check stage.sign.timestamp.user and stage.sign.timestamp.password"),
-                after="10 min",
-            ) from error
+            raise failures.reserve_too_small(error) from error
 
     def _visible(self, moment: datetime) -> Visible | None:
         if self.options.visible == "none":
@@ -202,63 +198,61 @@ class _Signing:
         }
         return Visible(drawing, block.box)
 
-    def _judged(self) -> Verdict:
-        stamp = self.options.timestamp
-        try:
-            roots = read_roots(self.options.trusted_roots)
-            stamp_roots = read_roots(stamp.trusted_roots if stamp else ())
-        except (OSError, ValueError) as error:
-            raise Postpone(
-                Message("a trusted root cannot be used: {error}", error=error),
-                code="untrusted",
-                hint=Message(
-                    "check stage.sign.trusted_roots and stage.sign.timestamp.trusted_roots"
-                ),
-                after="30 min",
-            ) from error
-        try:
-            verdict = judge(
-                self.output.path,
-                self.signature.field,
-                own_roots=self.credential.roots,
-                roots=roots,
-                timestamp_roots=stamp_roots,
-            )
-        except PdfError as error:
-            # Odd tokens in the document that the library reads but does not write as they were.
-            raise Unsignable(f"what was written cannot be read back: {error}") from error
-        self._insist(verdict)
-        return verdict
 
-    def _insist(self, verdict: Verdict) -> None:
-        """Let nothing pass that is not what was asked for."""
-        if verdict.integrity != YES:
-            raise RuntimeError(f"the signature just made does not verify: {verdict.integrity}")
-        stamped = verdict.timestamp
-        if self.options.timestamp and not self.pending and stamped is None:
-            raise RuntimeError("the signature just made lacks the time stamp it was given")
-        if stamped and stamped.integrity != YES:
-            raise Postpone(
-                Message(
-                    "the time stamp server's token does not verify: {integrity}",
-                    integrity=stamped.integrity,
-                ),
-                code="timestamp-refused",
-                hint=Message("ask whoever runs the time stamp server"),
-                after="10 min",
-            )
-        doubts = {"our certificate": verdict.trust}
-        if stamped:
-            doubts["the time stamp"] = stamped.trust
-        for what, trust in doubts.items():
-            if trust.startswith("no ("):
-                raise Postpone(
-                    Message(
-                        "{what} does not lead to a root you trust: {trust}", what=what, trust=trust
-                    ),
-                    code="untrusted",
-                    hint=Message(
-                        "check trusted_roots, and that the PKCS#12 file holds the whole chain"
-                    ),
-                    after="30 min",
-                )
+def anchors(options: SignOptions, credential: Credential | None = None) -> Anchors:
+    """Whom to trust. Raises `Postpone` when a file with roots cannot be read."""
+    own = [as_asn1(each) for each in credential.roots] if credential else []
+    try:
+        return read_anchors(options, own)
+    except (OSError, ValueError) as error:
+        raise failures.roots_unusable(error) from error
+
+
+def augmentation(
+    path: Path, field: str, context: Context[SignOptions], trusted: Anchors
+) -> Augmentation | None:
+    """What raises levels, where a time stamp server is configured. Raises `Postpone`."""
+    if context.options.timestamp is None:
+        return None
+    try:
+        return Augmentation(
+            path, field, context.options, trusted, lambda: context.remaining() - AFTERWARDS
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise failures.secrets_unreadable(error) from error
+
+
+def judged(path: Path, field: str, trusted: Anchors, progress: Progress) -> Verdict:
+    """The verdict on what was made. Lets nothing pass that is not what was asked for."""
+    long_term = progress.level in {"B-LT", "B-LTA"}
+    try:
+        verdict = judge(
+            path,
+            field,
+            trusted,
+            long_term=long_term,
+            updated=progress.appended,
+            known=progress.known,
+        )
+    except PdfError as error:
+        # Odd tokens in the document that the library reads but does not write as they were.
+        raise Unsignable(f"what was written cannot be read back: {error}") from error
+    if verdict.integrity != YES:
+        raise RuntimeError(f"the signature just made does not verify: {verdict.integrity}")
+    stamps = [each for each in (verdict.timestamp, *verdict.document_timestamps) if each]
+    if progress.level != "B-B" and not stamps:
+        raise RuntimeError("the signature just made lacks the time stamp it was given")
+    if broken := [each for each in stamps if each.integrity != YES]:
+        raise failures.token_broken(broken[0].integrity)
+    if long_term and not verdict.passed:
+        raise failures.not_valid(verdict.indication)
+    if progress.level == "B-LTA" and (trust := stamps[-1].trust) != YES:
+        # The signature holds by itself while its certificate does; the archive needs more.
+        raise failures.not_valid(trust)
+    if long_term and verdict.maintainable.startswith("no ("):
+        raise failures.not_valid(verdict.maintainable)
+    if verdict.trust.startswith("no ("):
+        raise failures.untrusted("our certificate", verdict.trust)
+    if not long_term and stamps and stamps[-1].trust.startswith("no ("):
+        raise failures.untrusted("the time stamp", stamps[-1].trust)
+    return verdict
