@@ -9,6 +9,7 @@ import csv
 import io
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from datetime import date, datetime, timedelta, tzinfo
@@ -28,6 +29,8 @@ from archived.message import Message
 
 _MOST = 1000
 """Documents of a kind that are asked for, the newest; the table has them all."""
+_PAGE = 72
+"""Characters of a printed line."""
 _LISTED = 100
 """Of these so many are told in words."""
 _UNSAFE = ("admitted", "working", "waiting", "divided", "sealed")
@@ -118,6 +121,7 @@ def _gathered(session: Session, day: date) -> dict[str, Any]:
         "held_files": whole["held_files"],
         "not_safe": session.ask("documents", states=",".join(_UNSAFE), limit=_MOST)["documents"],
         "copies": session.ask("copies")["copies"],
+        "ledger": stands["ledger"],
         "disks": [_disk("spool", session.place.state), _disk("store", session.place.store)],
     }
 
@@ -169,6 +173,7 @@ def _tell(it: dict[str, Any], zone: tzinfo) -> None:
         _list([each for each in it["not_safe"] if not _is_left(each)], count, zone)
     _copies(it["copies"], zone)
     _disks(it["disks"])
+    _ledger_head(it["ledger"], zone)
 
 
 def _devices_differ(came: dict[str, Any]) -> bool:
@@ -282,6 +287,19 @@ def _disks(disks: list[dict[str, Any]]) -> None:
             told = _("{path}: {free} free of {size}")
             free, size = output.size(each["free"]), output.size(each["size"])
             output.line(told.format(path=each["path"], free=free, size=size))
+
+
+def _ledger_head(head: dict[str, Any], zone: tzinfo) -> None:
+    """On paper it is out of reach of whoever can change the record afterwards."""
+    output.heading(_("Head of the ledger: keep this page outside the archive"))
+    if head["published"] is None:
+        output.line(_("none"))
+        return
+    told = _("entry {sequence}, of {moment}; to compare: archivectl ledger verify --against")
+    moment = output.moment(head["at"], zone, seconds=True)
+    output.line(told.format(sequence=head["sequence"], moment=moment))
+    for line in textwrap.wrap(head["published"], _PAGE, break_on_hyphens=False):
+        click.echo(line)
 
 
 # In files ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from archived.observe import lookup, old_reading, reviews
 from archived.observe.arguments import check
 from archived.observe.balance import BalanceSelection, balance_sheet, zone_of
 from archived.observe.explain import DocumentRows, explain
-from archived.storage import ledger
+from archived.storage import ledger, published_head
 from archived.storage.catalog import Catalog
 from archived.storage.ledger_head import HeadFile, hash_at
 from archived.storage.name_queries import files_named
@@ -113,8 +113,14 @@ class QueryApi:
             "oldest_unclaimed_file": catalog.oldest_unclaimed(),
             "oldest_document_in_work": catalog.oldest_waiting(),
             "pages_archived": catalog.pages_archived(),
-            "ledger": asdict(catalog.ledger_head()),
+            "ledger": self._head(),
         }
+
+    def _head(self) -> dict[str, Any]:
+        head = published_head.newest(self._catalog)
+        if head is None:
+            return {**asdict(self._catalog.ledger_head()), "at": None, "published": None}
+        return {**asdict(head), "published": head.text}
 
     def _further_copies(self) -> dict[str, int]:
         found = self._catalog.count_further_copies()
@@ -284,16 +290,24 @@ class QueryApi:
         told = ("plugins", "problems", "checked", "stages", "credentials")
         return {name: live.get(name) for name in told}
 
-    def _ledger_verify(self, _arguments: Arguments) -> Any:
-        return self.verify_ledger()
+    def _ledger_verify(self, arguments: Arguments) -> Any:
+        against = arguments.get("against")
+        return self.verify_ledger(against=published_head.read_heads(against) if against else ())
 
-    def verify_ledger(self, advance: Callable[[int], None] | None = None) -> dict[str, Any]:
+    def verify_ledger(
+        self,
+        advance: Callable[[int], None] | None = None,
+        against: tuple[published_head.PublishedHead, ...] = (),
+    ) -> dict[str, Any]:
         """Walk the whole chain; `advance` is told every now and then how many entries are done.
 
-        `verdict` is "yes", "no" or "not established"; `why` says why it is not "yes".
+        `verdict` is "yes", "no" or "not established"; `why` says why it is not "yes". `against`
+        are published heads, which the ledger must contain.
         """
-        rows = _counted(self._catalog.ledger_rows(), advance or (lambda _: None))
-        none = {"entries": None, "head": None}
+        compared = published_head.Comparison(against)
+        walk = published_head.walked(self._catalog.ledger_rows(), compared)
+        rows = _counted(walk, advance or (lambda _: None))
+        none: dict[str, Any] = {"entries": None, "head": None, "published": None, "against": None}
         try:
             head = ledger.verify(rows)
         except LedgerError as error:
@@ -301,6 +315,15 @@ class QueryApi:
         except CatalogError as error:
             why = {"why": error.message, "hint": error.hint}
             return {"verdict": "not established", **none, **why}
+        if against:
+            none["against"] = compared.as_json()
+        if differs := compared.why:
+            hint = Message(
+                "stop the daemon and keep the catalog as it is: the record was changed after the "
+                "head was published. Only archived rebuild begins a new ledger; its entry "
+                "catalog-rebuilt names the head before"
+            )
+            return {"verdict": "no", **none, "why": differs, "hint": hint}
         if differs := self._not_as_noted():
             hint = Message(
                 "stop the daemon and keep the catalog as it is; what to do is in "
@@ -311,6 +334,8 @@ class QueryApi:
             "verdict": "yes",
             "entries": head.sequence,
             "head": head.hash,
+            "published": compared.head.text if head.sequence else None,
+            "against": none["against"],
             "why": "",
             "hint": "",
         }

@@ -97,6 +97,10 @@ def digest(entry: str) -> str:
     return hashlib.sha256(entry.encode()).hexdigest()
 
 
+Row = tuple[int, str, str, str, str | None, str]
+"""Sequence, entry, hash, kind, document, time: a row of the ledger as the catalog has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The newest entry: where the chain ends."""
@@ -105,14 +109,15 @@ class Head:
     hash: str
 
 
-def verify(rows: Iterable[tuple[int, str, str, str, str | None]]) -> Head:
+def verify(rows: Iterable[Row]) -> Head:
     """Walk the chain; returns its head. Raises `LedgerError` naming the first entry that is wrong.
 
-    `rows` are (sequence, entry, hash, kind, document) in order of sequence, from the first on.
+    `rows` are in order of sequence, from the first on.
     """
     head = Head(0, GENESIS)
-    for sequence, entry, stored, kind, document in rows:
-        wrong = _what_is_wrong(head, sequence, entry, stored, kind, document)
+    for row in rows:
+        sequence, _entry, stored, *_columns = row
+        wrong = _what_is_wrong(head, row)
         if wrong:
             raise LedgerError(
                 Message("ledger entry {sequence}: {wrong}", sequence=sequence, wrong=wrong),
@@ -125,21 +130,22 @@ def verify(rows: Iterable[tuple[int, str, str, str, str | None]]) -> Head:
     return head
 
 
-def _what_is_wrong(
-    head: Head, sequence: int, entry: str, stored: str, kind: str, document: str | None
-) -> str:
+def _what_is_wrong(head: Head, row: Row) -> str:
+    sequence, entry, stored, kind, document, at = row
     if sequence != head.sequence + 1:
         return Message("entry {sequence} is missing", sequence=head.sequence + 1)
-    if digest(entry) != stored:
+    if not isinstance(entry, str) or digest(entry) != stored:
         return Message("its text does not match its hash")
     try:
         body = json.loads(entry)
-    except ValueError:
+    except (ValueError, RecursionError):
+        return Message("its text is not JSON")
+    if not isinstance(body, dict):
         return Message("its text is not JSON")
     if body.get("previous") != head.hash:
         return Message("it does not continue the entry before it")
     if body.get("sequence") != sequence:
         return Message("its text carries another sequence number")
-    if body.get("kind") != kind or body.get("document") != document:
+    if (body.get("kind"), body.get("document"), body.get("at")) != (kind, document, at):
         return Message("its columns do not match its text")
     return ""

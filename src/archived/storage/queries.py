@@ -479,7 +479,7 @@ class Queries:
         )
         return [_ledger_row(r) for r in self._rows(statement)]
 
-    def ledger_rows(self) -> Iterator[tuple[int, str, str, str, str | None]]:
+    def ledger_rows(self) -> Iterator[chain.Row]:
         """The whole chain in order, streamed, as `ledger.verify` wants it."""
         statement = select(
             t.ledger.c.sequence,
@@ -487,10 +487,11 @@ class Queries:
             t.ledger.c.hash,
             t.ledger.c.kind,
             t.ledger.c.document,
+            type_coerce(t.ledger.c.at, Text),  # as it stands: whoever verifies trusts no column
         ).order_by(t.ledger.c.sequence)
         with self.reading() as connection:
             for row in connection.execution_options(yield_per=1000).execute(statement):
-                yield (row[0], row[1], row[2], row[3], row[4])
+                yield (row[0], row[1], row[2], row[3], row[4], row[5])
 
     def events_for(self, reader: str, limit: int = 100) -> list[Event]:
         """Events `reader` has not been given yet, in order."""

@@ -280,7 +280,7 @@ def _ledger(store: Store, catalog: Catalog) -> Iterator[Difference]:
         head = None
     found: str | None = None
 
-    def rows() -> Iterator[tuple[int, str, str, str, str | None]]:
+    def rows() -> Iterator[ledger.Row]:
         nonlocal found
         for row in catalog.ledger_rows():
             if head is not None and row[0] == head.sequence:

@@ -89,6 +89,29 @@ def test_a_changed_ledger_entry_is_found_and_named(installation: Any, tampered: 
     assert "its text does not match its hash" in it["why"]
 
 
+def test_a_head_on_paper_or_in_a_file_finds_a_ledger_that_was_cut(
+    installation: Any, tampered: Any, tmp_path: Path
+):
+    config, catalog = tampered
+    told = installation.ctl("ledger", "verify", config=config).stdout
+    assert "not established: whether the whole ledger was made anew" in told
+    head = told.splitlines()[-1]
+    paper = tmp_path / "head.txt"
+    paper.write_text(f"kept in the safe\n{head}\n")
+    for given in (head, str(paper)):
+        same = installation.ctl("ledger", "verify", "--against", given, config=config)
+        assert same.returncode == 0, same.stdout
+        assert "it is the ledger that was published" in same.stdout
+        assert "not established" not in same.stdout
+    mistyped = installation.ctl("ledger", "verify", "--against", head[:-1] + "x", config=config)
+    assert mistyped.returncode != 0
+    assert "a head in it is not whole" in mistyped.stderr
+    catalog.execute("DELETE FROM ledger WHERE sequence > (SELECT max(sequence) - 10 FROM ledger)")
+    cut = installation.ctl("ledger", "verify", "--against", str(paper), config=config)
+    assert cut.returncode == 1
+    assert "10 entries are missing" in cut.stdout
+
+
 def test_a_catalog_that_cannot_be_read_is_not_called_broken_but_not_established(
     installation: Any, tampered: Any, tmp_path: Path
 ):

@@ -41,6 +41,17 @@ def written(
     return text.read_text("utf-8-sig"), list(rows)
 
 
+def test_a_report_on_paper_has_the_head_that_the_ledger_is_compared_with(
+    installation: Any, shelf: Path
+):
+    written(installation, shelf)
+    [page] = shelf.glob("*.txt")
+    answer = installation.json("ledger", "verify", "--against", str(page))
+    assert answer["verdict"] == "yes"
+    assert answer["against"]["heads"] == 1
+    assert answer["against"]["agrees_to"] > 10
+
+
 def test_a_report_has_all_there_is_to_know_in_both_languages(installation: Any, shelf: Path):
     text, rows = written(installation, shelf)
     vietnamese, english = text.split("=" * 72)

@@ -7,10 +7,10 @@ import pytest
 
 import archived
 from archived.errors import LedgerError
-from archived.storage.ledger import GENESIS, KINDS, Entry, canonical, digest, verify
+from archived.storage.ledger import GENESIS, KINDS, Entry, Row, canonical, digest, verify
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-Row = tuple[int, str, str, str, str | None]
+AT = NOON.isoformat(timespec="microseconds")
 
 
 def chain(length: int = 6) -> list[Row]:
@@ -27,7 +27,7 @@ def chain(length: int = 6) -> list[Row]:
         )
         text = canonical(entry, sequence, previous)
         previous = digest(text)
-        rows.append((sequence, text, previous, entry.kind, entry.document))
+        rows.append((sequence, text, previous, entry.kind, entry.document, AT))
     return rows
 
 
@@ -46,8 +46,8 @@ def test_an_empty_ledger_is_whole() -> None:
 @pytest.mark.parametrize("position", range(6))
 def test_a_changed_entry_breaks_the_chain_at_its_place(position: int) -> None:
     rows = chain()
-    sequence, text, stored, kind, document = rows[position]
-    rows[position] = (sequence, text.replace("Quyết", "Quyet"), stored, kind, document)
+    sequence, text, *columns = rows[position]
+    rows[position] = (sequence, text.replace("Quyết", "Quyet"), *columns)
 
     with pytest.raises(LedgerError, match=f"entry {sequence}: its text does not match its hash"):
         verify(rows)
@@ -56,9 +56,9 @@ def test_a_changed_entry_breaks_the_chain_at_its_place(position: int) -> None:
 @pytest.mark.parametrize("position", range(5))
 def test_a_changed_entry_with_a_new_hash_breaks_the_chain_after_it(position: int) -> None:
     rows = chain()
-    sequence, text, _, kind, document = rows[position]
+    sequence, text, _, kind, document, at = rows[position]
     forged = text.replace("Quyết", "Quyet")
-    rows[position] = (sequence, forged, digest(forged), kind, document)
+    rows[position] = (sequence, forged, digest(forged), kind, document, at)
 
     with pytest.raises(LedgerError, match=f"entry {sequence + 1}: it does not continue"):
         verify(rows)
@@ -75,8 +75,16 @@ def test_a_removed_entry_is_missed(position: int) -> None:
 
 def test_columns_that_do_not_match_the_text_are_noticed() -> None:
     rows = chain()
-    sequence, text, stored, kind, _ = rows[2]
-    rows[2] = (sequence, text, stored, kind, "somebody-else")
+    sequence, text, stored, kind, _, at = rows[2]
+    rows[2] = (sequence, text, stored, kind, "somebody-else", at)
+
+    with pytest.raises(LedgerError, match="columns do not match"):
+        verify(rows)
+
+
+def test_a_time_that_is_not_that_of_the_text_is_noticed() -> None:
+    rows = chain()
+    rows[2] = (*rows[2][:5], AT.replace("2026", "2025"))
 
     with pytest.raises(LedgerError, match="columns do not match"):
         verify(rows)
@@ -119,12 +127,14 @@ def test_the_canonical_text_is_the_same_to_the_letter_for_ever() -> None:
     [
         (canonical(Entry("recovered", NOON, "a"), 5, GENESIS), "another sequence number"),
         ("no JSON", "is not JSON"),
+        ("[]", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         (canonical(Entry("daemon-started", NOON, "a"), 1, GENESIS), "columns do not match"),
     ],
 )
 def test_a_text_that_was_put_in_with_its_own_hash_is_noticed(text: str, told: str) -> None:
     with pytest.raises(LedgerError, match=told):
-        verify([(1, text, digest(text), "recovered", None)])
+        verify([(1, text, digest(text), "recovered", None, AT)])
 
 
 def test_an_unknown_kind_is_never_written() -> None:
