@@ -25,6 +25,7 @@ from archived.storage.store_comparison import KINDS, Difference, compare
 from archived.testing.invariants import problems
 from tests.fault.hand_driven_archive import DECK, World
 from tests.fault.storage.power import cut
+from tests.unguarded_ledger import unguard
 
 pytestmark = pytest.mark.fault
 
@@ -54,6 +55,7 @@ def stop(world: World) -> None:
 
 def edit(root: Path, *statements: str) -> None:
     with closing(sqlite3.connect(root / "state" / "catalog.db")) as db:
+        unguard(db)
         for statement in statements:
             db.execute(statement)
         db.commit()
@@ -241,6 +243,7 @@ def _rewrite(root: Path, rows: list[dict[str, Any]]) -> None:
 
     previous = "0" * 64
     with closing(sqlite3.connect(root / "state" / "catalog.db")) as db:
+        unguard(db)
         for row in rows:
             row["previous"] = previous
             if row["sequence"] == 1:

@@ -145,4 +145,16 @@ CREATE TABLE "arrival" (
 CREATE UNIQUE INDEX arrival_present ON arrival (hotfolder, path) WHERE present = 1;
 CREATE INDEX arrival_document ON arrival (document);
 CREATE INDEX arrival_state ON arrival (state, hotfolder);
-INSERT INTO alembic_version VALUES ('0006');
+CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append-only');
+END;
+CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append-only');
+END;
+CREATE TRIGGER ledger_in_order BEFORE INSERT ON ledger
+WHEN NEW.sequence IS NOT (SELECT coalesce(max(sequence), 0) + 1 FROM ledger)
+    OR EXISTS (SELECT 1 FROM ledger WHERE hash = NEW.hash)
+BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append-only');
+END;
+INSERT INTO alembic_version VALUES ('0007');

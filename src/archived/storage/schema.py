@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator
 
 from archived.message import Message, from_json, in_json, with_messages, with_parts
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration."""
 
 metadata = MetaData()

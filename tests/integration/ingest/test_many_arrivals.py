@@ -16,6 +16,7 @@ from archived.storage.atomic import digest
 from archived.storage.ledger import verify
 from archived.storage.reconcile_query import settled
 from tests.integration.ingest.hand_driven_folder import Place, paper
+from tests.unguarded_ledger import unguard
 
 STORM = 2000
 
@@ -223,6 +224,7 @@ def test_a_book_that_was_changed_by_hand_is_noticed_as_of_single_entries(tmp_pat
     place.sweep()
     agree(place)
     with sqlite3.connect(tmp_path / "state" / "catalog.db") as connection:
+        unguard(connection)
         connection.execute(statement)
     assert [file for file in settled(place.catalog) if file.why]
 

@@ -19,6 +19,7 @@ from archived.observe.api import QueryApi
 from archived.storage.reconcile_query import settled
 from archived.testing.invariants import problems
 from tests.fault.hand_driven_archive import CONTENT, DECK, STAGES, World
+from tests.unguarded_ledger import unguard
 
 REFUSED = Outcome(Ending.REFUSED, code="encrypted", message="It is locked.", hint="Unlock it.")
 
@@ -201,6 +202,7 @@ def test_where_ledger_and_catalog_disagree_the_file_is_unaccounted_for(
 
 def tamper(office: Office, sql: str) -> None:
     catalog = sqlite3.connect(office.catalog.path)
+    unguard(catalog)
     assert catalog.execute(sql).rowcount
     catalog.commit()
     catalog.close()

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.unguarded_ledger import unguard
+
 
 @pytest.fixture
 def tampered(installation: Any, tmp_path: Path) -> tuple[Path, sqlite3.Connection]:
@@ -22,6 +24,7 @@ def tampered(installation: Any, tmp_path: Path) -> tuple[Path, sqlite3.Connectio
     with sqlite3.connect(installation.folder / "state" / "catalog.db") as original:
         original.backup(copy)
     copy.execute("PRAGMA journal_mode=DELETE")
+    unguard(copy)
     return installation.variant(
         tmp_path.name, state=str(state), socket=str(tmp_path / "none")
     ), copy

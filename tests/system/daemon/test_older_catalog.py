@@ -19,6 +19,7 @@ from archived.observe.store_audit import StoreAudit
 from archived.storage.ledger_head import NAME
 from archived.storage.store_comparison import KINDS
 from archived.testing import invariants
+from tests.unguarded_ledger import unguard
 
 
 def program(box: Any, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -82,6 +83,7 @@ def test_the_newest_ten_entries_cut_off_are_told_with_their_number(box: Any) -> 
     box.sealed("a.txt", "b.txt")
     assert box.end() == 0
     with closing(sqlite3.connect(box.folder / "state" / "catalog.db")) as db:
+        unguard(db)
         db.execute("DELETE FROM ledger WHERE sequence > (SELECT max(sequence) - 10 FROM ledger)")
         db.commit()
     assert "10 entries are missing" in refused(box)

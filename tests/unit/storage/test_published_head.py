@@ -18,6 +18,7 @@ from archived.storage.catalog import Catalog
 from archived.storage.ledger import GENESIS, Entry, digest
 from archived.storage.ledger_head import HeadFile
 from archived.storage.published_head import LONGEST, PublishedHead, newest, read_heads
+from tests.unguarded_ledger import unguard
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEAD = PublishedHead(52, "0123456789abcdef" * 4, "2026-03-01T12:00:00.000000+00:00")
@@ -46,11 +47,7 @@ class Archive:
     def as_root(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
         """Write to the file itself, whatever guards it, and leave no head file behind."""
         with closing(sqlite3.connect(self.path)) as db:
-            triggers = db.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'ledger'"
-            )
-            for (name,) in triggers.fetchall():
-                db.execute(f"DROP TRIGGER {name}")
+            unguard(db)
             for statement, values in statements:
                 db.execute(statement, values)
             db.commit()
