@@ -71,6 +71,7 @@ class PublishRefused(aiomqtt.MqttError):
 
     def __init__(self, topic: str, code: ReasonCode) -> None:
         super().__init__(f"the broker refuses {topic}: {_told(code)}")
+        self.topic = topic
 
 
 class BrokerSilent(aiomqtt.MqttError):

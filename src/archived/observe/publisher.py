@@ -18,7 +18,15 @@ import structlog
 from archived.api.events import Event
 from archived.errors import CatalogError
 from archived.observe.metrics import Metrics
-from archived.observe.mqtt import STOP_TIMEOUT, MqttConnection, MqttSettings, connected, reason
+from archived.observe.mqtt import (
+    STOP_TIMEOUT,
+    MqttConnection,
+    MqttSettings,
+    PublishRefused,
+    connected,
+    reason,
+)
+from archived.storage import published_head
 from archived.storage.catalog import Catalog
 
 _log = structlog.get_logger("archived.observe")
@@ -26,6 +34,8 @@ _log = structlog.get_logger("archived.observe")
 _BATCH = 200
 _IDLE = 5.0
 """Seconds after which the outbox is looked at though nobody rang."""
+_HEAD_EVERY = 60.0
+"""Seconds between two heads of the ledger: each entry is one, and a witness needs no more."""
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -59,8 +69,8 @@ class Observers:
 class Publisher:
     """Gives every event to an MQTT broker (5 or 3.1.1, QoS 1).
 
-    Topics: `PREFIX/events/NAME`, and `PREFIX/status` (retained, `online` or `offline`; the broker
-    itself says `offline` when we are gone: the last will).
+    Topics: `PREFIX/events/NAME`, `PREFIX/status` (retained, `online` or `offline`; the broker
+    itself says `offline` when we are gone: the last will), and `PREFIX/ledger-head` (retained).
     """
 
     def __init__(self, broker: MqttSettings, catalog: Catalog, metrics: Metrics) -> None:
@@ -68,6 +78,10 @@ class Publisher:
         self._catalog = catalog
         self._metrics = metrics
         self._status = f"{broker.topic_prefix}/status"
+        self._head_topic = f"{broker.topic_prefix}/ledger-head"
+        self._head = 0
+        self._next_head = 0.0
+        self._head_refused = False
         self._acknowledged = 0
         self._failures = 0
         self._online = False
@@ -81,7 +95,10 @@ class Publisher:
                 await self._while_connected(news)
             except (aiomqtt.MqttError, OSError, ValueError) as error:
                 # ValueError: a certificate or password file that cannot be used.
-                self._say("broker lost" if self._online else "broker not reached", error)
+                if isinstance(error, PublishRefused) and error.topic == self._head_topic:
+                    self._do_without_head(error)
+                else:
+                    self._say("broker lost" if self._online else "broker not reached", error)
             except CatalogError as error:
                 self._say("events wait", error)
             finally:
@@ -123,7 +140,29 @@ class Publisher:
                     await asyncio.shield(asyncio.ensure_future(done))
             if not events:
                 self._failures = 0  # not earlier: a broker may take us and refuse what we send
+                await self._publish_head(line)
                 await _rung(news)
+
+    async def _publish_head(self, line: MqttConnection) -> None:
+        """The ledger's head, for a witness; a broker that does not want it still gets events."""
+        now = asyncio.get_running_loop().time()
+        if self._head_refused or now < self._next_head:
+            return
+        head = await asyncio.to_thread(published_head.newest, self._catalog)
+        if head is None or head.sequence == self._head:
+            return
+        self._next_head = now + _HEAD_EVERY
+        await line.send(self._head_topic, head.text.encode(), "text/plain", retain=True)
+        self._head = head.sequence
+
+    def _do_without_head(self, error: PublishRefused) -> None:
+        # A broker may hang up on what it refuses: asked again and again, it would hold up events.
+        self._head_refused = True
+        _log.warning(
+            f"the ledger's head is not published: {error}",
+            action="ledger-head-refused",
+            why=str(error),
+        )
 
     def _say(self, what: str, error: Exception) -> None:
         why = reason(error, self._broker)

@@ -21,6 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from archived.api import EVENTS
+from archived.storage.published_head import read_heads
 from archived.testing.ports import free_port
 
 pytestmark = pytest.mark.skipif(
@@ -44,6 +45,7 @@ class Ear:
     def __init__(self, port: int, protocol: str, prefix: str = "archived") -> None:
         self.events: list[dict] = []
         self.status: list[str] = []
+        self.heads: list[str] = []
         self.bad: list[str] = []
         self.subscribed = threading.Event()
         self._check = jsonschema.Draft202012Validator(
@@ -71,12 +73,16 @@ class Ear:
 
     def _heard(self, _client, _data, message) -> None:
         if self._five:
-            wanted = "text/plain" if message.topic.endswith("/status") else "application/json"
+            plain = message.topic.endswith(("/status", "/ledger-head"))
+            wanted = "text/plain" if plain else "application/json"
             told = message.properties.json()
             if (told["ContentType"], told["PayloadFormatIndicator"]) != (wanted, 1):
                 self.bad.append(f"{message.topic}: {told}")
         if message.topic == f"{self._prefix}/status":
             self.status.append(message.payload.decode())
+            return
+        if message.topic == f"{self._prefix}/ledger-head":
+            self.heads.append(message.payload.decode())
             return
         event = json.loads(message.payload)
         self.bad += [error.message for error in self._check.iter_errors(event)]
@@ -275,6 +281,16 @@ def test_events_arrive_over_tls_in_order_and_as_documented(box, broker, ear, unt
     until(lambda: ear.status == ["online", "offline"], "a good-bye")
 
 
+def test_the_ledgers_head_is_retained_for_a_witness(box, broker, ear, until):
+    box.start()
+    until(lambda: ear.heads, "a head")
+    late = Ear2(broker.port)
+    until(lambda: late.heads == ear.heads[-1:], "retained")
+    late.close()
+    [head] = read_heads(ear.heads[-1])
+    assert box.rows(f"SELECT hash FROM ledger WHERE sequence = {head.sequence}") == [(head.hash,)]
+
+
 def test_after_a_kill_the_broker_says_offline_and_a_restart_sends_only_what_is_new(
     box, broker, ear, until
 ):
@@ -404,6 +420,7 @@ def test_a_refused_event_stays_queued_and_is_sent_when_it_is_allowed(
     broker.process.send_signal(signal.SIGHUP)
     heard = _all_heard(box, ear, until)
     assert heard == sorted(set(heard)), "in order, once"
+    assert until(lambda: box.said("ledger-head-refused"), "events go on without the head")
 
 
 OTHER_VERSION = (
@@ -486,11 +503,12 @@ class Ear2(Ear):
 
     def __init__(self, port: int) -> None:
         self.status = []
+        self.heads = []
         self._five = False
         self._prefix = "archived"
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self.client.username_pw_set("archived", "secret")
-        self.client.on_connect = lambda c, *_: c.subscribe("archived/status", qos=1)
+        self.client.on_connect = lambda c, *_: c.subscribe("archived/+", qos=1)
         self.client.on_message = self._heard
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
