@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from archived.model.ids import object_id
 from archived.model.lifecycle import State
 from archived.storage.catalog import Catalog
 from archived.storage.recovery import recover
@@ -22,6 +23,7 @@ from tests.fault.hand_driven_archive import DECK, LIMITS, World
 from tests.fault.reviewing import Reviewing
 from tests.fault.storage.ocfl_judge import judge
 from tests.fault.storage.power import cut
+from tests.fault.upgrading import Upgrading
 
 pytestmark = pytest.mark.fault
 
@@ -92,6 +94,44 @@ def test_the_power_may_go_at_any_call_while_a_document_is_cut_into_parts(tmp_pat
             break
     assert calls > 120, "four documents are that many durable calls"
     assert judge(root / "store" / "ocfl") == []
+
+
+def upgraded_life(root: Path) -> None:
+    world = Upgrading(root)
+    world.restart()
+    world.sweep()
+    world.work()
+    world.upgrade()
+    world.catalog.close()
+
+
+def test_the_power_may_go_at_any_call_while_a_sealed_document_is_upgraded(tmp_path: Path) -> None:
+    """One version more and one entry that tells of it, whatever was cut."""
+    calls = 0
+    for calls in itertools.count(start=30, step=1):  # the calls before it are the first test's
+        root = tmp_path / str(calls)
+        root.mkdir()
+        drop(root)
+        went = cut(lambda root=root: upgraded_life(root), calls)
+        upgraded_life(root)
+
+        assert problems(root / "state", root / "store") == []
+        world = Upgrading(root)
+        (row,) = world.catalog.documents()
+        assert (row.state, row.object_version) == (State.SAFE, 2)
+        kinds = [entry.kind for entry in world.catalog.ledger_of(row.id)]
+        assert (kinds.count("document-sealed"), kinds.count("document-upgraded")) == (1, 1)
+        stored = world.store.read(object_id(row.id))
+        mark = world.store.path_of(object_id(row.id), "metadata/mark.txt").read_text()
+        assert stored.head == 2 and mark.startswith("high")
+        (artifact,) = (a for a in world.catalog.artifacts(row.id) if a.name == "mark.txt")
+        assert stored.inventory.state["metadata/mark.txt"] == artifact.sha512
+        assert not list((root / "state" / "spool" / "documents").iterdir())
+        world.catalog.close()
+        if not went:
+            break
+    assert calls > 90, "two seals are that many durable calls"
+    assert judge(*(root / "store" / "ocfl" for root in sorted(tmp_path.iterdir())[::7])) == []
 
 
 def reviewed_life(root: Path) -> None:

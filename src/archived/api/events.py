@@ -27,6 +27,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "document-rejected": "A person decided that a held document is not archived.",
         "document-retried": "A person asked for the held or waiting step to be tried again.",
         "document-sealed": "The document's OCFL object is durable in the store.",
+        "document-upgraded": "A stage improved a sealed document; its object has a new version, "
+        "which is copied again.",
         "document-safe": "The wanted number of copies was written and read back.",
         "arrival-repeated": "The same bytes arrived again; both arrivals point to one document.",
         "arrival-ignored": "A file in a hot folder was left alone under a named rule.",

@@ -359,6 +359,10 @@ class Stage(ABC, Generic[O]):
     """It signs. A document whose pipeline has such a stage, and that carries no signature in the
     end, is marked as unsigned: its facts say `"signed": True`, or that the original came signed
     (`"reason": "original-signed"`)."""
+    upgrades: ClassVar[bool] = False
+    """It can improve, after the seal, what it made before it. Its facts then say under `pending`
+    what is wanted and not reached (a text; `None`: nothing), and `upgrade` is called while that is
+    so. What `upgrade` makes becomes a new version of the sealed object, and is copied again."""
     api: ClassVar[int] = API_VERSION
 
     @classmethod
@@ -388,6 +392,16 @@ class Stage(ABC, Generic[O]):
 
         With `Needs(worker="kept")` it is called for one document after another, on one object.
         """
+
+    def upgrade(self, document: Document, context: Context[O]) -> Result:
+        """Bring a sealed document nearer to what its facts call `pending`; for `upgrades = True`.
+
+        As `run`, with the artifacts and facts of the sealed document. The `Result` has new or
+        superseding artifacts, and all facts of the stage anew. Raises `Postpone` while nothing can
+        be improved (a server is away), `Refuse` when nothing ever can. Reviews, parts and copies
+        are not for it.
+        """
+        raise NotImplementedError(f"{self.name} does not upgrade")
 
 
 def digest_file(path: Path, algorithm: str = "sha512") -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from archived.engine.lane_assignment import due_at
 from archived.engine.scheduler import Scheduler
 from archived.engine.sealing import Sealer
 from archived.engine.step_execution import Runner
+from archived.engine.upgrade_requests import UpgradePlanner
 from archived.engine.worker.forkserver_client import LaneSetup
 from archived.engine.worker.runner import LocalRunner
 from archived.errors import ArchivedError, CatalogError, NotNow, PluginError
@@ -67,6 +68,8 @@ HEARTBEAT = 5.0
 _KEEP_EVENTS = 10_000
 _NOTE_HEAD = 60.0
 """Seconds between two looks whether the ledger went on without a seal."""
+_UPGRADES = 5.0
+"""Seconds between two looks for sealed documents that a stage can improve."""
 
 
 class Daemon(Components):
@@ -135,6 +138,7 @@ class Daemon(Components):
                 self._spawn("uncleared", removal_retries.run(self.uncleared))
                 self._spawn("store audit", self.store_audit.run())
                 self._spawn("head file", self._note_head())
+                self._spawn("upgrades", self._ask_for_upgrades())
                 self._spawn("shares", self.shares.run(self._for_shares))
                 self._start_publisher(self.settings)
                 self._spawn("heartbeat", self._heartbeat())
@@ -202,6 +206,7 @@ class Daemon(Components):
             self.catalog, lambda: wiring.shares(self.settings), self._standing
         )
         self.tally = ArchiveTotals(self.catalog)
+        self.upgrades = UpgradePlanner(self.catalog, self._pending, self.services.now)
         self.audit = Reconciler(self.catalog.path)
         first = store_audit.SOON if found.differing else store_audit.FIRST
         self.store_audit = StoreAudit(self.catalog.path, self.settings.store.path, first)
@@ -354,6 +359,22 @@ class Daemon(Components):
         while True:
             await asyncio.sleep(_NOTE_HEAD)
             await asyncio.to_thread(self.store.head.follow, self.catalog, datetime.now(UTC))
+
+    async def _ask_for_upgrades(self) -> None:
+        """Sealed documents that a stage can improve go through it again, a few at a time."""
+        while True:
+            await asyncio.sleep(_UPGRADES)
+            try:
+                asked = await asyncio.to_thread(self.upgrades.ask, self.scheduler.specs)
+            except CatalogError as error:
+                _log.warning("upgrades were not asked for", action="catalog-busy", error=str(error))
+                continue
+            if asked:
+                self._wake.set()
+
+    def _pending(self) -> Iterable[str] | None:
+        totals = self.tally.read()
+        return None if totals is None else totals.pending
 
     def _trim(self) -> None:
         with self.catalog.transaction() as change:

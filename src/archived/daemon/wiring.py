@@ -68,6 +68,7 @@ def _stage(stage: StageSetting, limits: RetryLimits) -> StageSpec:
         limits=RetryLimits(stage.needs.attempts, limits.first_wait, limits.longest_wait),
         any_original=stage.cls.any_original,
         signs=stage.cls.signs,
+        upgrades=stage.cls.upgrades,
         disk_factor=stage.disk_factor,
         code={stage.distribution or stage.plugin: f"sha256:{stage.code_sha256}"},
     )

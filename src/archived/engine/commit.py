@@ -110,7 +110,7 @@ def seal(
     context: CommitContext,
     step: StepRow,
     sealed: Mapping[str, Any],
-    words: SearchText,
+    words: SearchText | None,
     *,
     head: HeadFile,
 ) -> State:
@@ -121,40 +121,81 @@ def seal(
     3. the store's head file follows: behind the catalog it does no harm, ahead it must never be;
     4. only after 2 may the spool let its bytes go.
 
-    `sealed` holds `object_key`, `object_version` and `inventory_sha512`.
+    `sealed` holds `object_key`, `object_version` and `inventory_sha512`. For a document that was
+    sealed before it is a further version, which lacks copies; empty, where an upgrade made nothing.
+    `words` is then `None`.
     """
     spool, catalog, specs, now = context.spool, context.catalog, context.specs, context.now
     with catalog.transaction() as change:  # 2
         document = _still_running(change, step)
-        facts = catalog.facts(document.id)
         change.step_ended(step.id, now, ending="finished")
-        state = change.move(document, Transition.SEALED, now, running=None, sealed_at=now, **sealed)
-        _record(
-            change,
-            "document-sealed",
-            step,
-            now,
-            {
-                "object": sealed["object_key"],
-                "version": sealed["object_version"],
-                "pages": document.pages,
-                SIGNING: specs.signing(document.stages),
-                **({"text_bytes_not_searchable": words.left_out} if words.left_out else {}),
-            },
-            digests={"inventory.json": sealed["inventory_sha512"]},
-        )
-        _announce(change, "document-sealed", document, step, now, object=sealed["object_key"])
-        described = record.findable(facts, document.dossier, document.given or {})
-        change.index_words(document.id, document.name, described, words.text)
+        if not sealed:
+            change.move(document, Transition.STEP_FINISHED, now, running=None)
+            _record(change, "step-finished", step, now, {"ending": Ending.FINISHED})
+            _announce(change, "step-finished", document, step, now)
+        elif document.object_key is not None:
+            _record_version(change, document, step, sealed, now)
+        else:
+            _record_sealed(change, context, document, step, sealed, words)
         state = advance(change, specs, document.id, now)
-    newest = NewestObject(
-        step.document, sealed["object_key"], sealed["object_version"], sealed["inventory_sha512"]
-    )
-    head.follow(catalog, now, newest)  # 3
+    if sealed:
+        newest = NewestObject(
+            step.document,
+            sealed["object_key"],
+            sealed["object_version"],
+            sealed["inventory_sha512"],
+        )
+        head.follow(catalog, now, newest)  # 3
     with suppress(OSError):  # it is sealed and on record: what is left goes at the next start
         spool.drop(step.document)  # 4
         spool.end_work(step.id)
     return state
+
+
+def _record_sealed(
+    change: Transaction,
+    context: CommitContext,
+    document: DocumentRow,
+    step: StepRow,
+    sealed: Mapping[str, Any],
+    words: SearchText | None,
+) -> None:
+    now = context.now
+    left_out = words.left_out if words else 0
+    change.move(document, Transition.SEALED, now, running=None, sealed_at=now, **sealed)
+    _record(
+        change,
+        "document-sealed",
+        step,
+        now,
+        {
+            "object": sealed["object_key"],
+            "version": sealed["object_version"],
+            "pages": document.pages,
+            SIGNING: context.specs.signing(document.stages),
+            "text_bytes_not_searchable": left_out,
+        },
+        digests={"inventory.json": sealed["inventory_sha512"]},
+    )
+    _announce(change, "document-sealed", document, step, now, object=sealed["object_key"])
+    facts = context.catalog.facts(document.id)
+    described = record.findable(facts, document.dossier, document.given or {})
+    change.index_words(document.id, document.name, described, words.text if words else "")
+
+
+def _record_version(
+    change: Transaction,
+    document: DocumentRow,
+    step: StepRow,
+    sealed: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """No copy of the new version exists: the document is safe again when there are enough."""
+    change.move(document, Transition.UPGRADED, now, running=None, safe_at=None, **sealed)
+    facts = {"object": sealed["object_key"], "version": sealed["object_version"]}
+    digests = {"inventory.json": sealed["inventory_sha512"]}
+    _record(change, "document-upgraded", step, now, facts, digests=digests)
+    _announce(change, "document-upgraded", document, step, now, version=sealed["object_version"])
 
 
 class _Durable(NamedTuple):

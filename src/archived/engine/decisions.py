@@ -15,7 +15,7 @@ from archived.engine.specs import Specs
 from archived.errors import NotNow
 from archived.message import Message
 from archived.model.lifecycle import SOURCE_GREW, State, Transition
-from archived.model.pipeline import SEAL, is_sealed, next_step
+from archived.model.pipeline import SEAL, copying_begins, is_sealed, next_step
 from archived.model.secrecy import OF_PARTS
 from archived.storage.catalog import Catalog
 from archived.storage.ledger import Entry
@@ -144,7 +144,7 @@ def reject(catalog: Catalog, document: str, by: PersonDecision) -> State:
 def _where_to_go_on(change: Transaction, row: DocumentRow, *, skip: bool) -> int:
     stage = next_step(row.stages, row.position)
     if stage is None:
-        after_seal = row.stages.index(SEAL) + 1
+        after_seal = copying_begins(row.stages)
         if after_seal == len(row.stages):
             raise NotNow(
                 Message(

@@ -196,6 +196,8 @@ class StepRequest:
     limits: StepLimits = StepLimits()
     kept: bool = False
     """Whether the process that does it stays for the stage's next step."""
+    upgrade: bool = False
+    """Whether the sealed document is upgraded; else the stage does its first work on it."""
     max_time: float = 0.0
     """Seconds after which it ends however well it gets on, when that is later than `deadline`: this
     is then how long it may go without getting on."""
@@ -212,6 +214,7 @@ class StepRequest:
             "targets": {name: dict(target) for name, target in self.targets.items()},
             "limits": asdict(self.limits),
             "kept": self.kept,
+            "upgrade": self.upgrade,
             "max_time": self.max_time,
         }
 

@@ -23,7 +23,7 @@ from archived.message import Message, sequence
 from archived.model import review
 from archived.model.ids import object_id, of_object, readable
 from archived.model.lifecycle import SOURCE_GREW, State, Transition
-from archived.model.pipeline import SEAL
+from archived.model.pipeline import SEAL, copying_begins
 from archived.model.record import (
     RECORD,
     ArrivedFile,
@@ -85,7 +85,7 @@ class StoredDocument:
             "object_version": self.stored.head,
             "inventory_sha512": self.stored.inventory_sha512,
             "sealed_at": self.record.sealed,
-            "position": self.record.stages.index(SEAL),
+            "position": copying_begins(self.record.stages) - 1,
             "pages": self.pages,
         }
 
@@ -195,7 +195,7 @@ def _agree(stored: StoredObject, record: Record) -> None:
             raise ValueError(f"{file.logical} is not what its {RECORD} says")
     if not record.originals or not any(file.main for file in record.files):
         raise ValueError(f"its {RECORD} names no original, or no main file")
-    if record.stages.count(SEAL) != 1:
+    if SEAL not in record.stages:
         raise ValueError(f"its {RECORD} names no pipeline that seals")
     if not {arrived.logical for arrived in record.arrived} <= {f.logical for f in record.files}:
         raise ValueError(f"its {RECORD} tells of a file that arrived and is not in it")
@@ -347,7 +347,7 @@ class Rebuild:
                     Transition.FOUND_SEALED,
                     self._now,
                     safe_at=None,
-                    position=row.stages.index(SEAL),
+                    position=copying_begins(row.stages) - 1,
                 )
                 commit.advance(change, self._specs, document, self._now)
                 self._done.doubted += 1

@@ -69,8 +69,13 @@ class Sealer:
         self._catalog = catalog
         self._organisation = organisation
 
-    def seal(self, row: DocumentRow, step: StepRow) -> tuple[dict[str, Any], SearchText] | Outcome:
+    def seal(
+        self, row: DocumentRow, step: StepRow
+    ) -> tuple[dict[str, Any], SearchText | None] | Outcome:
         """Make the object durable in the store; returns where it lies and the text to find it by.
+
+        For a document that is sealed already it is a further version, with what an upgrade made;
+        its text is findable already (`None`). Where nothing was made, no place is returned.
 
         What goes wrong is returned as an outcome, for `policy` to judge like any other step's; so
         is that one of its parts must be decided about first.
@@ -80,6 +85,9 @@ class Sealer:
             if stopped is not None:
                 return stopped
             artifacts = self._catalog.artifacts(row.id)
+            if row.object_key is not None:
+                version = self._version(row, step, artifacts)
+                return ({} if version is None else _place(version)), None
             sealed = self._object(row, step, artifacts)
             words = self._words(row, artifacts)
         except StoreError as error:
@@ -102,36 +110,55 @@ class Sealer:
                 "not all of a document's text can be searched",
                 extra={"action": "text-not-indexed", "document": row.id, "bytes": words.left_out},
             )
-        place = {
-            "object_key": sealed.key,
-            "object_version": sealed.version,
-            "inventory_sha512": sealed.inventory_sha512,
-        }
-        return place, words
+        return _place(sealed), words
 
     def _object(
         self, row: DocumentRow, step: StepRow, artifacts: list[ArtifactRow]
     ) -> SealedObject:
         identifier = object_id(row.id)
         try:
-            return self._store.seal(
-                identifier, self._files(row, artifacts), self._version_info(step.started)
-            )
+            info = self._version_info(step.started, "Archived")
+            return self._store.seal(identifier, self._files(row, artifacts), info)
         except StoreError as error:
             if error.code != "already-sealed":
                 raise
         expected = {logical_path(a): a.sha512 for a in artifacts}
         return self._store.adopt(identifier, expected)
 
-    def _version_info(self, created: datetime) -> VersionInfo:
-        name = f"{self._organisation}, {AGENT}" if self._organisation else AGENT
-        return VersionInfo(created, "Archived", name, "about:archived")
+    def _version(
+        self, row: DocumentRow, step: StepRow, artifacts: list[ArtifactRow]
+    ) -> SealedObject | None:
+        """The version that holds what an upgrade made; `None` where it made nothing.
 
-    def _files(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> list[StoreFile]:
+        A version that the catalog has not heard of was being recorded when the machine stopped: it
+        is checked and adopted. Two different ones of one upgrade can thus not be.
+        """
+        identifier = object_id(row.id)
+        current = self._store.read(identifier)
+        if current.head > (row.object_version or 0):
+            return self._store.adopt(identifier, {logical_path(a): a.sha512 for a in artifacts})
+        state = current.inventory.state
+        made = [a for a in artifacts if state.get(logical_path(a)) != a.sha512]
+        if not made:
+            return None
+        info = self._version_info(step.started, "Upgraded")
+        return self._store.add_version(identifier, self._files(row, artifacts, made), info)
+
+    def _version_info(self, created: datetime, message: str) -> VersionInfo:
+        name = f"{self._organisation}, {AGENT}" if self._organisation else AGENT
+        return VersionInfo(created, message, name, "about:archived")
+
+    def _files(
+        self,
+        row: DocumentRow,
+        artifacts: list[ArtifactRow],
+        made: list[ArtifactRow] | None = None,
+    ) -> list[StoreFile]:
+        """Those of `made` (of all artifacts, without it), and the description of the document."""
         folder = self._spool.folder(row.id)
         files = [
             StoreFile(logical_path(a), folder / a.path, sha512=a.sha512, sha256=a.sha256)
-            for a in artifacts
+            for a in (artifacts if made is None else made)
         ]
         record = self._record(row, artifacts)
         return [
@@ -192,6 +219,14 @@ class Sealer:
     def _words(self, row: DocumentRow, artifacts: list[ArtifactRow]) -> SearchText:
         texts = [a for a in artifacts if a.role == Role.TEXT and a.media_type == "text/plain"]
         return search_text(self._spool.folder(row.id) / artifact.path for artifact in texts)
+
+
+def _place(sealed: SealedObject) -> dict[str, Any]:
+    return {
+        "object_key": sealed.key,
+        "object_version": sealed.version,
+        "inventory_sha512": sealed.inventory_sha512,
+    }
 
 
 def seal_failed(error: Exception) -> Outcome:

@@ -37,6 +37,8 @@ class StageSpec:
     any_original: bool = False
     signs: bool = False
     """What it leaves unsigned is marked; see `api.Stage.signs`."""
+    upgrades: bool = False
+    """It can improve sealed documents; see `api.Stage.upgrades`."""
     system_calls: tuple[str, ...] = ()
     """Groups of system calls it may make beyond what every step may; see `api.Needs`."""
     kept: bool = False

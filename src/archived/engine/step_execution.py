@@ -30,13 +30,13 @@ from archived.engine.sealing import Sealer
 from archived.engine.specs import Specs, StageSpec
 from archived.engine.step_limits import end_beyond, limits_of
 from archived.engine.step_recording import StepRecorder
-from archived.engine.worker.output import check_sealed
+from archived.engine.worker.output import check_sealed, check_upgrade
 from archived.engine.worker.results import runner_lost
 from archived.errors import CatalogError, NotNow, StoreError
 from archived.message import Message
 from archived.model.lifecycle import IllegalTransition
 from archived.model.outcome import Ending, Outcome, of_os_error
-from archived.model.pipeline import SEAL, accepts, next_step
+from archived.model.pipeline import SEAL, accepts, is_upgrade, next_step
 from archived.storage.artifacts import ArchiveStorage
 from archived.storage.rows import DocumentRow, StepRow
 
@@ -201,10 +201,16 @@ class StepExecutor:
             row, step, wanted(self._storage.spool.work, size, reserved)
         ) as short:
             await self._record.begin(row, step)
-            outcome = short or await self._run_in_child(document, step, spec, runner)
+            upgrade = is_upgrade(row.stages, row.position)
+            outcome = short or await self._run_in_child(
+                document, step, spec, runner, upgrade=upgrade
+            )
             if short is None:
                 await asyncio.to_thread(self._clear, step, outcome)
-            outcome = check_sealed(outcome) if sealed else outcome
+            if upgrade:
+                outcome = check_upgrade(outcome, document.facts.get(spec.name, {}))
+            elif sealed:
+                outcome = check_sealed(outcome)
             if outcome.copies:
                 outcome = await prove(
                     outcome, document, self._storage.store, self._targets(spec), runner
@@ -255,7 +261,13 @@ class StepExecutor:
             await asyncio.to_thread(self.room.give_back, step.id)
 
     async def _run_in_child(
-        self, document: StepDocument, step: StepRow, spec: StageSpec, runner: Runner
+        self,
+        document: StepDocument,
+        step: StepRow,
+        spec: StageSpec,
+        runner: Runner,
+        *,
+        upgrade: bool,
     ) -> Outcome:
         active = self.active[step.document]
 
@@ -276,6 +288,7 @@ class StepExecutor:
                 deadline=self._clock() + spec.timeout,
                 targets=self._targets(spec),
                 kept=spec.kept,
+                upgrade=upgrade,
                 limits=limits_of(spec),
                 max_time=end_beyond(spec),
             )

@@ -75,7 +75,10 @@ class StepRecorder:
         self._report(row, step, outcome)
 
     async def end_sealing(
-        self, row: DocumentRow, step: StepRow, sealed: tuple[dict[str, Any], SearchText] | Outcome
+        self,
+        row: DocumentRow,
+        step: StepRow,
+        sealed: tuple[dict[str, Any], SearchText | None] | Outcome,
     ) -> None:
         """The document's object is in the store, or the ending says why not."""
         if isinstance(sealed, Outcome):

@@ -64,6 +64,10 @@ class Transition(StrEnum):
     """A person says: go on. After the seal."""
     COPIES_ASKED = "copies-asked"
     """A person asks for the copies that its pipeline makes now."""
+    UPGRADE_ASKED = "upgrade-asked"
+    """A stage can improve what it made of the sealed document."""
+    UPGRADED = "upgraded"
+    """Its object has a new version, of which no copy exists yet."""
     OPERATOR_REJECTED = "operator-rejected"
 
 
@@ -107,8 +111,12 @@ NEXT: Mapping[tuple[State, Transition], State] = MappingProxyType(
         (_S.SEALED, _H.COPIES_VERIFIED): _S.SAFE,
         (_S.SEALED, _H.RELEASED_SEALED): _S.SEALED,
         (_S.SEALED, _H.COPIES_ASKED): _S.SEALED,
+        (_S.SEALED, _H.UPGRADE_ASKED): _S.SEALED,
+        (_S.SEALED, _H.UPGRADED): _S.SEALED,
         # Further copies of what has enough of them: nothing that happens to them makes it less.
         (_S.SAFE, _H.COPIES_ASKED): _S.SAFE,
+        (_S.SAFE, _H.UPGRADE_ASKED): _S.SAFE,
+        (_S.SAFE, _H.UPGRADED): _S.SEALED,
         (_S.SAFE, _H.STEP_STARTED): _S.SAFE,
         (_S.SAFE, _H.STEP_FINISHED): _S.SAFE,
         (_S.SAFE, _H.STEP_POSTPONED): _S.SAFE,
@@ -119,7 +127,8 @@ ARCHIVED = frozenset({State.SEALED, State.SAFE})
 """States in which the document's object is in the store."""
 
 MOVING = frozenset({State.ADMITTED, State.WORKING, State.WAITING, State.SEALED, State.SAFE})
-"""States from which the scheduler may start a step; of safe documents only for further copies."""
+"""States from which the scheduler may start a step; of safe documents only for further copies and
+for upgrades."""
 
 AT_REST = frozenset({State.SAFE, State.REJECTED})
 """States in which nothing more must be done with a document; further copies may be made."""

@@ -46,6 +46,7 @@ CORE_CODES: Mapping[str, str] = {
     "program-missing": "A program that the stage starts is not there; the step waits until it is.",
     "no-space": "A disk is full; the step waits until there is room.",
     "runner-lost": "The process that starts stages ended; it is being started again.",
+    "not-upgraded": "A stage could not improve the sealed document now; it is tried again.",
     "copy-differs": "A copy that the stage reported is not at its target, or has other bytes.",
     "copy-unread": "A copy that the stage reported could not be read by the core; it waits.",
     "seal-failed": "The document's object or its description could not be made.",

@@ -1,7 +1,8 @@
 """Which step of a document's pipeline comes next.
 
 A document keeps the list of stages it was admitted with; a changed configuration does not change
-what was promised to it. `seal` is the core's own step and stands in every list exactly once.
+what was promised to it. `seal` is the core's own step and stands in every configured list exactly
+once. An upgrade of a sealed document puts its stage, `seal` and the stages that copy behind them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ def next_step(stages: Sequence[str], position: int) -> str | None:
 def is_sealed(stages: Sequence[str], position: int) -> bool:
     """True when `seal` lies behind `position`."""
     return SEAL in stages[:position]
+
+
+def copying_begins(stages: Sequence[str]) -> int:
+    """The position behind the last `seal`. Raises `ValueError` for a list without one."""
+    return len(stages) - list(reversed(stages)).index(SEAL)
+
+
+def is_upgrade(stages: Sequence[str], position: int) -> bool:
+    """True when the step at `position` stands between two seals: what it makes is sealed anew."""
+    return SEAL in stages[:position] and SEAL in stages[position + 1 :]
 
 
 def accepts(patterns: Sequence[str], *media_types: str) -> bool:

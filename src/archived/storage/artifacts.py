@@ -28,10 +28,14 @@ def logical_path(artifact: ArtifactRow) -> str:
 
 
 def path_of(spool: Spool, store: Store, document: DocumentRow, artifact: ArtifactRow) -> Path:
-    """A readable path to an artifact's bytes. Raises `StoreError` when a sealed one is missing."""
-    if document.object_key is not None:
+    """A readable path to an artifact's bytes. Raises `StoreError` when a sealed one is missing.
+
+    What an upgrade made of a sealed document lies in the spool until its new version is sealed.
+    """
+    waits = spool.folder(document.id) / artifact.path
+    if document.object_key is not None and not waits.is_file():
         return store.path_of(object_id(document.id), logical_path(artifact))
-    return spool.folder(document.id) / artifact.path
+    return waits
 
 
 def bytes_of(

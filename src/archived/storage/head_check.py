@@ -20,6 +20,7 @@ from archived.model.record import RECORD, from_json
 from archived.storage import atomic
 from archived.storage import schema as t
 from archived.storage.catalog import Catalog
+from archived.storage.ledger import SEALED_KINDS
 from archived.storage.ledger_head import NewestObject, RecordedHead, hash_at, newest_objects
 from archived.storage.ocfl.inventory import FILE_NAME, parse
 from archived.storage.ocfl.reader import inside
@@ -110,7 +111,7 @@ def _has(catalog: Catalog, it: NewestObject) -> bool:
 def _has_sealed(catalog: Catalog, newest: Iterable[NewestObject]) -> None:
     """The ledger must tell of the newest documents that they were sealed, and how."""
     for each in newest:
-        sealed = [e for e in catalog.ledger_of(each.document) if e.kind == "document-sealed"]
+        sealed = [e for e in catalog.ledger_of(each.document) if e.kind in SEALED_KINDS]
         if not any(each.inventory_sha512 in e.entry for e in sealed):
             raise _another(
                 catalog,

@@ -51,6 +51,8 @@ KINDS: Mapping[str, str] = {
     "copies-asked": "A person asked for the copies that the document's pipeline makes now.",
     "document-rejected": "A person decided that the document is not archived.",
     "document-sealed": "The OCFL object is durable; digest of its inventory.",
+    "document-upgraded": "A new version of the OCFL object is durable, with what a stage improved; "
+    "digest of its inventory.",
     "copy-verified": "A copy was written and read back; digest of its inventory.",
     "document-safe": "The wanted number of copies was verified.",
     "catalog-rebuilt": "A person had the catalog made from the store; how far its objects' own "
@@ -58,6 +60,10 @@ KINDS: Mapping[str, str] = {
     "recovered": "What a crash left was put right; the entry says what.",
 }
 """Entry kind -> what it records. Kinds are an interface."""
+
+
+SEALED_KINDS = frozenset({"document-sealed", "document-upgraded"})
+"""Kinds of entries that tell of a version of an object."""
 
 
 @dataclass(frozen=True, slots=True)

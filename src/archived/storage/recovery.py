@@ -19,7 +19,7 @@ from archived.errors import ArchivedError, CatalogError, SpoolError, StoreError
 from archived.message import Message
 from archived.model.ids import object_id, readable
 from archived.model.lifecycle import ARCHIVED, State, Transition
-from archived.model.pipeline import next_step
+from archived.model.pipeline import SEAL, next_step
 from archived.model.retry import RetryLimits, RetryVerdict, interrupted, wait
 from archived.storage import atomic
 from archived.storage.catalog import Catalog
@@ -199,8 +199,9 @@ def _spool_folder(
 ) -> None:
     known = catalog.documents_like(identifier)
     if identifier in known:
-        if catalog.document(identifier).object_key is None:
-            return
+        row = catalog.document(identifier)
+        if row.object_key is None or SEAL in row.stages[row.position :]:
+            return  # an upgrade's files wait here for the seal of their version
         try:
             spool.drop(identifier)  # sealed, durable and on record: the spool may let go
             found.dropped.append(identifier)

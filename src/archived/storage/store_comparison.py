@@ -23,6 +23,7 @@ from archived.model.lifecycle import ARCHIVED, State
 from archived.storage import atomic, ledger
 from archived.storage import schema as t
 from archived.storage.catalog import Catalog
+from archived.storage.ledger import SEALED_KINDS
 from archived.storage.ocfl.inventory import FILE_NAME, SIDECAR_NAME, is_sidecar, parse, sidecar_of
 from archived.storage.ocfl.reader import inside
 from archived.storage.ocfl.store import Store
@@ -198,7 +199,7 @@ def _proofs(connection: Any, ids: list[str]) -> Mapping[str, list[tuple[str, Any
     """Document -> (kind of entry or "replica", what it says)."""
     found: dict[str, list[tuple[str, Any]]] = {}
     e, r = t.ledger.c, t.replica.c
-    kinds = ("document-sealed", "copy-verified", "document-safe")
+    kinds = (*SEALED_KINDS, "copy-verified", "document-safe")
     entries = select(e.document, e.kind, e.entry).where(e.document.in_(ids), e.kind.in_(kinds))
     for document, kind, entry in connection.execute(entries):
         found.setdefault(document, []).append((kind, json.loads(entry)))
@@ -229,7 +230,7 @@ def _archived(row: Any, proofs: list[tuple[str, Any]]) -> ArchivedDocument:
         inventory,
         row.copies,
         tuple(sorted(on_record & by_ledger)),
-        bool(entries("document-sealed")),
+        any(entries(kind) for kind in SEALED_KINDS),
         any(name == "document-safe" for name, _ in proofs),
     )
 

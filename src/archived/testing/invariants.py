@@ -38,6 +38,7 @@ _TOLD = (
     "step-finished",
     "step-skipped",
     "document-sealed",
+    "document-upgraded",
     "document-safe",
     "document-held",
     "document-rejected",
@@ -93,7 +94,7 @@ def _document(catalog: Catalog, store: Store, state: Path, row: DocumentRow) -> 
     sealed = row.object_key is not None
     if row.state in ARCHIVED and not sealed:
         found.append(f"{name}: archived without an object")
-    if sealed and folder.exists():
+    if sealed and folder.exists() and SEAL not in row.stages[row.position :]:
         found.append(f"{name}: sealed, and its spool folder is still there")
     kinds = [e.kind for e in catalog.ledger_of(row.id)]
     if not {"document-admitted", "part-admitted", "recovered"} & set(kinds):
@@ -125,19 +126,23 @@ def _endings(catalog: Catalog, row: DocumentRow, name: str) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for entry in entries:
         step = entry.facts.get("step")
-        if step is not None and entry.kind in {*_ON_RECORD.values(), "document-sealed"}:
+        if step is not None and entry.kind in {*_ON_RECORD.values(), *ledger.SEALED_KINDS}:
             kinds.setdefault(step, []).append(entry.kind)
     return [
         f"{name}: step {step.id} ({step.stage}, {step.ending}) is in the ledger as "
         f"{kinds.get(step.id, [])}"
         for step in _own_steps(catalog, row, entries)
-        if step.ending is not None and kinds.get(step.id, []) != [_kind_of(step)]
+        if step.ending is not None and kinds.get(step.id, []) not in _kinds_of(row, step)
     ]
 
 
-def _kind_of(step: StepRow) -> str:
-    sealed = step.stage == SEAL and step.ending == Ending.FINISHED
-    return "document-sealed" if sealed else _ON_RECORD.get(step.ending or "", "")
+def _kinds_of(row: DocumentRow, step: StepRow) -> list[list[str]]:
+    """What may stand in the ledger for an ended step: the kinds of its entries."""
+    if step.stage != SEAL or step.ending != Ending.FINISHED:
+        return [[_ON_RECORD.get(step.ending or "", "")]]
+    if SEAL in row.stages[: step.position]:  # a seal after an upgrade, which may have made nothing
+        return [["document-upgraded"], ["step-finished"]]
+    return [["document-sealed"]]
 
 
 def _own_steps(catalog: Catalog, row: DocumentRow, entries: list[LedgerRow]) -> list[StepRow]:

@@ -232,7 +232,7 @@ async def test_when_no_process_can_be_forked_only_that_step_pays(servers, plugin
     done = await runner.run(ask("finish"))
     assert (done.ending, done.code) == (Ending.POSTPONED, "runner-lost"), "the world's fault"
     assert "no process could be started" in done.message
-    assert _fds(server) == fds
+    await _until(lambda: _fds(server) == fds)  # it closes them after it has answered
     resource.prlimit(server, resource.RLIMIT_NOFILE, before)
     assert (await runner.run(ask("finish"))).ending is Ending.FINISHED
     (tmp_path / "go").touch()

@@ -67,9 +67,12 @@ def test_an_archived_document_never_becomes_unsealed(state: State) -> None:
     assert direct <= {State.SEALED, State.SAFE, State.HELD}
 
 
-def test_a_safe_document_stays_so_unless_its_proof_is_missing() -> None:
+def test_a_safe_document_stays_so_unless_proof_is_missing_or_it_has_a_new_version() -> None:
     leaving = [pair for pair, then in NEXT.items() if pair[0] is State.SAFE and then != pair[0]]
-    assert leaving == [(State.SAFE, Transition.FOUND_SEALED)]
+    assert leaving == [
+        (State.SAFE, Transition.FOUND_SEALED),
+        (State.SAFE, Transition.UPGRADED),
+    ]
 
 
 @pytest.mark.parametrize("state", State)

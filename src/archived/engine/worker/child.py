@@ -238,7 +238,8 @@ def attempt(
     try:
         asked = StepRequest.from_json(request)
         stage, context = _prepare(registry, asked, report, {} if stages is None else stages)
-        return outcome_of(stage.run(asked.document.document(), context), asked.folder)
+        work = stage.upgrade if asked.upgrade else stage.run
+        return outcome_of(work(asked.document.document(), context), asked.folder)
     except Postpone as wait:
         ending = _failed(Ending.POSTPONED, wait.code, wait.message, wait.hint)
         return Outcome(

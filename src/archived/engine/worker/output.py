@@ -5,9 +5,12 @@ from __future__ import annotations
 import codecs
 import math
 import stat
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from archived.api import Role
 from archived.engine.protocol import LEFT, TEMPORARY
@@ -37,6 +40,8 @@ _IMAGES: tuple[tuple[int, bytes, str], ...] = (
 _ALSO = {"image/jpx": "image/jp2", "image/jpm": "image/jp2", "image/x-ms-bmp": "image/bmp"}
 _SPACE = b" \t\r\n"
 _PICTURE = "image/png"
+NOT_UPGRADED_AGAIN = timedelta(hours=1)
+"""After this an upgrade that brought nothing is tried again."""
 _LONGEST = 240
 """Bytes of a name; the spool writes a number and the role before it, and a name has 255."""
 
@@ -152,6 +157,32 @@ def check_sealed(outcome: Outcome) -> Outcome:
         else "it made files of a document that is sealed already",
         hint='let this stage stand before "seal"',
     )
+
+
+def check_upgrade(outcome: Outcome, before: Mapping[str, Any]) -> Outcome:
+    """The same for a step that upgrades a sealed document; `before`: its facts until now.
+
+    It brings files and facts and nothing else. One that leaves everything as it was waits: the
+    stage would otherwise be asked again at once.
+    """
+    if outcome.ending is not Ending.FINISHED:
+        return outcome
+    if outcome.parts or outcome.reviews or outcome.copies:
+        return replace(
+            Outcome(Ending.FAILED, "bad-output", usage=outcome.usage),
+            message=Message("an upgrade returned parts, reviews or copies"),
+            hint=Message("report it to the stage's author"),
+        )
+    if not outcome.made and outcome.facts.get("pending") == before.get("pending"):
+        return Outcome(
+            Ending.POSTPONED,
+            "not-upgraded",
+            Message("the stage could not improve the document now"),
+            Message("nothing; it is tried again"),
+            after=NOT_UPGRADED_AGAIN,
+            usage=outcome.usage,
+        )
+    return outcome
 
 
 def _problem(made: Made, folder: Path, *, is_part: bool) -> str:
