@@ -34,10 +34,15 @@ class Sign(Stage[SignOptions]):
         "fpdf",
     )
 
+    writes = ("pin_record", "token_folder")
+
     @classmethod
     def needs_for(cls, options: SignOptions) -> Needs:
-        """The network only where a time stamp server is configured: for it, OCSP and CRLs."""
-        return replace(cls.needs, network=options.timestamp is not None)
+        """The network only where a time stamp server is configured: for it, OCSP and CRLs. One
+        process for many documents with a token, which it has one session with.
+        """
+        worker = "kept" if options.token is not None else cls.needs.worker
+        return replace(cls.needs, network=options.timestamp is not None, worker=worker)
 
     def check(self, options: SignOptions) -> Iterable[str]:
         """Problems with the key, its certificate, the trusted roots and the font."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archived.api import Message, Postpone
-from archived_sign.keys import Pkcs12File, flaws, now_utc
+from archived_sign.keys import flaws, key_source, now_utc
 from archived_sign.options import SignOptions
 from archived_sign.revocation import Unreadable, read_crls
 from archived_sign.verdict import read_roots
@@ -15,7 +15,7 @@ def problems(options: SignOptions) -> Iterator[str]:
     """Everything that will stop signing, or soon will."""
     name = ""
     try:
-        credential = Pkcs12File(options.key, options.passphrase, options.certificate).open()
+        credential = key_source(options).examine()
     except Postpone as failure:
         yield Message("{message}; {hint}", message=failure.message, hint=failure.hint)
     else:

@@ -1,6 +1,6 @@
-"""Where the signing key comes from. The only module that touches private keys.
+"""Where the signing key comes from. Private keys are touched here and in `token_keys` only.
 
-A `KeySource` is the seam: PKCS#12 files today, a hardware token is one more class.
+A `KeySource` is the seam: PKCS#12 files here, PKCS#11 tokens in `token_keys`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 from pyhanko_certvalidator.util import get_pyca_cryptography_hash
 
 from archived.api import Message, Postpone, SecretRef
+from archived_sign.options import SignOptions
 from archived_sign.pkcs12_keys import (
     PrivateKey,
     choose,
@@ -65,6 +66,20 @@ class KeySource(Protocol):
     def open(self) -> Credential:
         """Load the key, or reach the token. Raises `Postpone`: a person must see to the key."""
 
+    def examine(self) -> Credential:
+        """As `open`, for a check: no PIN is tried, and what is returned may not sign."""
+
+
+def key_source(options: SignOptions) -> KeySource:
+    """Where the configured key is."""
+    if options.token is not None and options.pin_record is not None:
+        from archived_sign.token_keys import TokenKey  # its driver is loaded for tokens only
+
+        return TokenKey(options.token, options.pin_record)
+    if options.key is None:
+        raise ValueError("there is neither key nor token")
+    return Pkcs12File(options.key, options.passphrase, options.certificate)
+
 
 @dataclass(frozen=True)
 class Pkcs12File:
@@ -90,6 +105,10 @@ class Pkcs12File:
         key, ours = choose(opened, self.certificate, now_utc())
         chain = ordered_chain(ours, list(opened.certificates))
         return Credential(ours, chain, HeldKeySigner(key, ours, chain))
+
+    def examine(self) -> Credential:
+        """As `open`: a file cannot lock itself."""
+        return self.open()
 
 
 class HeldKeySigner(Signer):

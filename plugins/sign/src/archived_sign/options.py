@@ -127,11 +127,59 @@ class RevocationOptions(Options):
     """How long one question may take."""
 
 
+class TokenOptions(Options):
+    """A key in a PKCS#11 token: a USB token, a smart card or a hardware security module."""
+
+    module: Path
+    """The token's PKCS#11 module, a shared library: `/usr/lib/softhsm/libsofthsm2.so`."""
+    label: str = Field(min_length=1)
+    """The token's label."""
+    pin: SecretRef
+    """The user PIN."""
+    key_label: str = ""
+    """The private key's label. Neither label nor id: the token has one private key."""
+    key_id: str = ""
+    """The private key's id (`CKA_ID`), hexadecimal."""
+    certificate: Path | None = None
+    """A PEM file with the key's certificate, and perhaps those above it. None: it is read from the
+    token."""
+    certificate_label: str = ""
+    """The label of the certificate in the token. Empty: the one with the key's id."""
+    chain: tuple[Path, ...] = ()
+    """PEM files with the certificates above it."""
+    reaches: tuple[Path, ...] = ()
+    """What else the module opens: pcscd's socket, a device, a folder of its settings."""
+    environment: dict[str, Path] = Field(default_factory=dict)
+    """Variables that lead the module to its files: `{ SOFTHSM2_CONF = "/etc/softhsm2.conf" }`."""
+
+    @field_validator("key_id")
+    @classmethod
+    def _hexadecimal(cls, value: str) -> str:
+        bare = value.replace(":", "").removeprefix("0x").lower()
+        if not re.fullmatch(r"([0-9a-f]{2})*", bare):
+            raise ValueError('write an id in hexadecimal digits, two per byte, like "01"')
+        return bare
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> TokenOptions:
+        if self.certificate is not None and self.certificate_label:
+            raise ValueError("write certificate or certificate_label, not both")
+        return self
+
+
 class SignOptions(StageConfig):
     """How documents are signed, and with which key."""
 
-    key: SecretRef
-    """The PKCS#12 file (`.p12`, `.pfx`) with the key, its certificate and the chain above it."""
+    key: SecretRef | None = None
+    """The PKCS#12 file (`.p12`, `.pfx`) with the key, its certificate and the chain above it. A
+    key in a token has the table `token` instead."""
+    token: TokenOptions | None = None
+    """The PKCS#11 token with the key."""
+    pin_record: Path | None = None
+    """The folder where each try of the token's PIN is on record before it is made. It must survive
+    restarts, and belongs to this stage alone."""
+    token_folder: Path | None = None
+    """The folder that the token's module writes to, for a token in files (SoftHSM)."""
     passphrase: SecretRef | None = None
     """The passphrase of the PKCS#12 file."""
     certificate: str = ""
@@ -167,6 +215,18 @@ class SignOptions(StageConfig):
     def _offset(cls, value: str) -> str:
         parse_offset(value)
         return value
+
+    @model_validator(mode="after")
+    def _one_key(self) -> SignOptions:
+        if (self.key is None) == (self.token is None):
+            raise ValueError("write either key or the table stage.sign.token")
+        if self.token is None and (self.pin_record or self.token_folder):
+            raise ValueError("pin_record and token_folder belong to the table stage.sign.token")
+        if self.token is not None and self.pin_record is None:
+            raise ValueError("a token needs pin_record: a folder for the record of its PIN's tries")
+        if self.token is not None and (self.passphrase or self.certificate):
+            raise ValueError("passphrase and certificate belong to key; a token has its own")
+        return self
 
     @field_validator("reserve")
     @classmethod

@@ -12,7 +12,7 @@ from pyhanko.pdf_utils.misc import PdfError
 from archived.api import Context, Document, Message, Postpone, Refuse, Result, Role
 from archived_sign import failures
 from archived_sign.existing import look
-from archived_sign.keys import Credential, Pkcs12File, as_asn1, flaws, now_utc, unusable
+from archived_sign.keys import Credential, as_asn1, flaws, key_source, now_utc, unusable
 from archived_sign.levels import Augmentation, Progress, read_anchors
 from archived_sign.options import SignOptions, parse_offset
 from archived_sign.pades import (
@@ -74,7 +74,7 @@ def _unsignable(why: str) -> Refuse:
 
 
 def _credential(options: SignOptions) -> Credential:
-    credential = Pkcs12File(options.key, options.passphrase, options.certificate).open()
+    credential = key_source(options).open()
     for flaw in flaws(credential, now_utc(), throwaway=options.allow_throwaway):
         if flaw.code:
             raise unusable(flaw)
