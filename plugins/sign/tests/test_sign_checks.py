@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs12
 from cryptography.x509.oid import NameOID
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
@@ -108,9 +108,31 @@ def test_a_good_configuration_has_no_problems(pki):
 
 def test_a_certificate_that_leads_to_no_trusted_root_postpones(pki, make_pdfa, sign, tmp_path):
     *_, stranger = make_throwaway_p12(tmp_path / "stranger")
+    options = {"trusted_roots": [str(stranger)], **pki.key_options()}
+    (said,) = problems(**options)
+    assert "does not lead to a trusted root" in said
     with pytest.raises(Postpone) as raised:
-        sign(make_pdfa(), trusted_roots=[str(stranger)], **pki.key_options())
+        sign(make_pdfa(), **options)
     assert raised.value.code == "untrusted"
+
+
+def test_a_chain_with_a_gap_is_told_at_start_and_closed_by_chain(pki, make_pdfa, sign, tmp_path):
+    below = long_chain(pki)
+    packed = pkcs12.serialize_key_and_certificates(
+        b"x", pki.private_key("curve"), below[-1], below[4:-1], NoEncryption()
+    )
+    options = {
+        "key": {"file": str(pki.secret("gap.p12", packed))},
+        "trusted_roots": [str(pki.root_pem)],
+        "reserve": "64 KiB",
+    }
+    (said,) = problems(**options)
+    assert "3" * 64 in said, "the missing issuer is named"
+    gap = tmp_path / "gap.pem"
+    gap.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in below[:4]))
+    options["chain"] = [str(gap)]
+    assert problems(**options) == []
+    assert sign(make_pdfa(), **options).facts["verdict"]["trust"] == "yes"
 
 
 def test_a_root_that_cannot_be_read_is_told_at_start(pki, make_pdfa, sign, tmp_path):

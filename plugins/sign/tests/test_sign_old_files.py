@@ -11,9 +11,7 @@ OLD = ("PBE-SHA1-RC2-40", "PBE-SHA1-RC2-128", "PBE-SHA1-3DES")
 @pytest.mark.parametrize("of_key", OLD)
 @pytest.mark.parametrize("of_certificate", OLD)
 def test_an_old_file_signs(of_key, of_certificate, pki, openssl, sign, make_pdfa, tmp_path):
-    key = pki.private_key("signer").private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
+    key = pki.private_key("signer").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     packed = tmp_path / "old.p12"
     made = openssl(
         *("pkcs12", "-export", "-legacy", "-keypbe", of_key, "-certpbe", of_certificate),

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from archived.api import Postpone, SecretRef
-from archived_sign.keys import Pkcs12File
+from archived_sign.keys import KeyFile
 from archived_sign.pkcs12_keys import spellings
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -134,11 +134,11 @@ def _mac_key(passphrase: str, salt: bytes, rounds: int) -> bytes:
     return digest
 
 
-def source(folder: Path, content: bytes, passphrase: bytes, **more: str) -> Pkcs12File:
+def source(folder: Path, content: bytes, passphrase: bytes, **more: str) -> KeyFile:
     for name, written in (("k.p12", content), ("pass", passphrase)):
         (folder / name).write_bytes(written)
         (folder / name).chmod(0o600)
-    return Pkcs12File(SecretRef(file=folder / "k.p12"), SecretRef(file=folder / "pass"), **more)
+    return KeyFile(SecretRef(file=folder / "k.p12"), SecretRef(file=folder / "pass"), **more)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

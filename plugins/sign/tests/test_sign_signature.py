@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from archived.api import Role
-from archived_sign.keys import HeldKeySigner, Pkcs12File, as_asn1
+from archived_sign.keys import HeldKeySigner, KeyFile, as_asn1
 from archived_sign.options import SignOptions
 from archived_sign.pades import Signature, append_signature, new_field_name
 from archived_sign.validation import Anchors, judge
@@ -158,7 +158,7 @@ def signed_copy(folder: Path, source: Path, pki: Any, signer: Any = None) -> tup
 
 def opened(pki: Any) -> Any:
     options = SignOptions.model_validate(pki.key_options())
-    return Pkcs12File(options.key, options.passphrase).open()
+    return KeyFile(options.key, options.passphrase).open()
 
 
 def verdict_of(path: Path, field: str, pki: Any) -> str:

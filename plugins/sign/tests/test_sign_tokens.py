@@ -67,12 +67,17 @@ def problems(options: dict[str, Any]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["rsa:2048", "EC:prime256v1"])
-def test_a_key_that_cannot_leave_its_token_signs(kind, pki, document, cut, openssl, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "padding"),
+    [("rsa:2048", "pkcs1v15"), ("rsa:2048", "pss"), ("EC:prime256v1", "pkcs1v15")],
+)
+def test_a_key_that_cannot_leave_its_token_signs(
+    kind, padding, pki, document, cut, openssl, tmp_path
+):
     token = SoftToken(tmp_path / "token", pki, kind)
     roots = {"trusted_roots": [str(pki.root_pem)]}
     assert "never extractable" in token.tool("-O").decode()
-    made = run_stage(Sign, document, **token.options(), **roots)
+    made = run_stage(Sign, document, rsa_padding=padding, **token.options(), **roots)
     assert made.facts["signer"] == "Con dấu điện tử"
     assert made.facts["verdict"]["trust"] == "yes"
     signed = cut(made.document.main.path)

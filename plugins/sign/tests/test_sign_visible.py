@@ -23,7 +23,7 @@ from archived_sign.appearance import (
     text_width,
     vietnamese_letters,
 )
-from archived_sign.keys import Pkcs12File
+from archived_sign.keys import KeyFile
 from archived_sign.options import SignOptions
 from archived_sign.pades import Signature, Visible, append_signature, first_page
 
@@ -33,7 +33,7 @@ LINES = ("Trung tâm Lưu trữ lịch sử tỉnh", "2026-01-02T03:04:05+07:00"
 def stamped(source: Path, folder: Path, pki) -> Path:
     """A signed copy with a fixed time, so that renderings can be compared."""
     options = SignOptions.model_validate(pki.key_options())
-    signer = Pkcs12File(options.key, options.passphrase).open().signer
+    signer = KeyFile(options.key, options.passphrase).open().signer
     font, page = find_font(None), first_page(source)
     block = place(page, text_width(font, LINES))
     drawing = folder / "block.pdf"

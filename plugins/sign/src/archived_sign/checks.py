@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archived.api import Message, Postpone
-from archived_sign.keys import flaws, key_source, now_utc
+from archived_sign.keys import Credential, flaws, key_source, now_utc, ordered_chain
 from archived_sign.options import SignOptions
+from archived_sign.pem_keys import read_certificates
+from archived_sign.pkcs12_keys import common_name
 from archived_sign.revocation import Unreadable, read_crls
 from archived_sign.verdict import read_roots
 
@@ -22,11 +24,29 @@ def problems(options: SignOptions) -> Iterator[str]:
         name = credential.name
         for flaw in flaws(credential, now_utc(), throwaway=options.allow_throwaway):
             yield Message("{sentence}; {hint}", sentence=flaw.sentence, hint=flaw.hint)
+        yield from _chain(options, credential)
     yield from _roots(options)
     yield from _timestamp_secrets(options)
     yield from _crls(options)
     if options.visible != "none":
         yield from _font(options, name)
+
+
+def _chain(options: SignOptions, credential: Credential) -> Iterator[str]:
+    """A chain that ends below the trusted roots: a signature could not be traced to them."""
+    try:
+        roots = read_certificates(options.trusted_roots)
+    except Postpone:
+        return  # told with the roots
+    held = [*credential.chain, *roots]
+    top = (credential.certificate, *ordered_chain(credential.certificate, held))[-1]
+    if roots and top not in roots:
+        yield Message(
+            "the certificate of {name} does not lead to a trusted root: {issuer} is missing; "
+            "name its certificate in chain, or the root in trusted_roots",
+            name=credential.name,
+            issuer=common_name(top.issuer),
+        )
 
 
 def _roots(options: SignOptions) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Where the signing key comes from. Private keys are touched here and in `token_keys` only.
 
-A `KeySource` is the seam: PKCS#12 files here, PKCS#11 tokens in `token_keys`.
+A `KeySource` is the seam: PKCS#12 and PEM files here, PKCS#11 tokens in `token_keys`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
+from asn1crypto import algos
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.hashes import HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from pyhanko.sign.signers.pdf_cms import Signer
 from pyhanko_certvalidator.registry import SimpleCertificateStore
@@ -22,6 +25,7 @@ from pyhanko_certvalidator.util import get_pyca_cryptography_hash
 
 from archived.api import Message, Postpone, SecretRef
 from archived_sign.options import SignOptions
+from archived_sign.pem_keys import is_pem, open_pem, read_certificates
 from archived_sign.pkcs12_keys import (
     PrivateKey,
     choose,
@@ -75,19 +79,25 @@ def key_source(options: SignOptions) -> KeySource:
     if options.token is not None and options.pin_record is not None:
         from archived_sign.token_keys import TokenKey  # its driver is loaded for tokens only
 
-        return TokenKey(options.token, options.pin_record)
+        return TokenKey(options.token, options.pin_record, options.pss)
     if options.key is None:
         raise ValueError("there is neither key nor token")
-    return Pkcs12File(options.key, options.passphrase, options.certificate)
+    return KeyFile(options.key, options.passphrase, options.certificate, options.chain, options.pss)
 
 
 @dataclass(frozen=True)
-class Pkcs12File:
-    """A PKCS#12 file and its passphrase, both by reference. `certificate` names one of several."""
+class KeyFile:
+    """A PKCS#12 or PEM file and its passphrase, both by reference.
+
+    `certificate` names one of several, `chain` files with more certificates. `pss`: an RSA key
+    signs with RSASSA-PSS.
+    """
 
     key: SecretRef
     passphrase: SecretRef | None = None
     certificate: str = ""
+    chain: tuple[Path, ...] = ()
+    pss: bool = False
 
     def open(self) -> Credential:
         """Read and decrypt the file, and choose the key that signs.
@@ -101,10 +111,11 @@ class Pkcs12File:
             raise unavailable(
                 Message("the signing key cannot be read: {error}", error=error)
             ) from error
-        opened = open_pkcs12(content, passphrase)
+        read = open_pem if is_pem(content) else open_pkcs12
+        opened = read(content, passphrase, read_certificates(self.chain))
         key, ours = choose(opened, self.certificate, now_utc())
         chain = ordered_chain(ours, list(opened.certificates))
-        return Credential(ours, chain, HeldKeySigner(key, ours, chain))
+        return Credential(ours, chain, HeldKeySigner(key, ours, chain, pss=self.pss))
 
     def examine(self) -> Credential:
         """As `open`: a file cannot lock itself."""
@@ -119,11 +130,20 @@ class HeldKeySigner(Signer):
     """
 
     def __init__(
-        self, key: PrivateKey, certificate: x509.Certificate, chain: tuple[x509.Certificate, ...]
+        self,
+        key: PrivateKey,
+        certificate: x509.Certificate,
+        chain: tuple[x509.Certificate, ...],
+        *,
+        pss: bool = False,
     ) -> None:
         store = SimpleCertificateStore()  # type: ignore[no-untyped-call]  # the library's
         store.register_multiple([as_asn1(c) for c in chain])
-        super().__init__(signing_cert=as_asn1(certificate), cert_registry=store)
+        super().__init__(
+            signing_cert=as_asn1(certificate),
+            cert_registry=store,
+            signature_mechanism=pss_mechanism(certificate) if pss else None,
+        )
         self._key = key
 
     async def async_sign_raw(
@@ -132,11 +152,42 @@ class HeldKeySigner(Signer):
         digest_algorithm: str,
         dry_run: bool = False,  # noqa: ARG002 - the base class names it
     ) -> bytes:
-        """RSA PKCS#1 v1.5 or ECDSA over `data`."""
+        """RSA (PKCS#1 v1.5 or RSASSA-PSS) or ECDSA over `data`."""
         digest = get_pyca_cryptography_hash(digest_algorithm)
         if isinstance(self._key, RSAPrivateKey):
-            return self._key.sign(data, PKCS1v15(), digest)
+            return self._key.sign(
+                data, rsa_padding(digest, pss=self.signature_mechanism is not None), digest
+            )
         return self._key.sign(data, ECDSA(digest))
+
+
+def rsa_padding(digest: HashAlgorithm, *, pss: bool) -> PKCS1v15 | PSS:
+    """RFC 8017; with PSS the salt is as long as the digest (RFC 4056)."""
+    return PSS(MGF1(digest), digest.digest_size) if pss else PKCS1v15()
+
+
+def pss_mechanism(certificate: x509.Certificate) -> algos.SignedDigestAlgorithm | None:
+    """RSASSA-PSS with SHA-256 and a salt of its length (RFC 4056), for an RSA key; else none.
+
+    The library would take the longest salt that fits, which not every program verifies.
+    """
+    if not isinstance(certificate.public_key(), RSAPublicKey):
+        return None
+    digest = algos.DigestAlgorithm({"algorithm": "sha256"})
+    return algos.SignedDigestAlgorithm(
+        {
+            "algorithm": "rsassa_pss",
+            "parameters": algos.RSASSAPSSParams(
+                {
+                    "hash_algorithm": digest,
+                    "mask_gen_algorithm": algos.MaskGenAlgorithm(
+                        {"algorithm": "mgf1", "parameters": digest}
+                    ),
+                    "salt_length": 32,
+                }
+            ),
+        }
+    )
 
 
 def as_asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:

@@ -171,8 +171,12 @@ class SignOptions(StageConfig):
     """How documents are signed, and with which key."""
 
     key: SecretRef | None = None
-    """The PKCS#12 file (`.p12`, `.pfx`) with the key, its certificate and the chain above it. A
-    key in a token has the table `token` instead."""
+    """The PKCS#12 file (`.p12`, `.pfx`) with the key, its certificate and the chain above it, or a
+    PEM file with the key. A key in a token has the table `token` instead."""
+    chain: tuple[Path, ...] = ()
+    """PEM files with more certificates: that of a key in PEM, and those above it."""
+    rsa_padding: Literal["pkcs1v15", "pss"] = "pkcs1v15"
+    """How an RSA key signs (RFC 8017): `pss` is newer, and fewer programs verify it."""
     token: TokenOptions | None = None
     """The PKCS#11 token with the key."""
     pin_record: Path | None = None
@@ -181,7 +185,7 @@ class SignOptions(StageConfig):
     token_folder: Path | None = None
     """The folder that the token's module writes to, for a token in files (SoftHSM)."""
     passphrase: SecretRef | None = None
-    """The passphrase of the PKCS#12 file."""
+    """The passphrase of the PKCS#12 or PEM file."""
     certificate: str = ""
     """Which certificate signs, where the file has several that may: its common name, its serial
     number (hexadecimal) or its SHA-256 fingerprint."""
@@ -224,9 +228,14 @@ class SignOptions(StageConfig):
             raise ValueError("pin_record and token_folder belong to the table stage.sign.token")
         if self.token is not None and self.pin_record is None:
             raise ValueError("a token needs pin_record: a folder for the record of its PIN's tries")
-        if self.token is not None and (self.passphrase or self.certificate):
-            raise ValueError("passphrase and certificate belong to key; a token has its own")
+        if self.token is not None and (self.passphrase or self.certificate or self.chain):
+            raise ValueError("passphrase, certificate and chain belong to key, not to a token")
         return self
+
+    @property
+    def pss(self) -> bool:
+        """Whether an RSA key signs with RSASSA-PSS."""
+        return self.rsa_padding == "pss"
 
     @field_validator("reserve")
     @classmethod

@@ -54,24 +54,35 @@ def spellings(passphrase: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((passphrase, *forms, passphrase.strip())))
 
 
-def open_pkcs12(content: bytes, passphrase: str | None) -> Opened:
-    """Decrypt a PKCS#12 file. Raises `Postpone` (`key-unavailable`, `key-unusable`)."""
+def open_pkcs12(
+    content: bytes, passphrase: str | None, more: Sequence[x509.Certificate] = ()
+) -> Opened:
+    """Decrypt a PKCS#12 file; `more` are certificates from elsewhere.
+
+    Raises `Postpone` (`key-unavailable`, `key-unusable`).
+    """
     candidates = [None] if passphrase is None else [s.encode() for s in spellings(passphrase)]
     for candidate in candidates:
         try:
             found = pkcs12.load_pkcs12(content, candidate)
         except UnsupportedAlgorithm as error:
             raise unavailable(
-                f"the signing key cannot be opened: its encryption is not supported ({error})"
+                Message(
+                    "the signing key cannot be opened: its encryption is not supported ({error}); "
+                    "to convert it: openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export "
+                    "-out NEW",
+                    error=error,
+                )
             ) from error
         except ValueError:
             continue
         held = [] if found.cert is None else [found.cert.certificate]
         held += [each.certificate for each in found.additional_certs]
-        return _opened([found.key, *_all_keys(content, candidate)], held)
+        return opened_file([found.key, *_all_keys(content, candidate)], [*held, *more])
     raise unavailable(
         Message(
-            "the signing key cannot be opened: its passphrase is wrong, or it is not a PKCS#12 file"
+            "the signing key cannot be opened: its passphrase is wrong, or it is neither PKCS#12 "
+            "nor PEM"
         )
     )
 
@@ -142,15 +153,22 @@ def unusable(sentence: str) -> Postpone:
     return Postpone(
         sentence,
         code="key-unusable",
-        hint=Message("put a PKCS#12 file with an RSA or EC key and its certificate in its place"),
+        hint=Message(
+            "put a PKCS#12 file with an RSA or EC key and its certificate in its place, "
+            "or name the certificate in stage.sign.chain"
+        ),
         after="30 min",
     )
 
 
-def _opened(keys: Iterable[Any], held: Sequence[x509.Certificate]) -> Opened:
+def opened_file(keys: Iterable[Any], held: Sequence[x509.Certificate]) -> Opened:
+    """What a file holds: its keys, each with the certificates of its public key.
+
+    Raises `Postpone` (`key-unusable`).
+    """
     distinct = {_public(key.public_key()): key for key in keys if key is not None}
     if not distinct:
-        raise unusable(Message("the PKCS#12 file holds no private key"))
+        raise unusable(Message("the key's file holds no private key"))
     fit = {p: k for p, k in distinct.items() if isinstance(k, PrivateKey)}
     if not fit:
         raise unusable(Message("the key is neither RSA nor elliptic curve"))
@@ -159,7 +177,7 @@ def _opened(keys: Iterable[Any], held: Sequence[x509.Certificate]) -> Opened:
         Pair(fit[public], each) for each in certificates if (public := _public_of(each)) in fit
     )
     if not pairs:
-        raise unusable(Message("no certificate in the PKCS#12 file belongs to its key"))
+        raise unusable(Message("none of the certificates belongs to the key"))
     return Opened(pairs, certificates)
 
 

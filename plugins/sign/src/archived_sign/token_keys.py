@@ -18,7 +18,6 @@ import pkcs11
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from pkcs11 import Attribute, ObjectClass, TokenFlag
@@ -33,7 +32,7 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from archived.api import Message
 from archived_sign import token_failures as failures
-from archived_sign.keys import Credential, as_asn1, ordered_chain
+from archived_sign.keys import Credential, as_asn1, ordered_chain, pss_mechanism, rsa_padding
 from archived_sign.options import TokenOptions
 from archived_sign.pin_record import Attempt, PinRecord, TriedBefore, TriedNow
 
@@ -55,6 +54,7 @@ class TokenKey:
 
     token: TokenOptions
     pin_record: Path
+    pss: bool = False
 
     @property
     def record(self) -> PinRecord:
@@ -67,7 +67,7 @@ class TokenKey:
         Raises `Postpone` (`token-module`, `token-away`, `pin-refused`, `pin-locked`,
         `pin-not-tried-again`, `pin-in-use`, `key-unavailable`, `key-unusable`).
         """
-        name = repr((self.token, self.pin_record))
+        name = repr(self)
         if name not in _held:
             _held[name] = self._opened()
         return _held[name]
@@ -95,8 +95,8 @@ class TokenKey:
         with answering(self.token):
             key = _private_key(self._logged_in(token), self.token)
             certificate, chain = certificates(token, self.token, key[Attribute.ID])
-            signer = TokenSigner(self.token, key, certificate, chain)
-        if not _is_of(key_signature(signer), certificate):
+            signer = TokenSigner(self.token, key, certificate, chain, pss=self.pss)
+        if not _is_of(key_signature(signer), certificate, pss=self.pss):
             raise failures.unusable(
                 Message(
                     "the certificate of {name} does not belong to the key in the token",
@@ -142,7 +142,7 @@ class TokenKey:
 
 
 class TokenSigner(Signer):
-    """Signs in the token: RSA PKCS#1 v1.5 or ECDSA. The key never leaves it."""
+    """Signs in the token: RSA (PKCS#1 v1.5 or RSASSA-PSS) or ECDSA. The key never leaves it."""
 
     def __init__(
         self,
@@ -150,10 +150,16 @@ class TokenSigner(Signer):
         key: Any,
         certificate: x509.Certificate,
         chain: tuple[x509.Certificate, ...],
+        *,
+        pss: bool = False,
     ) -> None:
         store = SimpleCertificateStore()  # type: ignore[no-untyped-call]  # the library's
         store.register_multiple([as_asn1(c) for c in chain])
-        super().__init__(signing_cert=as_asn1(certificate), cert_registry=store)
+        super().__init__(
+            signing_cert=as_asn1(certificate),
+            cert_registry=store,
+            signature_mechanism=pss_mechanism(certificate) if pss else None,
+        )
         self._token, self._key = token, key
         self._can: set[Any] = key.session.token.slot.get_mechanisms()
 
@@ -173,7 +179,7 @@ class TokenSigner(Signer):
         algorithm = self.get_signature_mechanism_for_digest(digest)
         wanted = ECDSA_MECH_MAP if algorithm.signature_algo == "ecdsa" else RSA_MECH_MAP
         # Some tokens hash, others only sign what was hashed.
-        raw = wanted.get(digest) not in whole & self._can
+        raw = self.signature_mechanism is None and wanted.get(digest) not in whole & self._can
         spec = select_pkcs11_signing_params(algorithm, digest, raw, {})
         content = spec.pre_sign_transform(data) if spec.pre_sign_transform else data
         with answering(self._token):
@@ -321,11 +327,11 @@ def key_signature(signer: TokenSigner) -> bytes:
     return signer.signature(_PROBE, "sha256")
 
 
-def _is_of(signature: bytes, certificate: x509.Certificate) -> bool:
+def _is_of(signature: bytes, certificate: x509.Certificate, *, pss: bool) -> bool:
     public = certificate.public_key()
     try:
         if isinstance(public, RSAPublicKey):
-            public.verify(signature, _PROBE, PKCS1v15(), SHA256())
+            public.verify(signature, _PROBE, rsa_padding(SHA256(), pss=pss), SHA256())
         elif isinstance(public, EllipticCurvePublicKey):
             public.verify(signature, _PROBE, ECDSA(SHA256()))
         else:
