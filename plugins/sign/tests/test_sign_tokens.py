@@ -159,10 +159,16 @@ def test_a_token_that_is_pulled_out_in_a_batch_is_waited_for(token, document):
     assert not token.flags & COUNT_LOW
 
 
-def test_a_certificate_of_another_key_is_refused(token, pki, document, tmp_path):
+@pytest.mark.parametrize("kind", ["rsa:2048", "EC:prime256v1"])
+def test_a_certificate_of_another_key_is_refused(kind, pki, document, tmp_path):
+    token = SoftToken(tmp_path / "token", pki, kind)
     wrong = tmp_path / "wrong.pem"
     wrong.write_bytes(pki.certificate("signer").public_bytes(Encoding.PEM))
-    assert refusal(document, token.options(certificate=str(wrong))) == "key-unusable"
+    options = token.options(certificate=str(wrong))
+    (said,) = problems(options)
+    assert "does not belong to the certificate" in said
+    assert refusal(document, options) == "key-unusable"
+    assert problems(token.options()) == []
 
 
 def test_an_expired_certificate_in_the_token_is_told_by_the_check(token, document, tmp_path):

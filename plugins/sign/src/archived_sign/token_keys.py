@@ -20,8 +20,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from pkcs11 import Attribute, ObjectClass, TokenFlag
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+from pkcs11 import Attribute, KeyType, ObjectClass, TokenFlag
 from pkcs11 import exceptions as refusals
+from pkcs11.util.ec import encode_ec_public_key
+from pkcs11.util.rsa import encode_rsa_public_key
 from pyhanko.sign.pkcs11 import (
     ECDSA_MECH_MAP,
     RSA_MECH_MAP,
@@ -88,6 +95,15 @@ class TokenKey:
         except OSError as error:
             raise failures.no_record(self.pin_record, error) from error
         certificate, chain = certificates(token, self.token)
+        with answering(self.token), closing(token.open()) as session:
+            public = _public_key(session, self.token)
+        if public not in (None, _public_of(certificate)):
+            raise failures.unusable(
+                Message(
+                    "the public key in the token does not belong to the certificate of {name}",
+                    name=certificate.subject.rfc4514_string(),
+                )
+            )
         return Credential(certificate, chain, ExternalSigner(as_asn1(certificate), None))
 
     def _opened(self) -> Credential:
@@ -96,7 +112,10 @@ class TokenKey:
             key = _private_key(self._logged_in(token), self.token)
             certificate, chain = certificates(token, self.token, key[Attribute.ID])
             signer = TokenSigner(self.token, key, certificate, chain, pss=self.pss)
-        if not _is_of(key_signature(signer), certificate, pss=self.pss):
+        # An RSA mechanism with an EC key has an answer of its own from each driver.
+        if not _same_kind(key, certificate) or not _is_of(
+            key_signature(signer), certificate, pss=self.pss
+        ):
             raise failures.unusable(
                 Message(
                     "the certificate of {name} does not belong to the key in the token",
@@ -301,13 +320,43 @@ def _pem(path: Path) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(path.read_bytes())
 
 
-def _private_key(session: Any, options: TokenOptions) -> Any:
-    wanted: dict[Attribute, Any] = {Attribute.CLASS: ObjectClass.PRIVATE_KEY}
+def _keys(session: Any, kind: ObjectClass, options: TokenOptions) -> list[Any]:
+    wanted: dict[Attribute, Any] = {Attribute.CLASS: kind}
     if options.key_label:
         wanted[Attribute.LABEL] = options.key_label
     if options.key_id:
         wanted[Attribute.ID] = bytes.fromhex(options.key_id)
-    found = list(session.get_objects(wanted))
+    return list(session.get_objects(wanted))
+
+
+def _public_key(session: Any, options: TokenOptions) -> bytes | None:
+    """The public half of the key as SubjectPublicKeyInfo, where the token shows just one."""
+    found = _keys(session, ObjectClass.PUBLIC_KEY, options)
+    if len(found) != 1:
+        return None
+    try:
+        if found[0].key_type == KeyType.RSA:
+            public = load_der_public_key(encode_rsa_public_key(found[0]))
+        elif found[0].key_type == KeyType.EC:
+            public = load_der_public_key(encode_ec_public_key(found[0]))
+        else:
+            return None
+    except (ValueError, pkcs11.PKCS11Error):
+        return None  # a driver that does not tell: the trial signature will
+    return _encoded(public)
+
+
+def _public_of(certificate: x509.Certificate) -> bytes:
+    return _encoded(certificate.public_key())
+
+
+def _encoded(public: Any) -> bytes:
+    encoded: bytes = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return encoded
+
+
+def _private_key(session: Any, options: TokenOptions) -> Any:
+    found = _keys(session, ObjectClass.PRIVATE_KEY, options)
     if len(found) != 1:
         raise failures.no_key(len(found))
     if _asks_each_time(found[0]):
@@ -320,6 +369,11 @@ def _asks_each_time(key: Any) -> bool:
         return bool(key[Attribute.ALWAYS_AUTHENTICATE])
     except pkcs11.PKCS11Error:
         return False  # older drivers do not know the attribute
+
+
+def _same_kind(key: Any, certificate: x509.Certificate) -> bool:
+    kind = {KeyType.RSA: RSAPublicKey, KeyType.EC: EllipticCurvePublicKey}.get(key.key_type)
+    return kind is not None and isinstance(certificate.public_key(), kind)
 
 
 def key_signature(signer: TokenSigner) -> bytes:
