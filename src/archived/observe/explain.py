@@ -124,7 +124,8 @@ def _steps(steps: Sequence[StepRow], *, verbose: bool) -> list[HistoryEntry]:
     told = []
     for step in steps:
         at = step.ended or step.started
-        told.append(HistoryEntry(at, _step(step)))
+        again = any(s.stage == SEAL and s.position < step.position for s in steps)
+        told.append(HistoryEntry(at, _step(step, again=again)))
         if step.reviews:
             told.append(HistoryEntry(at, _asked(step)))
         if verbose and step.ending == "failed":
@@ -159,7 +160,8 @@ def _places(review: Mapping[str, Any]) -> str:
     return ngettext("{count} region", "{count} regions", count).format(count=count)
 
 
-def _step(step: StepRow) -> str:
+def _step(step: StepRow, *, again: bool) -> str:
+    """`again`: the document was sealed before."""
     name = step.stage
     if step.attempt > 1:
         name = _("{stage} (try {attempt})").format(stage=step.stage, attempt=step.attempt)
@@ -167,6 +169,8 @@ def _step(step: StepRow) -> str:
     code = step.code or _("no code")
     why = f"{said} [{code}]."
     notes = "; ".join(map(render, step.notes or [_("no reason")]))
+    if again and step.stage == SEAL and step.ending == "finished":
+        return _("A new version of its object was sealed; it is durable in the store.")
     return _ended(step).format(stage=name, took=_took(step.wall), why=why, notes=_sentence(notes))
 
 
