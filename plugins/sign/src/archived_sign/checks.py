@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archived.api import Message, Postpone
-from archived_sign.keys import Credential, flaws, key_source, now_utc, ordered_chain
+from archived_sign.key_source import key_source
+from archived_sign.keys import Credential, flaws, now_utc, ordered_chain
 from archived_sign.options import SignOptions
 from archived_sign.pem_keys import read_certificates
 from archived_sign.pkcs12_keys import common_name

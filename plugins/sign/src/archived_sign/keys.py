@@ -1,6 +1,6 @@
 """Where the signing key comes from. Private keys are touched here and in `token_keys` only.
 
-A `KeySource` is the seam: PKCS#12 and PEM files here, PKCS#11 tokens in `token_keys`.
+PKCS#12 and PEM files are here, PKCS#11 tokens in `token_keys`; `key_source` chooses.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from asn1crypto import algos
 from asn1crypto import x509 as asn1_x509
@@ -24,7 +23,6 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 from pyhanko_certvalidator.util import get_pyca_cryptography_hash
 
 from archived.api import Message, Postpone, SecretRef
-from archived_sign.options import SignOptions
 from archived_sign.pem_keys import is_pem, open_pem, read_certificates
 from archived_sign.pkcs12_keys import (
     PrivateKey,
@@ -62,27 +60,6 @@ class Credential:
     def roots(self) -> tuple[x509.Certificate, ...]:
         """The top of our own chain: the last certificate that nothing else we hold has issued."""
         return ((self.certificate, *self.chain)[-1],)
-
-
-class KeySource(Protocol):
-    """Where the key comes from."""
-
-    def open(self) -> Credential:
-        """Load the key, or reach the token. Raises `Postpone`: a person must see to the key."""
-
-    def examine(self) -> Credential:
-        """As `open`, for a check: no PIN is tried, and what is returned may not sign."""
-
-
-def key_source(options: SignOptions) -> KeySource:
-    """Where the configured key is."""
-    if options.token is not None and options.pin_record is not None:
-        from archived_sign.token_keys import TokenKey  # its driver is loaded for tokens only
-
-        return TokenKey(options.token, options.pin_record, options.pss)
-    if options.key is None:
-        raise ValueError("there is neither key nor token")
-    return KeyFile(options.key, options.passphrase, options.certificate, options.chain, options.pss)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from pyhanko.pdf_utils.misc import PdfError
 from archived.api import Context, Document, Message, Postpone, Refuse, Result, Role
 from archived_sign import failures
 from archived_sign.existing import look
-from archived_sign.keys import Credential, as_asn1, flaws, key_source, now_utc, unusable
+from archived_sign.key_source import key_source
+from archived_sign.keys import Credential, as_asn1, flaws, now_utc, unusable
 from archived_sign.levels import Augmentation, Progress, read_anchors
 from archived_sign.options import SignOptions, parse_offset
 from archived_sign.pades import (
