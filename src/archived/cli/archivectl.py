@@ -17,6 +17,7 @@ from archived.cli import (
     plugins,
     report,
     review,
+    signatures,
     status,
     verify,
 )
@@ -37,6 +38,7 @@ for _noun in (
     plugins,
     documents,
     review,
+    signatures,
     decisions,
     copy,
     ledger,

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from archived.api import Context, Document, Needs, Result, Stage, hookimpl
+from archived_sign.incoming.stage import Signatures
 from archived_sign.options import SignOptions
 
 
@@ -65,5 +66,6 @@ class Sign(Stage[SignOptions]):
 
 @hookimpl
 def register_stages(register: Callable[[type[Stage[Any]]], None]) -> None:
-    """Give `sign` to the core."""
+    """Give `sign` and `signatures` to the core."""
     register(Sign)
+    register(Signatures)
