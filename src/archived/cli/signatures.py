@@ -80,7 +80,7 @@ def _signature(file: str, it: Mapping[str, Any], zone: tzinfo) -> None:
         (_("issuer"), output.clean(it["issuer"]) or "–"),
         (_("says it was signed"), output.moment(it["claimed_at"], zone, seconds=True)),
         (_("proven to exist by"), output.moment(attested, zone, seconds=True)),
-        (_("bytes"), _verdicts().get(it["integrity"], it["integrity"])),
+        (_("signed bytes"), _verdicts().get(it["integrity"], it["integrity"])),
         (_("digest"), weak if it["weak"] else it["digest"] or "–"),
         (_("covers"), _coverages().get(it["coverage"], it["coverage"])),
         (_("added later"), _changes().get(it["changes"], it["changes"])),
