@@ -190,8 +190,11 @@ def _record_version(
     sealed: Mapping[str, Any],
     now: datetime,
 ) -> None:
-    """No copy of the new version exists: the document is safe again when there are enough."""
-    change.move(document, Transition.UPGRADED, now, running=None, safe_at=None, **sealed)
+    """No copy of the new version exists: the document is safe again when there are enough.
+
+    Since when it is safe stays: its paper was listed then, and is not listed a second time.
+    """
+    change.move(document, Transition.UPGRADED, now, running=None, **sealed)
     facts = {"object": sealed["object_key"], "version": sealed["object_version"]}
     digests = {"inventory.json": sealed["inventory_sha512"]}
     _record(change, "document-upgraded", step, now, facts, digests=digests)
@@ -401,7 +404,8 @@ def judge_safety(change: Transaction, document: DocumentRow, now: datetime) -> S
         )
         split.let_master_go_on(change, document, now)
         return document.state
-    state = change.move(document, Transition.COPIES_VERIFIED, now, safe_at=now)
+    since = document.safe_at or now
+    state = change.move(document, Transition.COPIES_VERIFIED, now, safe_at=since)
     change.record(
         Entry("document-safe", now, AGENT, document=document.id, facts={"copies": copies})
     )

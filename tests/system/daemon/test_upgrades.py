@@ -132,11 +132,13 @@ def test_what_waited_for_the_world_is_upgraded_and_copied_again(box, world, unti
     until(lambda: pending(box) == 6, "the metric tells of them", 30)
     until(lambda: asked(world) == set(names), "the stage was asked for each", 30)
     assert are_safe(box, 6), "to ask takes nothing from a safe document"
+    since = box.rows("SELECT id, safe_at FROM document ORDER BY id")
 
     (world / "up").touch()
     until(lambda: set(versions(box).values()) == {2}, "all have a new version", 60)
     until(lambda: are_safe(box, 6), "all are safe again", 60)
     until(lambda: pending(box) == 0, "nothing is pending", 30)
+    assert box.rows("SELECT id, safe_at FROM document ORDER BY id") == since, "listed once"
     assert {mark(box, name).split()[0] for name in names} == {"high"}
     assert len(upgraded(box)) == 6
     kinds = [kind for (kind,) in box.rows("SELECT kind FROM ledger")]
