@@ -128,6 +128,7 @@ class Options(StageConfig):
 class Eventful(Stage[Options]):
     name = "eventful"
     version = "1"
+    upgrades = True
 
     def run(self, document, context):
         if document.name == "cut.txt":
@@ -145,7 +146,12 @@ class Eventful(Stage[Options]):
             raise RuntimeError("as always")
         if document.name in {"one.txt", "two.txt", "three.txt"}:
             raise Refuse("not this one", code="not-this-one", hint="another")
-        return Result()
+        return Result(facts={"pending": "more"} if document.name == "late.txt" else {})
+
+    def upgrade(self, document, context):
+        more = context.new_file("more.txt", media_type="text/plain")
+        more.path.write_text("more")
+        return Result(add=[more], facts={"pending": None})
 
 
 class Pictures(Stage[Options]):
