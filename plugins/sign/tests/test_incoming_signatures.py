@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
+import pikepdf
 import pytest
+from pyhanko.pdf_utils.generic import TextStringObject
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
-from pyhanko.sign.fields import SigFieldSpec, append_signature_field
+from pyhanko.sign.fields import MDPPerm, SigFieldSpec, append_signature_field
 from pyhanko.sign.timestamps.requests_client import HTTPTimeStamper
 
 from archived.api import Artifact, Context, Document, Postpone, Role
@@ -67,6 +70,15 @@ def by(authority, make_pdfa, tmp_path) -> Sign:
         return path
 
     return make
+
+
+def crl_file(authority: Any, folder: Path, issuer: str) -> str:
+    """The newest list of an issuing authority, as an administrator imports it."""
+    path = folder / f"{issuer}.crl"
+    address = f"http://127.0.0.1:{authority.port}/drill/crls/{issuer}/latest.crl"
+    with urlopen(address, timeout=10) as answer:
+        path.write_bytes(answer.read())
+    return str(path)
 
 
 def only(path: Path, trusted: Trusted) -> SignatureVerdict:
@@ -145,13 +157,7 @@ def test_without_roots_or_with_others_nothing_is_established(by, authority):
 
 def test_an_imported_crl_tells_what_was_revoked(by, authority, tmp_path):
     """Without a proven time it may have been signed before."""
-    from urllib.request import urlopen
-
-    crl = tmp_path / "issuing.crl"
-    address = f"http://127.0.0.1:{authority.port}/drill/crls/issuing/latest.crl"
-    with urlopen(address, timeout=10) as answer:
-        crl.write_bytes(answer.read())
-    trusted = trusting(authority, crls=[str(crl)])
+    trusted = trusting(authority, crls=[crl_file(authority, tmp_path, "issuing")])
     found = only(by("revoked"), trusted)
     assert (found.verdict, found.code) == ("not established", "revoked-since")
     assert (found.revocation, found.integrity) == ("revoked", "valid")
@@ -160,7 +166,49 @@ def test_an_imported_crl_tells_what_was_revoked(by, authority, tmp_path):
     proven = only(stamped, trusted)
     assert proven.attested_at is not None
     assert (proven.verdict, proven.code, proven.trust) == ("invalid", "certificate-revoked", "no")
-    assert only(by("signer"), trusted).revocation == "good"
+    assert only(by("signer"), trusted).revocation == "not established", "of the authority itself"
+    lists = [crl_file(authority, tmp_path, issuer) for issuer in ("issuing", "root")]
+    assert only(by("signer"), trusting(authority, crls=lists)).revocation == "good"
+
+
+def test_a_list_of_another_authority_says_nothing(by, authority, tmp_path):
+    crl = crl_file(authority, tmp_path, "stamp-root")
+    found = only(by("signer"), trusting(authority, crls=[crl]))
+    assert (found.verdict, found.revocation) == ("valid", "not established")
+
+
+def test_a_change_that_a_certified_document_forbids_is_told(
+    authority, make_pdfa, trusted, tmp_path
+):
+    """DocMDP, ISO 32000-1, 12.8.2.2: to fill a form is more than this one permits."""
+    options = SignOptions.model_validate(authority.options("B-B"))
+    signer = KeyFile(options.key, options.passphrase).open().signer
+    certified, changed = tmp_path / "certified.pdf", tmp_path / "changed.pdf"
+    metadata = signers.PdfSignatureMetadata(
+        field_name="author", certify=True, docmdp_permissions=MDPPerm.NO_CHANGES
+    )
+    form = tmp_path / "form.pdf"
+    with pikepdf.open(make_pdfa()) as pdf:
+        kind = {"FT": pikepdf.Name.Tx, "T": "name", "V": "before", "DA": "/Helv 0 Tf 0 g"}
+        place = {"Type": pikepdf.Name.Annot, "Subtype": pikepdf.Name.Widget, "Rect": [9, 9, 99, 29]}
+        field = pdf.make_indirect(pikepdf.Dictionary(**kind, **place))
+        pdf.pages[0].Annots = pdf.make_indirect(pikepdf.Array([field]))
+        pdf.Root.AcroForm = pdf.make_indirect(pikepdf.Dictionary(Fields=[field]))
+        pdf.save(form)
+    with form.open("rb") as source, certified.open("wb") as target:
+        writer = IncrementalPdfFileWriter(source)
+        signers.PdfSigner(metadata, signer).sign_pdf(writer, output=target)
+    with certified.open("rb") as source, changed.open("wb") as target:
+        writer = IncrementalPdfFileWriter(source)
+        filled = writer.root["/AcroForm"]["/Fields"][0]
+        filled["/V"] = TextStringObject("after")
+        writer.update_container(filled)
+        writer.write(target)
+    assert only(certified, trusted).verdict == "valid"
+    found = only(changed, trusted)
+    assert found.changes == "forms"
+    assert (found.verdict, found.code) == ("not established", "changed-later")
+    assert found.integrity == "valid"
 
 
 def test_sha_1_is_recorded_and_not_rejected(by, trusted):

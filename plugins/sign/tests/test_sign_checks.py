@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from archived.api import Postpone
 from archived_sign import Sign
 from archived_sign.appearance import find_font
+from archived_sign.incoming.stage import Signatures
 from archived_sign.throwaway_key import LABEL, make_throwaway_p12
 
 PLUGIN = Path(__file__).parents[1]
@@ -294,7 +295,9 @@ def test_every_failure_code_and_option_stands_in_the_readme():
 def test_the_examples_in_the_readme_load():
     blocks = re.findall(r"```toml\n(.*?)```", (PLUGIN / "README.md").read_text(), re.DOTALL)
     assert len(blocks) >= 2
-    for block in blocks:
-        options = tomllib.loads(block)["stage"]["sign"]
+    stages = {"sign": Sign, "signatures": Signatures}
+    shown = [(n, o) for block in blocks for n, o in tomllib.loads(block)["stage"].items()]
+    assert {name for name, _ in shown} == set(stages)
+    for name, options in shown:
         options.pop("lane", None)
-        Sign.config().model_validate(options)
+        stages[name].config().model_validate(options)

@@ -115,13 +115,13 @@ def judge(
     known = SignatureVerdict(_cut(embedded.field_name), "timestamp" if is_stamp else "signature")
     try:
         known = _described(known, embedded)
-        status = asyncio.run(_status(embedded, trusted, stored, differences=differences))
+        status, said_good = asyncio.run(_status(embedded, trusted, stored, differences=differences))
     except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - on odd bytes the library raises whatever it meets
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return replace(known, code=UNREADABLE, why=_cut(why))
-    judged = _judged(known, status, trusted, stored, is_stamp=is_stamp)
+    judged = _judged(known, status, trusted, said_good=said_good, is_stamp=is_stamp)
     if ambiguous and judged.verdict == VALID:
         why = Message(
             "the file has two cross-reference tables, and programs may show different pages"
@@ -132,17 +132,23 @@ def judge(
 
 async def _status(
     embedded: EmbeddedPdfSignature, trusted: Trusted, stored: Material, *, differences: bool
-) -> Any:
+) -> tuple[Any, bool]:
+    """The library's status, and whether something says of each certificate that it was good."""
     now = datetime.now(UTC)
     stamp_roots = trusted.timestamp_roots or trusted.roots
     if embedded.sig_object_type == "/DocTimeStamp":
-        context = _context(stamp_roots, trusted, stored, now)
-        return await async_validate_pdf_timestamp(embedded, context, skip_diff=not differences)
 
-    async def at(moment: datetime) -> Any:
+        async def stamp(mode: str) -> Any:
+            context = _context(stamp_roots, trusted, stored, now, mode)
+            return await async_validate_pdf_timestamp(embedded, context, skip_diff=not differences)
+
+        status = await stamp("soft-fail")
+        return status, status.trusted and (await stamp("require")).trusted
+
+    async def at(moment: datetime, mode: str = "soft-fail") -> Any:
         return await async_validate_pdf_signature(
             embedded,
-            _context(trusted.roots, trusted, stored, moment),
+            _context(trusted.roots, trusted, stored, moment, mode),
             ts_validation_context=_context(stamp_roots, trusted, stored, now),
             # Where the usage extension is absent every usage is allowed (RFC 5280, 4.2.1.3).
             key_usage_settings=KeyUsageConstraints(key_usage=set()),
@@ -152,11 +158,17 @@ async def _status(
     status = await at(now)
     attested = _attested(status)
     # A certificate that ended since was good when the time stamp was made, or was not.
-    return await at(attested) if attested and not status.trusted else status
+    moment = attested if attested and not status.trusted else now
+    status = status if moment is now else await at(moment)
+    return status, status.trusted and (await at(moment, "require")).trusted
 
 
 def _context(
-    roots: Sequence[asn1_x509.Certificate], trusted: Trusted, stored: Material, moment: datetime
+    roots: Sequence[asn1_x509.Certificate],
+    trusted: Trusted,
+    stored: Material,
+    moment: datetime,
+    mode: str = "soft-fail",
 ) -> ValidationContext:
     return ValidationContext(
         trust_roots=list(roots),
@@ -165,7 +177,7 @@ def _context(
         ocsps=list(stored.ocsps),
         allow_fetching=False,
         moment=moment,
-        revocation_mode="soft-fail",
+        revocation_mode=mode,
     )
 
 
@@ -193,7 +205,7 @@ def _described(known: SignatureVerdict, embedded: EmbeddedPdfSignature) -> Signa
 
 
 def _judged(
-    known: SignatureVerdict, status: Any, trusted: Trusted, stored: Material, *, is_stamp: bool
+    known: SignatureVerdict, status: Any, trusted: Trusted, *, said_good: bool, is_stamp: bool
 ) -> SignatureVerdict:
     sound = status.intact and status.valid
     attested = status.timestamp if is_stamp and status.trusted else _attested(status)
@@ -201,7 +213,7 @@ def _judged(
         known,
         integrity=VALID if sound else INVALID,
         trust="yes" if status.trusted else OPEN,
-        revocation=_revocation(status, trusted, stored),
+        revocation=_revocation(status, said_good=said_good),
         coverage=_COVERAGE.get(status.coverage, "unclear"),
         changes=_CHANGES.get(status.modification_level, "unknown"),
         attested_at=_moment(attested),
@@ -234,7 +246,7 @@ def _objections(
         )
     if known.coverage not in {"file", "revision"}:
         yield "covers-a-part", Message("it covers a part of the file only")
-    if known.changes == "other":
+    if known.changes == "other" or getattr(status, "docmdp_ok", None) is False:
         yield "changed-later", Message("the file was changed after it was signed")
     if known.changes == "unknown":
         yield "changes-unknown", Message("what was added to the file later could not be judged")
@@ -257,11 +269,10 @@ def _distrust(known: SignatureVerdict, status: Any) -> tuple[str, str]:
     return "untrusted", Message("its certificate does not lead to a trusted root ({why})", why=name)
 
 
-def _revocation(status: Any, trusted: Trusted, stored: Material) -> str:
+def _revocation(status: Any, *, said_good: bool) -> str:
     if status.revocation_details is not None:
         return "revoked"
-    known = stored.ocsps or stored.crls or trusted.crls
-    return "good" if status.trusted and known else OPEN
+    return "good" if said_good else OPEN
 
 
 def _attested(status: Any) -> datetime | None:
