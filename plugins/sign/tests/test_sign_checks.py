@@ -10,6 +10,7 @@ import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -295,7 +296,7 @@ def test_every_failure_code_and_option_stands_in_the_readme():
 def test_the_examples_in_the_readme_load():
     blocks = re.findall(r"```toml\n(.*?)```", (PLUGIN / "README.md").read_text(), re.DOTALL)
     assert len(blocks) >= 2
-    stages = {"sign": Sign, "signatures": Signatures}
+    stages: dict[str, Any] = {"sign": Sign, "signatures": Signatures}
     shown = [(n, o) for block in blocks for n, o in tomllib.loads(block)["stage"].items()]
     assert {name for name, _ in shown} == set(stages)
     for name, options in shown:
